@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/** Communicators from MPI. Needs a library built with MPI. */
+#ifndef VKRING_MPI_H
+#define VKRING_MPI_H
+
+#include <mpi.h>
+
+#include "vkring.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Duplicates comm and sets MPI_ERRORS_RETURN on the duplicate only. Collective over comm; MPI is initialised, MPI_THREAD_FUNNELED is enough.
+ * Destroy the result before MPI_Finalize. VKRING_ERROR_COMM: an MPI call failed.
+ *
+ * After a timeout or a peer's failure vkring_comm_destroy leaves unfinished requests and the duplicate to MPI: freeing them could wait for ever.
+ */
+VKRING_API enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

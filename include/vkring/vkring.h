@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * vkring: exact attention over sequences longer than one GPU holds.
+ *
+ * A process opens a device, makes a plan for one attention problem on it (and, with several processes, on a communicator)
+ * and runs the plan as often as it likes:
+ *
+ *     vkring_device -> vkring_buffer ...
+ *                   -> vkring_plan (device, communicator, problem) -> vkring_forward
+ *
+ * In every parameter structure zero means the default, so initialise it with { 0 } and set what differs.
+ * Outputs come last and are written only on success, unless a function says otherwise.
+ * Nothing here exits, aborts, prints, or waits without a deadline.
+ */
+#ifndef VKRING_VKRING_H
+#define VKRING_VKRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define VKRING_API __attribute__((visibility("default")))
+#else
+#define VKRING_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The version of this header. 0.1: first release. */
+#define VKRING_VERSION_MAJOR 0
+#define VKRING_VERSION_MINOR 1
+#define VKRING_VERSION_PATCH 0
+
+/** The version of the library in use, as "major.minor.patch". */
+VKRING_API const char *vkring_version(void);
+
+/* Status and errors ------------------------------------------------------------------------------------------------- */
+
+enum vkring_status {
+    VKRING_OK = 0,
+    VKRING_ERROR_INVALID_ARGUMENT = -1,    /**< a parameter is out of range, or contradicts another */
+    VKRING_ERROR_OUT_OF_HOST_MEMORY = -2,
+    VKRING_ERROR_OUT_OF_DEVICE_MEMORY = -3,
+    VKRING_ERROR_NO_DEVICE = -4,           /**< no Vulkan loader, no device, or no such device */
+    VKRING_ERROR_UNSUPPORTED = -5,         /**< the device or the build lacks what was asked for */
+    VKRING_ERROR_DEVICE = -6,              /**< a Vulkan call failed */
+    VKRING_ERROR_DEVICE_LOST = -7,
+    VKRING_ERROR_SELF_TEST = -8,           /**< the device gave a wrong answer to a known question */
+    VKRING_ERROR_COMM = -9,                /**< the communicator failed */
+    VKRING_ERROR_MISMATCH = -10,           /**< ranks called with different parameters */
+    VKRING_ERROR_PEER = -11,               /**< another rank failed, or sent what was not expected */
+    VKRING_ERROR_TIMEOUT = -12,            /**< no progress within the deadline */
+};
+
+/** A short name such as "timeout". Never null. */
+VKRING_API const char *vkring_status_string(enum vkring_status status);
+
+/** No rank, peer or step is involved. */
+#define VKRING_NONE UINT32_MAX
+
+/** What the last call that failed on this thread knows about its failure. */
+struct vkring_error {
+    enum vkring_status status;
+    uint32_t rank;     /**< the rank where it went wrong, or VKRING_NONE */
+    uint32_t step;     /**< the ring step, or VKRING_NONE */
+    char message[480]; /**< one line, no full stop, no newline */
+};
+
+/**
+ * The last failure on the calling thread; status is VKRING_OK before the first.
+ * The pointer stays valid for the life of the thread; its contents until the next failure on it.
+ */
+VKRING_API const struct vkring_error *vkring_last_error(void);
+
+enum vkring_log_level {
+    VKRING_LOG_ERROR = 1,
+    VKRING_LOG_WARNING = 2,
+    VKRING_LOG_INFO = 3,
+    VKRING_LOG_DEBUG = 4,
+    VKRING_LOG_VALIDATION = 5, /**< a message of the Vulkan validation layer: always a defect, here or in the application */
+};
+
+/** Gets one line without a newline. Called from any thread that is inside a call of the library; must not call back into it. */
+typedef void (*vkring_log_callback)(void *user, enum vkring_log_level level, const char *message);
+
+/* Types of elements ------------------------------------------------------------------------------------------------- */
+
+enum vkring_type {
+    VKRING_TYPE_F32 = 0,
+    VKRING_TYPE_F16 = 1,  /**< IEEE 754 binary16 */
+    VKRING_TYPE_BF16 = 2, /**< the upper half of binary32 */
+};
+
+/** Bytes per element: 4, 2, 2; 0 for an unknown type. */
+VKRING_API uint64_t vkring_type_bytes(enum vkring_type type);
+
+/** Rounds to nearest even. from and to hold count elements and do not overlap. VKRING_ERROR_INVALID_ARGUMENT: unknown type. */
+VKRING_API enum vkring_status vkring_convert_from_f32(enum vkring_type type, const float *from, uint64_t count, void *to);
+/** Exact. */
+VKRING_API enum vkring_status vkring_convert_to_f32(enum vkring_type type, const void *from, uint64_t count, float *to);
+
+/* Devices ----------------------------------------------------------------------------------------------------------- */
+
+enum vkring_device_kind {
+    VKRING_DEVICE_OTHER = 0,
+    VKRING_DEVICE_DISCRETE = 1,
+    VKRING_DEVICE_INTEGRATED = 2,
+    VKRING_DEVICE_VIRTUAL = 3,
+    VKRING_DEVICE_CPU = 4,
+};
+
+struct vkring_device_info {
+    char name[256];
+    char driver[512];           /**< driver name and version text */
+    enum vkring_device_kind kind;
+    uint32_t vendor_id;
+    uint32_t device_id;
+    uint32_t vulkan_version[3]; /**< major, minor, patch */
+    uint64_t memory_bytes;      /**< sum of the device-local heaps */
+    uint32_t subgroup_size;
+    uint32_t shared_memory_bytes;
+    bool f16;                   /**< f16 and bf16 tensors: 16-bit storage */
+    bool unified_memory;        /**< all memory is visible to the host and cached: packets are read in place */
+    bool transfer_queue;        /**< copies have a queue of their own */
+    bool supported;             /**< vkring can use it */
+    char reason[128];           /**< why not, when it is not supported; else empty */
+};
+
+/**
+ * Lists this host's Vulkan devices, best first: supported before not, then discrete, integrated, virtual, CPU; in the loader's order among equals.
+ *
+ * Writes at most capacity entries to infos (may be null when capacity is 0) and how many there are to out_count.
+ * No device at all is VKRING_OK with a count of 0; a missing Vulkan loader is VKRING_ERROR_NO_DEVICE.
+ */
+VKRING_API enum vkring_status vkring_devices_list(struct vkring_device_info *infos, uint32_t capacity, uint32_t *out_count);
+
+/** A Vulkan device. Any thread may use it; create and destroy it from one. Must outlive its buffers and plans. */
+typedef struct vkring_device vkring_device;
+
+struct vkring_device_params {
+    uint32_t index;               /**< place in vkring_devices_list(); 0 is the best */
+    vkring_log_callback log;
+    void *log_user;
+    const char *cache_folder;     /**< where compiled pipelines are kept; null for $XDG_CACHE_HOME/vkring or ~/.cache/vkring; "" for nowhere */
+    bool validation;              /**< load VK_LAYER_KHRONOS_validation with synchronization validation; needs log */
+};
+
+/**
+ * Opens a device, gives it a small known problem and checks the answer. params may be null.
+ *
+ * VKRING_ERROR_NO_DEVICE: none, or index past the last. _UNSUPPORTED: it lacks a needed feature; the message names it.
+ * _SELF_TEST: the driver computes wrong results.
+ */
+VKRING_API enum vkring_status vkring_device_create(const struct vkring_device_params *params, vkring_device **out_device);
+
+/** Accepts a pointer to null; writes null. Buffers and plans of the device must be gone. */
+VKRING_API void vkring_device_destroy(vkring_device **device);
+
+VKRING_API void vkring_device_get_info(const vkring_device *device, struct vkring_device_info *out_info);
+
+struct vkring_memory_use {
+    uint64_t device_bytes;      /**< allocated now in device memory (all of it where memory is unified) */
+    uint64_t device_peak_bytes; /**< the most there was since the device was created or the peak was last reset */
+    uint64_t host_bytes;        /**< allocated now in pinned host memory */
+    uint64_t host_peak_bytes;
+};
+
+VKRING_API void vkring_device_get_memory_use(const vkring_device *device, struct vkring_memory_use *out_use);
+/** Makes the present use the peak. */
+VKRING_API void vkring_device_reset_memory_peak(vkring_device *device);
+
+/* Buffers ----------------------------------------------------------------------------------------------------------- */
+
+/** Memory on a device. Contents are undefined until written. Not to be used by two calls at once. */
+typedef struct vkring_buffer vkring_buffer;
+
+/** size_bytes may be 0. VKRING_ERROR_OUT_OF_DEVICE_MEMORY: more than the device has or allows. */
+VKRING_API enum vkring_status vkring_buffer_create(vkring_device *device, uint64_t size_bytes, vkring_buffer **out_buffer);
+
+/** Accepts a pointer to null; writes null. No run may be using it. */
+VKRING_API void vkring_buffer_destroy(vkring_buffer **buffer);
+
+VKRING_API uint64_t vkring_buffer_size(const vkring_buffer *buffer);
+
+/**
+ * Copies between host memory and [offset_bytes, offset_bytes + size_bytes) of the buffer; returns when done.
+ * VKRING_ERROR_INVALID_ARGUMENT: the range leaves the buffer. The buffer's undefined if a device error interrupts an upload.
+ */
+VKRING_API enum vkring_status vkring_buffer_upload(vkring_buffer *buffer, uint64_t offset_bytes, const void *from, uint64_t size_bytes);
+VKRING_API enum vkring_status vkring_buffer_download(vkring_buffer *buffer, uint64_t offset_bytes, void *to, uint64_t size_bytes);
+
+/* Communicators ----------------------------------------------------------------------------------------------------- */
+
+/**
+ * Messages between ranks. mpi.h makes one from an MPI communicator; an application with another transport brings a table.
+ *
+ * Messages with one (sender, receiver, tag) arrive in the order they were started. All functions return without waiting.
+ * They are called from one thread at a time.
+ */
+struct vkring_comm_functions {
+    void *context;
+    uint32_t rank;
+    uint32_t size;
+    /** Starts a message; data stays untouched until the request is done. */
+    enum vkring_status (*send)(void *context, const void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag, void **out_request);
+    /** Starts to receive a message of at most size_bytes. */
+    enum vkring_status (*receive)(void *context, void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag, void **out_request);
+    /** When the request is done, writes true, frees it and writes null to *request, and for a receive the bytes that came; drives progress. */
+    enum vkring_status (*test)(void *context, void **request, bool *out_done, uint64_t *out_size_bytes);
+    /** Gives up a request that is not done; writes null. The memory behind it may still be written to until destroy. */
+    void (*abandon)(void *context, void **request);
+    /** May be null. Does not wait for other ranks. */
+    void (*destroy)(void *context);
+};
+
+/** A group of ranks 0 … size - 1. Must outlive its plans. One thread at a time. */
+typedef struct vkring_comm vkring_comm;
+
+/** Not collective. Takes the table; on success its destroy is called by vkring_comm_destroy. */
+VKRING_API enum vkring_status vkring_comm_create(const struct vkring_comm_functions *functions, vkring_comm **out_comm);
+/** Accepts a pointer to null; writes null. Not collective. */
+VKRING_API void vkring_comm_destroy(vkring_comm **comm);
+VKRING_API uint32_t vkring_comm_rank(const vkring_comm *comm);
+VKRING_API uint32_t vkring_comm_size(const vkring_comm *comm);
+
+/* Plans ------------------------------------------------------------------------------------------------------------- */
+
+/**
+ * Cuts rows into one contiguous share for each rank: rank r gets the rows from floor(rows · W_r / W) to floor(rows · W_(r+1) / W),
+ * where W_r is the sum of the shares before r and W of all. Null shares are equal ones.
+ * VKRING_ERROR_INVALID_ARGUMENT: a share negative or not finite, or none above 0.
+ */
+VKRING_API enum vkring_status vkring_cut_rows(uint64_t rows, uint32_t ranks, const double *shares, uint64_t *out_rows_of_rank);
+
+/**
+ * One attention problem, whole: the lengths are those of the sequence over all ranks.
+ *
+ * With p_i = i + query_offset, query head h reading key/value head h / (heads / kv_heads):
+ *
+ *     s_ij   = scale · dot(q_i, k_j),   kept if not causal or p_i >= j
+ *     lse_i  = log sum_j exp(s_ij)      over the kept j; natural logarithm
+ *     o_i    = sum_j exp(s_ij - lse_i) v_j
+ *
+ * A row with nothing kept has o = 0 and lse = -inf. Sums, maxima and the running output are f32 whatever the type and the number of ranks;
+ * rounding to the type happens once (online softmax: Milakov & Gimelshein 2018; Ring Attention: Liu, Zaharia & Abbeel 2023).
+ */
+struct vkring_plan_params {
+    enum vkring_type type;     /**< of query, key, value and output */
+    uint64_t batch;            /**< 0 is an empty batch */
+    uint64_t q_len;
+    uint64_t kv_len;
+    uint64_t heads;            /**< at least 1 */
+    uint64_t kv_heads;         /**< divides heads; 0 for heads */
+    uint64_t head_dim;         /**< 1 … 256 */
+    uint64_t value_dim;        /**< 1 … 256; 0 for head_dim */
+    bool causal;
+    bool has_query_offset;     /**< else kv_len - q_len: the last query meets the last key */
+    bool has_scale;            /**< else 1/sqrt(head_dim) */
+    int64_t query_offset;
+    double scale;              /**< finite */
+    /**
+     * Rows of the sequence that each rank holds, in rank order: rank r holds those that follow the ones of ranks before it.
+     * One entry a rank, adding up to q_len and kv_len; null for an equal cut. Any may be 0. Borrowed during the call.
+     */
+    const uint64_t *query_rows_of_rank;
+    const uint64_t *key_rows_of_rank;
+    double timeout_seconds;    /**< how long to wait for a peer or the device that makes no progress; 0 for 300 */
+    uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for the default */
+    double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1 */
+};
+
+/** A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress. */
+typedef struct vkring_plan vkring_plan;
+
+/** What a plan takes on this rank, beside the tensors. */
+struct vkring_plan_memory {
+    uint64_t device_bytes; /**< running state, packets on the device, arguments */
+    uint64_t host_bytes;   /**< packets in pinned host memory; 0 where memory is unified */
+};
+
+/** What vkring_plan_create would take. Not collective; takes nothing. comm null: one rank. */
+VKRING_API enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                                  struct vkring_plan_memory *out_memory);
+
+/**
+ * Collective over comm (null: one rank). Every rank passes the same params; memory, device and kernels may differ.
+ *
+ * VKRING_ERROR_MISMATCH on every rank: the message names the field and the rank. If one rank fails, the others get VKRING_ERROR_PEER, which names it.
+ */
+VKRING_API enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                                 vkring_plan **out_plan);
+
+/** Accepts a pointer to null; writes null. Not collective, and never waits for a peer. */
+VKRING_API void vkring_plan_destroy(vkring_plan **plan);
+
+struct vkring_plan_info {
+    uint32_t rank;
+    uint32_t ranks;
+    uint64_t first_query_row; /**< this rank's rows are [first, first + rows) of the sequence */
+    uint64_t query_rows;
+    uint64_t first_key_row;
+    uint64_t key_rows;
+    uint64_t packet_bytes;    /**< the largest packet that travels the ring: keys and values of one rank */
+    struct vkring_plan_memory memory;
+    char kernel[128];         /**< which kernel, with its choices */
+};
+
+VKRING_API void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_info);
+
+/** What the last run did on this rank. */
+struct vkring_run_stats {
+    double total_seconds;        /**< from the call to its return */
+    double compute_seconds;      /**< device time in attention kernels */
+    double transfer_seconds;     /**< time during which a packet was on its way, in or out */
+    double exposed_wait_seconds; /**< time in which the device had nothing to do because a packet was not there */
+    uint64_t sent_bytes;
+    uint64_t received_bytes;
+    uint32_t steps;
+    double flop;                 /**< 4 · batch · heads · kept (query, key) pairs · (head_dim + value_dim) / 2, of this rank's rows */
+};
+
+VKRING_API void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats);
+
+/** How far the run is: done of total, in arbitrary units. Any thread, any time while the plan exists. */
+VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_done, uint64_t *out_total);
+
+/**
+ * A tensor in a buffer: shape [batch][rows][heads][dim], dim contiguous. Strides in elements; 0 for packed.
+ * For lse the shape is [batch][heads][rows], f32, rows contiguous: sequence_stride is not used.
+ */
+struct vkring_tensor {
+    vkring_buffer *buffer;
+    uint64_t offset_bytes;    /**< a multiple of the element's size */
+    uint64_t batch_stride;
+    uint64_t sequence_stride;
+    uint64_t head_stride;
+};
+
+struct vkring_forward_io {
+    struct vkring_tensor query;  /**< [batch][query_rows][heads][head_dim] */
+    struct vkring_tensor key;    /**< [batch][key_rows][kv_heads][head_dim] */
+    struct vkring_tensor value;  /**< [batch][key_rows][kv_heads][value_dim] */
+    struct vkring_tensor output; /**< [batch][query_rows][heads][value_dim] */
+    struct vkring_tensor lse;    /**< [batch][heads][query_rows], f32; buffer null if not wanted */
+};
+
+/**
+ * Attends this rank's queries to the keys and values of every rank.
+ *
+ * Collective over the plan's communicator. Buffers are borrowed until it returns; output and lse alias no input and not each other.
+ * A tensor without elements may have a null buffer.
+ * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank.
+ * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed; the last error names
+ * rank and step. Same bits every run with the same ranks, devices and shapes.
+ */
+VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/** How far a result is from the reference, in the measures of the gates. */
+#ifndef VKRING_REF_COMPARE_H
+#define VKRING_REF_COMPARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vkring/vkring.h>
+
+struct error_measure {
+    double rms;     /* RMS error over the RMS of the reference; absolute where the reference is all zero */
+    double maximum; /* largest error over the RMS of the reference */
+    bool finite;    /* false: a NaN, or an infinity where the reference has none */
+};
+
+struct error_measure error_measure(const float *result, const double *reference, uint64_t count);
+
+/** lse: the largest |error| / max(1, |lse|). An infinity must be matched by the same infinity. */
+double lse_error(const float *result, const double *reference, uint64_t count);
+
+struct error_gate {
+    double rms, maximum;
+};
+
+/** The forward gates of a type. */
+struct error_gate forward_gate(enum vkring_type type);
+#define LSE_GATE 1e-5
+
+bool gate_passes(const struct error_gate *gate, const struct error_measure *error);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/** What a device can do, read in one place, where tests replace it with the limits of poorer devices. */
+#ifndef VKRING_VK_LIMITS_H
+#define VKRING_VK_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vk_limits {
+    uint32_t max_workgroup_count[3];
+    uint32_t max_workgroup_invocations;
+    uint32_t shared_memory_bytes;
+    uint32_t subgroup_size;     /* the default */
+    uint32_t min_subgroup_size; /* with subgroup_size_control; else equal to subgroup_size */
+    uint32_t max_subgroup_size;
+    bool subgroup_size_control; /* a compute pipeline can ask for a size and for full subgroups */
+    bool subgroup_shuffle;      /* shuffles in compute */
+    bool storage_16bit;
+    bool unified_memory;        /* every device-local type is also visible to the host and cached */
+    bool transfer_queue;
+    bool host_coherent;         /* packet memory needs no flush or invalidate */
+    uint64_t non_coherent_atom_bytes;
+    uint64_t max_buffer_bytes;
+    double timestamp_seconds;   /* a tick; 0 where the compute queue has no timestamps */
+};
+
+/** What tests take away from a device. Zero leaves a limit alone. */
+struct vk_limit_overrides {
+    uint32_t max_workgroup_count;
+    uint32_t shared_memory_bytes;
+    uint64_t max_buffer_bytes;
+    bool no_unified_memory;
+    bool no_transfer_queue;
+    bool no_timestamps;
+    bool no_subgroup_shuffle;
+    bool no_storage_16bit;
+    bool not_coherent; /* flush and invalidate although the memory is coherent */
+};
+
+#endif
