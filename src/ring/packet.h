@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/** What proves that a packet is the right one, whole and undamaged. Pure: no device, no communicator. */
+#ifndef VKRING_RING_PACKET_H
+#define VKRING_RING_PACKET_H
+
+#include "../base/status.h"
+
+/** What a packet is: keys of one rank, then its values. */
+struct packet_identity {
+    uint64_t call;   /**< which run of the plan, counted from 0 */
+    uint32_t step;   /**< the ring step at which it arrives */
+    uint32_t origin; /**< the rank whose keys and values it holds */
+    uint64_t key_bytes;
+    uint64_t value_bytes;
+};
+
+/**
+ * The message that closes a packet. It follows the chunks, because only then is their checksum known without reading them twice.
+ * Sent as it lies in memory: a machine of the other byte order is refused by its magic. No padding.
+ */
+struct packet_header {
+    uint32_t magic;
+    uint32_t version;
+    struct packet_identity identity;
+    uint32_t payload_crc; /**< packet_crc32c of all chunks, in order */
+    uint32_t header_crc;  /**< packet_crc32c of the fields above */
+};
+
+void packet_header_make(const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header);
+
+/**
+ * Compares a header of received_bytes from rank sender with what must come now; payload_crc is of the bytes that came.
+ * VKRING_ERROR_PEER: the last error names sender, step, the field, and both values.
+ */
+enum vkring_status packet_header_check(const struct packet_header *header, uint64_t received_bytes, const struct packet_identity *expected,
+                                       uint32_t payload_crc, uint32_t sender);
+
+/** CRC32C (Castagnoli, as in iSCSI, RFC 3720) of what crc covers and then bytes of data. Start with 0. */
+uint32_t packet_crc32c(uint32_t crc, const void *data, uint64_t bytes);
+
+#endif
