@@ -21,7 +21,7 @@ struct reference_problem {
  * All packed. Inputs are floats already rounded to the type under test. lse may be null. Returns false when out of memory.
  * Computes only rows first_row … first_row + rows - 1 of the queries into output and lse, which keep their whole shape.
  */
-bool reference_forward(const struct reference_problem *problem, const float *query, const float *key, const float *value, uint64_t first_row,
-                       uint64_t rows, double *output, double *lse);
+bool reference_forward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
+                       uint64_t first_row, uint64_t rows, double *output, double *lse);
 
 #endif
