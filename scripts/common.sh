@@ -18,7 +18,7 @@ die()
     exit 1
 }
 
-# Runs a command; its output is shown as it comes on a terminal, elsewhere only if it fails.
+# Runs a command; its output is shown as it comes on a terminal, elsewhere only if it fails, and then its end.
 run_quietly()
 {
     local log status=0
@@ -29,7 +29,7 @@ run_quietly()
     log=$(mktemp)
     "$@" </dev/null >"$log" 2>&1 || status=$?
     if ((status != 0)); then
-        cat -- "$log" >&2
+        tail -n 100 -- "$log" >&2
     fi
     rm -f -- "$log"
     return "$status"

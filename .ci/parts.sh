@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154  # checkout, build and work are the driver's
+# The parts of .ci/run that need nothing but this machine. Each is a function that fails where it must not pass; its last line is its verdict.
+
+skip_status=77
+test_seconds=1500
+
+skip()
+{
+    say "$*"
+    exit "$skip_status"
+}
+
+# Runs tests and keeps their results for the sum: results_of NAME BUILD COMMAND...
+results_of()
+{
+    local name=$1 log=$2/meson-logs/testlog.json status=0
+    shift 2
+    rm -f -- "$log"
+    timeout -k 30 "$test_seconds" "$@" || status=$?
+    if [[ -f $log ]]; then
+        cp -- "$log" "$work/$name.results"
+        "$checkout/scripts/count-tests" "$log"
+    fi
+    return "$status"
+}
+
+configure_and_compile()
+{
+    local folder=$1
+    shift
+    meson setup "$folder" "$checkout" "$@"
+    ninja -C "$folder"
+}
+
+tests_here()
+{
+    results_of tests_here "$build" "$checkout/scripts/test"
+}
+
+demo_here()
+{
+    timeout -k 30 900 "$checkout/scripts/demo"
+}
+
+shaders()
+{
+    local shader count=0
+    build_checkout
+    for shader in "$build"/shaders/*.spv; do
+        spirv-val --target-env vulkan1.3 --scalar-block-layout "$shader"
+        count=$((count + 1))
+    done
+    say "$count variants"
+}
+
+# The tests count the layer's messages and fail on any.
+validation()
+{
+    export VKRING_TEST_VALIDATION=1
+    results_of validation "$build" "$checkout/scripts/test" --suite device
+}
+
+gcc_warnings()
+{
+    CC=gcc configure_and_compile "$work/gcc" -Dwerror=true
+}
+
+clang_warnings()
+{
+    "$checkout/scripts/setup-packages" clang || skip "clang is not here and cannot be installed"
+    CC=clang configure_and_compile "$work/clang" -Dwerror=true
+}
+
+options()
+{
+    local folder=$work/options off
+    configure_and_compile "$folder" -Dmpi=disabled -Dtools=false -Dexamples=false -Dbench=false -Dtests=disabled
+    for off in mpi=disabled tools=false examples=false bench=false tests=disabled; do
+        say "-- ${off%=*} off"
+        meson configure "$folder" -Dmpi=enabled -Dtools=true -Dexamples=true -Dbench=true -Dtests=enabled "-D$off"
+        ninja -C "$folder"
+    done
+}
+
+static_library()
+{
+    "$checkout/scripts/setup-packages" g++ || skip "g++ is not here and cannot be installed"
+    configure_and_compile "$work/static" -Ddefault_library=static -Dtests=enabled
+    ls "$work"/static/tests/install/libheader-*-cpp.a
+    results_of static_library "$work/static" meson test -C "$work/static" --no-rebuild --print-errorlogs --suite install
+}
+
+# Open MPI and its launcher leak by design: the ring tests are checked for everything but leaks.
+sanitizers()
+{
+    local folder=$work/sanitizers
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export LSAN_OPTIONS=suppressions=$checkout/.ci/leaks-of-others.txt:print_suppressions=0
+    allow_any_mpirun
+    configure_and_compile "$folder" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dtests=enabled
+    ASAN_OPTIONS=detect_leaks=1 results_of sanitizers "$folder" \
+        meson test -C "$folder" --no-rebuild --print-errorlogs --suite unit --suite device --suite tools
+    ASAN_OPTIONS=detect_leaks=0 results_of sanitizers_ring "$folder" \
+        meson test -C "$folder" --no-rebuild --print-errorlogs --suite ring
+}
