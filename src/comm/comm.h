@@ -7,17 +7,39 @@
 
 struct vkring_comm {
     struct vkring_comm_functions fn;
+    bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
+    bool failed;            /* a request was given up: its message could be taken for a later one, so only destroy is left */
+    void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
+    uint64_t scratch_bytes;
 };
 
 /** Tags. Messages of one tag between two ranks arrive in order. */
 enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER = 2, COMM_TAG_PACKET = 3 };
 
-/**
- * Every rank gives bytes and gets those of all: all is size · bytes long, in rank order. Collective.
- * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds: the last error names the silent neighbour. Never waits longer than that
- * without progress. Backs off when idle: neither spins a core nor sleeps long.
+/** VKRING_ERROR_COMM after a request was given up. */
+enum vkring_status comm_check_usable(const struct vkring_comm *comm);
+
+/*
+ * The functions of the table, with the last error set when they fail. A request that is not null afterwards is still the caller's to
+ * abandon. VKRING_ERROR_COMM: the transport failed, or a request was given up before. VKRING_ERROR_PEER: a message longer than the memory
+ * for it.
  */
-enum vkring_status comm_allgather(vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
+enum vkring_status comm_send(struct vkring_comm *comm, const void *data, uint64_t bytes, uint32_t peer, enum comm_tag tag,
+                             void **out_request);
+enum vkring_status comm_receive(struct vkring_comm *comm, void *data, uint64_t bytes, uint32_t peer, enum comm_tag tag, void **out_request);
+/** Writes out_bytes for a receive that is done; else it is undefined. */
+enum vkring_status comm_test(struct vkring_comm *comm, void **request, bool *out_done, uint64_t *out_bytes);
+/** Gives up a request, or nothing if it is null. The memory behind it may be touched until the communicator is destroyed. */
+void comm_abandon(struct vkring_comm *comm, void **request);
+
+/**
+ * Every rank gives bytes and gets those of all: all is size · bytes long, in rank order, and is written only on success. Collective.
+ *
+ * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds: the last error names a silent rank, the same one everywhere if there is
+ * only one. VKRING_ERROR_PEER (or _TIMEOUT): a rank gave another number of bytes. Never waits longer than that without progress. Backs off
+ * when idle: neither spins a core nor sleeps long.
+ */
+enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
 
 /** A pause that starts at nothing and grows to 0.2 ms while nothing happens. Start it with { 0 } and again after each success. */
 struct comm_backoff {

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every rank sends its own bytes to every other. A ring would need fewer messages at once, but there a silent rank stops its neighbour,
+ * which then looks silent to the next: only messages straight from rank to rank let every survivor name the one that stopped. Blocks are
+ * small.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/checked.h"
+#include "../base/clock.h"
+#include "comm.h"
+
+/* Larger blocks go in several rounds, so that nobody has to hold much for a rank that is late. */
+static const uint64_t largest_message_bytes = 65536;
+
+struct gather {
+    struct vkring_comm *comm;
+    void **sends; /* by rank; null where nothing is under way */
+    void **receives;
+    unsigned char *blocks; /* by rank */
+    uint64_t block_bytes;
+    uint64_t offset; /* of this round's message in its block */
+    uint64_t message_bytes;
+    double timeout_seconds;
+};
+
+static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
+{
+    if (comm->scratch_bytes >= bytes)
+        return VKRING_OK;
+    free(comm->scratch);
+    comm->scratch_bytes = 0;
+    comm->scratch = bytes <= SIZE_MAX ? malloc((size_t)bytes) : NULL;
+    if (!comm->scratch)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes", bytes);
+    comm->scratch_bytes = bytes;
+    return VKRING_OK;
+}
+
+static enum vkring_status gather_prepare(struct gather *gather, const void *mine)
+{
+    enum vkring_status status;
+    struct vkring_comm *comm = gather->comm;
+    uint64_t requests_bytes = 2 * (uint64_t)comm->fn.size * sizeof(void *);
+    uint64_t blocks_bytes;
+    uint64_t total_bytes;
+    if (!checked_multiply(gather->block_bytes, comm->fn.size, &blocks_bytes) || !checked_add(blocks_bytes, requests_bytes, &total_bytes))
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", gather->block_bytes);
+    TRY(scratch_take(comm, total_bytes), fail);
+
+    memset(comm->scratch, 0, (size_t)requests_bytes);
+    gather->sends = comm->scratch;
+    gather->receives = gather->sends + comm->fn.size;
+    gather->blocks = (unsigned char *)comm->scratch + requests_bytes;
+    if (gather->block_bytes > 0)
+        memcpy(gather->blocks + comm->fn.rank * gather->block_bytes, mine, (size_t)gather->block_bytes);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static unsigned char *message_of(const struct gather *gather, uint32_t rank)
+{
+    return gather->blocks + rank * gather->block_bytes + gather->offset;
+}
+
+static enum vkring_status start_round(struct gather *gather)
+{
+    enum vkring_status status;
+    struct vkring_comm *comm = gather->comm;
+    uint32_t size = comm->fn.size;
+    const unsigned char *mine = message_of(gather, comm->fn.rank);
+    /* Receives first, so that messages find their place; the right neighbour first, so that not all send to rank 0 at once. */
+    for (uint32_t distance = 1; distance < size; distance++) {
+        uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + size - distance) % size);
+        TRY(comm_receive(comm, message_of(gather, peer), gather->message_bytes, peer, COMM_TAG_AGREE, &gather->receives[peer]), fail);
+    }
+    for (uint32_t distance = 1; distance < size; distance++) {
+        uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % size);
+        TRY(comm_send(comm, mine, gather->message_bytes, peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* How many requests are still under way, and whether one has just ended. */
+struct round_state {
+    uint32_t pending;
+    bool progress;
+};
+
+static enum vkring_status poll_receive(struct gather *gather, uint32_t peer, struct round_state *state)
+{
+    enum vkring_status status;
+    bool done;
+    uint64_t bytes = 0;
+    TRY(comm_test(gather->comm, &gather->receives[peer], &done, &bytes), fail);
+    if (done && bytes != gather->message_bytes)
+        return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE,
+                              "rank %" PRIu32 " sent %" PRIu64 " bytes where %" PRIu64 " were expected", peer, bytes,
+                              gather->message_bytes);
+    state->pending += !done;
+    state->progress |= done;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status poll_send(struct gather *gather, uint32_t peer, struct round_state *state)
+{
+    enum vkring_status status;
+    bool done;
+    uint64_t bytes;
+    TRY(comm_test(gather->comm, &gather->sends[peer], &done, &bytes), fail);
+    state->pending += !done;
+    state->progress |= done;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status poll_round(struct gather *gather, struct round_state *out_state)
+{
+    enum vkring_status status;
+    *out_state = (struct round_state){0};
+    for (uint32_t peer = 0; peer < gather->comm->fn.size; peer++) {
+        if (gather->receives[peer])
+            TRY(poll_receive(gather, peer, out_state), fail);
+        if (gather->sends[peer])
+            TRY(poll_send(gather, peer, out_state), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint32_t count_pending(void *const *requests, uint32_t size, uint32_t *out_first)
+{
+    uint32_t count = 0;
+    for (uint32_t rank = size; rank-- > 0;) {
+        if (requests[rank]) {
+            *out_first = rank;
+            count++;
+        }
+    }
+    return count;
+}
+
+static enum vkring_status fail_of_silence(const struct gather *gather)
+{
+    uint32_t size = gather->comm->fn.size;
+    uint32_t rank = VKRING_NONE;
+    const char *verb = "sent";
+    uint32_t count = count_pending(gather->receives, size, &rank);
+    if (count == 0) {
+        verb = "took";
+        count = count_pending(gather->sends, size, &rank);
+    }
+    if (count > 1)
+        return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " and %" PRIu32 " others %s nothing for %g seconds",
+                              rank, count - 1, verb, gather->timeout_seconds);
+    return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " %s nothing for %g seconds", rank, verb,
+                          gather->timeout_seconds);
+}
+
+static enum vkring_status finish_round(struct gather *gather)
+{
+    enum vkring_status status;
+    struct comm_backoff backoff = {0};
+    struct round_state state;
+    double last_progress = clock_seconds();
+    for (;;) {
+        TRY(poll_round(gather, &state), fail);
+        if (state.pending == 0)
+            return VKRING_OK;
+        double now = clock_seconds();
+        if (state.progress) {
+            backoff = (struct comm_backoff){0};
+            last_progress = now;
+        } else if (now - last_progress >= gather->timeout_seconds) {
+            return fail_of_silence(gather);
+        }
+        comm_backoff_pause(&backoff);
+    }
+fail:
+    return status;
+}
+
+static void gather_abandon(struct gather *gather)
+{
+    for (uint32_t peer = 0; peer < gather->comm->fn.size; peer++) {
+        comm_abandon(gather->comm, &gather->sends[peer]);
+        comm_abandon(gather->comm, &gather->receives[peer]);
+    }
+}
+
+static enum vkring_status gather_run(struct gather *gather)
+{
+    enum vkring_status status;
+    do {
+        gather->message_bytes = min_u64(gather->block_bytes - gather->offset, largest_message_bytes);
+        TRY(start_round(gather), fail);
+        TRY(finish_round(gather), fail);
+        gather->offset += gather->message_bytes;
+    } while (gather->offset < gather->block_bytes);
+    return VKRING_OK;
+fail:
+    gather_abandon(gather);
+    return status;
+}
+
+enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds)
+{
+    enum vkring_status status;
+    struct gather gather = {.comm = comm, .block_bytes = bytes, .timeout_seconds = timeout_seconds};
+    TRY(comm_check_usable(comm), fail);
+    TRY(gather_prepare(&gather, mine), fail);
+    TRY(gather_run(&gather), fail);
+    if (bytes > 0)
+        memcpy(all, gather.blocks, (size_t)(bytes * comm->fn.size));
+    return VKRING_OK;
+fail:
+    return status;
+}

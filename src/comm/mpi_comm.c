@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of functions over MPI 3.1. MPI reports no dead peer: deadlines are the caller's, and nothing here waits but for the duplicate.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <vkring/mpi.h>
+
+#include "../base/clock.h"
+#include "comm.h"
+
+static const double duplicate_seconds = 300;
+
+struct mpi_request {
+    MPI_Request handle;
+    bool is_receive;
+    uint32_t peer;
+    struct mpi_request *next;
+};
+
+struct mpi_link {
+    MPI_Comm comm;
+    vkring_comm *owner;
+    struct mpi_request *spare;     /* kept for later messages: after a few, starting one allocates nothing */
+    struct mpi_request *abandoned; /* given up, and still MPI's */
+    bool damaged;                  /* a request was given up or failed: freeing the communicator could wait for a peer */
+};
+
+static bool mpi_is_running(void)
+{
+    int initialized = 0;
+    int finalized = 0;
+    MPI_Initialized(&initialized);
+    MPI_Finalized(&finalized);
+    return initialized && !finalized;
+}
+
+/* What MPI says about code, in one line; text has room for MPI_MAX_ERROR_STRING + 1 characters. */
+static void describe(int code, char *text)
+{
+    int length = 0;
+    if (MPI_Error_string(code, text, &length) != MPI_SUCCESS)
+        length = 0;
+    text[length] = '\0';
+    for (int i = 0; i < length; i++) {
+        if (text[i] == '\n')
+            text[i] = ' ';
+    }
+}
+
+static enum vkring_status fail_of_mpi(int code, const char *call, uint32_t peer)
+{
+    char text[MPI_MAX_ERROR_STRING + 1];
+    describe(code, text);
+    if (peer == VKRING_NONE)
+        return status_fail(VKRING_ERROR_COMM, "%s failed: %s", call, text);
+    return status_fail_at(VKRING_ERROR_COMM, peer, VKRING_NONE, "%s with rank %" PRIu32 " failed: %s", call, peer, text);
+}
+
+static struct mpi_request *request_take(struct mpi_link *link)
+{
+    struct mpi_request *request = link->spare;
+    if (request)
+        link->spare = request->next;
+    else
+        request = malloc(sizeof(*request));
+    if (request)
+        *request = (struct mpi_request){.handle = MPI_REQUEST_NULL};
+    return request;
+}
+
+static void request_keep(struct mpi_request **list, struct mpi_request *request)
+{
+    request->next = *list;
+    *list = request;
+}
+
+/* MPI counts in int. Callers cut what they send into chunks. */
+static enum vkring_status check_size(uint64_t size_bytes, uint32_t peer)
+{
+    if (size_bytes > INT_MAX)
+        return status_fail_at(VKRING_ERROR_INVALID_ARGUMENT, peer, VKRING_NONE,
+                              "a message of %" PRIu64 " bytes is too large for MPI, which takes %d: choose smaller chunks", size_bytes,
+                              INT_MAX);
+    return VKRING_OK;
+}
+
+static enum vkring_status start(struct mpi_link *link, bool is_receive, void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag,
+                                void **out_request)
+{
+    enum vkring_status status;
+    TRY(check_size(size_bytes, peer), fail);
+    struct mpi_request *request = request_take(link);
+    if (!request)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a message request");
+    request->is_receive = is_receive;
+    request->peer = peer;
+
+    int code = is_receive ? MPI_Irecv(data, (int)size_bytes, MPI_BYTE, (int)peer, (int)tag, link->comm, &request->handle)
+                          : MPI_Isend(data, (int)size_bytes, MPI_BYTE, (int)peer, (int)tag, link->comm, &request->handle);
+    if (code != MPI_SUCCESS) {
+        request_keep(&link->spare, request);
+        link->damaged = true;
+        return fail_of_mpi(code, is_receive ? "MPI_Irecv" : "MPI_Isend", peer);
+    }
+    *out_request = request;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status link_send(void *context, const void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag, void **out_request)
+{
+    return start(context, false, (void *)data, size_bytes, peer, tag, out_request);
+}
+
+static enum vkring_status link_receive(void *context, void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag, void **out_request)
+{
+    return start(context, true, data, size_bytes, peer, tag, out_request);
+}
+
+static enum vkring_status fail_of_test(int code, const struct mpi_request *request)
+{
+    int class = code;
+    MPI_Error_class(code, &class);
+    if (class == MPI_ERR_TRUNCATE)
+        return status_fail_at(VKRING_ERROR_PEER, request->peer, VKRING_NONE, "rank %" PRIu32 " sent a message longer than expected",
+                              request->peer);
+    return fail_of_mpi(code, request->is_receive ? "receiving" : "sending", request->peer);
+}
+
+/* Puts a request away that MPI no longer needs, or may still need. */
+static void request_retire(struct mpi_link *link, struct mpi_request *request)
+{
+    request_keep(request->handle == MPI_REQUEST_NULL ? &link->spare : &link->abandoned, request);
+}
+
+static enum vkring_status link_test(void *context, void **request, bool *out_done, uint64_t *out_size_bytes)
+{
+    struct mpi_link *link = context;
+    struct mpi_request *tested = *request;
+    MPI_Status mpi_status;
+    int done = 0;
+    int bytes = 0;
+    int code = MPI_Test(&tested->handle, &done, &mpi_status);
+    if (code == MPI_SUCCESS && !done) {
+        *out_done = false;
+        return VKRING_OK;
+    }
+    if (code == MPI_SUCCESS && tested->is_receive)
+        code = MPI_Get_count(&mpi_status, MPI_BYTE, &bytes);
+    *request = NULL;
+    request_retire(link, tested);
+    if (code != MPI_SUCCESS) {
+        link->damaged = true;
+        return fail_of_test(code, tested);
+    }
+    *out_done = true;
+    *out_size_bytes = (uint64_t)bytes;
+    return VKRING_OK;
+}
+
+/*
+ * Cancelling a receive never waits (MPI 3.1, 3.8.4) and mostly ends it at once, so that a message that comes late finds no memory to write
+ * to. A send, or a receive whose message is half here, stays with MPI.
+ */
+static void link_abandon(void *context, void **request)
+{
+    struct mpi_link *link = context;
+    struct mpi_request *abandoned = *request;
+    int done = 0;
+    *request = NULL;
+    link->damaged = true;
+    if (abandoned->is_receive)
+        MPI_Cancel(&abandoned->handle);
+    MPI_Test(&abandoned->handle, &done, MPI_STATUS_IGNORE);
+    request_retire(link, abandoned);
+}
+
+static void free_list(struct mpi_request **list)
+{
+    while (*list) {
+        struct mpi_request *next = (*list)->next;
+        free(*list);
+        *list = next;
+    }
+}
+
+/* Whether MPI still has a request that was given up. */
+static bool any_unfinished(struct mpi_link *link)
+{
+    bool unfinished = false;
+    for (struct mpi_request *request = link->abandoned; request; request = request->next) {
+        int done = 0;
+        if (MPI_Test(&request->handle, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || !done)
+            unfinished = true;
+    }
+    return unfinished;
+}
+
+static void link_destroy(void *context)
+{
+    struct mpi_link *link = context;
+    if (mpi_is_running()) {
+        if (any_unfinished(link))
+            link->owner->scratch = NULL; /* left to MPI, which may still touch it */
+        if (!link->damaged)
+            MPI_Comm_free(&link->comm);
+    }
+    free_list(&link->spare);
+    free_list(&link->abandoned);
+    free(link);
+}
+
+static enum vkring_status check_parent(MPI_Comm comm)
+{
+    int is_inter = 0;
+    if (!mpi_is_running())
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "MPI is not initialised, or already finalised");
+    if (comm == MPI_COMM_NULL)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the MPI communicator is MPI_COMM_NULL");
+    int code = MPI_Comm_test_inter(comm, &is_inter);
+    if (code != MPI_SUCCESS)
+        return fail_of_mpi(code, "MPI_Comm_test_inter", VKRING_NONE);
+    if (is_inter)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the MPI communicator is an intercommunicator");
+    return VKRING_OK;
+}
+
+/* On a timeout out_duplicate is MPI's to write to as long as it runs. */
+static enum vkring_status duplicate(MPI_Comm comm, MPI_Comm *out_duplicate)
+{
+    MPI_Request request = MPI_REQUEST_NULL;
+    struct comm_backoff backoff = {0};
+    double start_seconds = clock_seconds();
+    int done = 0;
+    int code = MPI_Comm_idup(comm, out_duplicate, &request);
+    while (code == MPI_SUCCESS) {
+        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (code == MPI_SUCCESS && done)
+            return VKRING_OK;
+        if (clock_seconds() - start_seconds >= duplicate_seconds)
+            return status_fail(VKRING_ERROR_TIMEOUT, "not every rank made a communicator within %g seconds", duplicate_seconds);
+        comm_backoff_pause(&backoff);
+    }
+    return fail_of_mpi(code, "MPI_Comm_idup", VKRING_NONE);
+}
+
+static enum vkring_status make_table(struct mpi_link *link, struct vkring_comm_functions *out_table)
+{
+    int rank = 0;
+    int size = 0;
+    int code = MPI_Comm_set_errhandler(link->comm, MPI_ERRORS_RETURN);
+    if (code == MPI_SUCCESS)
+        code = MPI_Comm_rank(link->comm, &rank);
+    if (code == MPI_SUCCESS)
+        code = MPI_Comm_size(link->comm, &size);
+    if (code != MPI_SUCCESS)
+        return fail_of_mpi(code, "asking the MPI communicator for its size", VKRING_NONE);
+    *out_table = (struct vkring_comm_functions){
+        .context = link,
+        .rank = (uint32_t)rank,
+        .size = (uint32_t)size,
+        .send = link_send,
+        .receive = link_receive,
+        .test = link_test,
+        .abandon = link_abandon,
+        .destroy = link_destroy,
+    };
+    return VKRING_OK;
+}
+
+enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm)
+{
+    enum vkring_status status;
+    struct vkring_comm_functions table;
+    TRY(check_parent(comm), fail);
+    struct mpi_link *link = calloc(1, sizeof(*link));
+    if (!link)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
+    TRY(duplicate(comm, &link->comm), fail_duplicate);
+    TRY(make_table(link, &table), fail_link);
+    TRY(vkring_comm_create(&table, out_comm), fail_link);
+    link->owner = *out_comm;
+    link->owner->fn_records_errors = true;
+    return VKRING_OK;
+fail_duplicate:
+    if (status == VKRING_ERROR_TIMEOUT)
+        return status; /* the link is MPI's to write to */
+fail_link:
+    free(link); /* the duplicate, if there is one, stays: freeing it is collective */
+fail:
+    return status;
+}
