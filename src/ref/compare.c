@@ -3,28 +3,31 @@
 
 #include <math.h>
 
+static double rms(const double *values, uint64_t count)
+{
+    double squares = 0;
+    for (uint64_t i = 0; i < count; i++)
+        squares += values[i] * values[i];
+    return count ? sqrt(squares / (double)count) : 0;
+}
+
 struct error_measure error_measure(const float *result, const double *reference, uint64_t count)
 {
     struct error_measure error = {.finite = true};
-    double error_squares = 0;
-    double reference_squares = 0;
+    double unit = rms(reference, count);
+    double squares = 0;
+    if (!(unit > 0))
+        unit = 1;
     for (uint64_t i = 0; i < count; i++) {
-        double difference = (double)result[i] - reference[i];
+        double difference = fabs((double)result[i] - reference[i]);
         if (!isfinite(difference)) {
             error.finite = false;
             continue;
         }
-        error.maximum = fmax(error.maximum, fabs(difference));
-        error_squares += difference * difference;
-        reference_squares += reference[i] * reference[i];
+        error.maximum = fmax(error.maximum, difference / fmax(unit, fabs(reference[i])));
+        squares += difference * difference;
     }
-    if (count)
-        error.rms = sqrt(error_squares / (double)count);
-    if (reference_squares > 0) {
-        double unit = sqrt(reference_squares / (double)count);
-        error.rms /= unit;
-        error.maximum /= unit;
-    }
+    error.rms = count ? sqrt(squares / (double)count) / unit : 0;
     return error;
 }
 

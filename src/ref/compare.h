@@ -9,9 +9,13 @@
 #include <vkring/vkring.h>
 
 struct error_measure {
-    double rms;     /* RMS error over the RMS of the reference; absolute where the reference is all zero */
-    double maximum; /* largest error over the RMS of the reference */
-    bool finite;    /* false: a NaN, or an infinity where the reference has none */
+    double rms; /* RMS error over the RMS of the reference; absolute where the reference is all zero */
+    /*
+     * Largest error over the RMS of the reference, or over the element's own magnitude where that is larger: causal attention has rows many
+     * times the RMS, and rounding one of them to 16 bits, as exactly as can be, would fail any gate on the RMS alone.
+     */
+    double maximum;
+    bool finite; /* false: a NaN, or an infinity where the reference has none */
 };
 
 struct error_measure error_measure(const float *result, const double *reference, uint64_t count);
