@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/** Recording commands once to submit them many times (never twice at a time). */
+/** Recording commands, to submit them once or many times (never twice at a time). */
 #ifndef VKRING_VK_COMMANDS_H
 #define VKRING_VK_COMMANDS_H
 
@@ -25,8 +25,8 @@ enum vkring_status vk_command_pool_create(vkring_device *device, enum vk_queue_k
 /** Frees its commands too; none may be in flight. Accepts one that was not created. */
 void vk_command_pool_destroy(vkring_device *device, struct vk_command_pool *pool);
 
-/** Begins recording. */
-enum vkring_status vk_commands_begin(vkring_device *device, const struct vk_command_pool *pool, struct vk_commands *out_commands);
+/** Begins recording: commands that have a handle (and are not in flight) anew, others after allocating one. */
+enum vkring_status vk_commands_begin(vkring_device *device, const struct vk_command_pool *pool, struct vk_commands *commands);
 enum vkring_status vk_commands_end(vkring_device *device, const struct vk_commands *commands);
 
 /** push is pipeline->push_bytes long. */

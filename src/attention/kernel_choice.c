@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernel_choice.h"
+
+#include "../base/checked.h"
+
+/* Quads of the query and of the output that a GPU lane holds for a row: more would leave registers for too few lanes. */
+#define GPU_QUADS_PER_LANE 8u
+#define GPU_WORKGROUP_SIZE 128u
+
+static struct kernel_choice choose_for_cpu(const vkring_device *device)
+{
+    /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
+    const struct kernel_choice choice = {
+        .workgroup_size = device->limits.subgroup_size,
+        .lanes_per_row = 1,
+        .rows_per_lane = 1,
+        .keys_per_step = 8,
+        .keys_per_step_general = 2,
+    };
+    return choice;
+}
+
+static struct kernel_choice choose_for_gpu(const vkring_device *device, const struct problem *problem)
+{
+    const struct vk_limits *limits = &device->limits;
+    uint32_t quads = (uint32_t)divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
+    struct kernel_choice choice = {
+        .shuffle = true,
+        .subgroup_size = limits->subgroup_size_control ? limits->subgroup_size : 0,
+        .lanes_per_row = 1,
+        .rows_per_lane = 2,
+        .keys_per_step = 4,
+        .keys_per_step_general = 1,
+    };
+    while (divide_up(quads, choice.lanes_per_row) > GPU_QUADS_PER_LANE && choice.lanes_per_row < limits->min_subgroup_size)
+        choice.lanes_per_row *= 2;
+    choice.workgroup_size = (uint32_t)max_u64(min_u64(GPU_WORKGROUP_SIZE, limits->max_workgroup_invocations), limits->subgroup_size);
+    return choice;
+}
+
+struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem)
+{
+    if (device->info.kind == VKRING_DEVICE_CPU)
+        return choose_for_cpu(device);
+    if (device->limits.subgroup_shuffle)
+        return choose_for_gpu(device, problem);
+    return kernel_choice_portable(device);
+}
+
+struct kernel_choice kernel_choice_portable(const vkring_device *device)
+{
+    const struct kernel_choice choice = {
+        .workgroup_size = (uint32_t)min_u64(64, device->limits.max_workgroup_invocations),
+        .lanes_per_row = 1,
+        .rows_per_lane = 1,
+        .keys_per_step = 2,
+        .keys_per_step_general = 1,
+    };
+    return choice;
+}
+
+uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice)
+{
+    return choice->workgroup_size / choice->lanes_per_row * choice->rows_per_lane;
+}
+
+double kernel_device_flops(const vkring_device *device)
+{
+    switch (device->info.kind) {
+    case VKRING_DEVICE_CPU:
+        return 2e10;
+    case VKRING_DEVICE_DISCRETE:
+        return 2e12;
+    case VKRING_DEVICE_INTEGRATED:
+    case VKRING_DEVICE_VIRTUAL:
+    case VKRING_DEVICE_OTHER:
+        break;
+    }
+    return 2e11;
+}
+
+uint64_t kernel_enough_workgroups(const vkring_device *device)
+{
+    return device->info.kind == VKRING_DEVICE_CPU ? 64 : 1024;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/** Which kernel a device gets for a problem: priors by kind of device. */
+#ifndef VKRING_ATTENTION_KERNEL_CHOICE_H
+#define VKRING_ATTENTION_KERNEL_CHOICE_H
+
+#include "problem.h"
+
+#include "../vk/device.h"
+
+struct kernel_choice {
+    bool shuffle;               /* lanes that share a row sum with subgroup shuffles */
+    uint32_t subgroup_size;     /* to ask for; 0: the driver's */
+    uint32_t workgroup_size;
+    uint32_t lanes_per_row;
+    uint32_t rows_per_lane;
+    uint32_t keys_per_step;         /* of aligned tensors */
+    uint32_t keys_per_step_general; /* of others: they load element by element */
+};
+
+/** The choice that should be fastest. */
+struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem);
+/** The one that asks least of the device: a lane a row, no subgroup operation. */
+struct kernel_choice kernel_choice_portable(const vkring_device *device);
+
+uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice);
+
+/** A guess at FLOP/s, for cutting work into short pieces; and how many workgroups keep the device busy. */
+double kernel_device_flops(const vkring_device *device);
+uint64_t kernel_enough_workgroups(const vkring_device *device);
+
+#endif

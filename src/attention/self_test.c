@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+#include "self_test.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "../vk/timeline.h"
+#include "forward.h"
+
+/* Small, causal, grouped, cut over the keys, nothing divides anything. */
+enum { Q_LEN = 37, KV_LEN = 53, FIRST_KEYS = 24, HEADS = 2, DIM = 32 };
+#define DEADLINE_SECONDS 60.0
+
+enum { QUERY = 0, KEY = Q_LEN * HEADS * DIM, VALUE = KEY + KV_LEN * DIM, OUTPUT = VALUE + KV_LEN * DIM, ELEMENTS = OUTPUT + Q_LEN * HEADS * DIM };
+
+static const struct problem known_problem = {
+    .batch = 1,
+    .q_len = Q_LEN,
+    .kv_len = KV_LEN,
+    .heads = HEADS,
+    .kv_heads = 1,
+    .head_dim = DIM,
+    .value_dim = DIM,
+    .causal = true,
+    .query_offset = KV_LEN - Q_LEN,
+    .scale = 0.5,
+};
+
+/* Multiples of 1/16 in [-1, 1): exact in every type. */
+static void make_inputs(float *elements)
+{
+    uint32_t state = 1;
+    for (int i = 0; i < OUTPUT; i++) {
+        state = state * 1664525u + 1013904223u;
+        elements[i] = (float)(int32_t)(state >> 27) / 16.0f - 1.0f;
+    }
+}
+
+static void known_row(const float *elements, int row, int head, double *out)
+{
+    double weights[KV_LEN], sum = 0;
+    int kept = row + KV_LEN - Q_LEN + 1;
+    const float *query = elements + QUERY + (row * HEADS + head) * DIM;
+    for (int j = 0; j < kept; j++) {
+        double score = 0;
+        for (int d = 0; d < DIM; d++)
+            score += (double)query[d] * (double)elements[KEY + j * DIM + d];
+        weights[j] = exp(known_problem.scale * score);
+        sum += weights[j];
+    }
+    for (int d = 0; d < DIM; d++) {
+        out[d] = 0;
+        for (int j = 0; j < kept; j++)
+            out[d] += weights[j] / sum * (double)elements[VALUE + j * DIM + d];
+    }
+}
+
+static bool is_right(enum vkring_type type, const float *elements)
+{
+    const double allowed = type == VKRING_TYPE_F32 ? 1e-4 : type == VKRING_TYPE_F16 ? 4e-3 : 3e-2;
+    for (int row = 0; row < Q_LEN; row++)
+        for (int head = 0; head < HEADS; head++) {
+            double known[DIM];
+            known_row(elements, row, head, known);
+            for (int d = 0; d < DIM; d++)
+                if (!(fabs((double)elements[OUTPUT + (row * HEADS + head) * DIM + d] - known[d]) <= allowed))
+                    return false;
+        }
+    return true;
+}
+
+struct bench {
+    vkring_device *device;
+    struct forward_kernel kernel;
+    vkring_buffer *tensors, *state, *arguments;
+    struct vk_command_pool pool;
+    struct vk_timeline timeline;
+    struct tiling tiling;
+};
+
+static void bench_close(struct bench *bench)
+{
+    vk_timeline_destroy(bench->device, &bench->timeline);
+    vk_command_pool_destroy(bench->device, &bench->pool);
+    vkring_buffer_destroy(&bench->arguments);
+    vkring_buffer_destroy(&bench->state);
+    vkring_buffer_destroy(&bench->tensors);
+    forward_kernel_destroy(bench->device, &bench->kernel);
+}
+
+static enum vkring_status bench_open(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, struct bench *bench)
+{
+    enum vkring_status status;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    *bench = (struct bench){.device = device};
+    TRY(forward_kernel_create(device, problem, choice, &bench->kernel), fail);
+    forward_tile(device, problem, choice, Q_LEN, KV_LEN, 0, &bench->tiling);
+    TRY(vkring_buffer_create(device, ELEMENTS * element_bytes, &bench->tensors), fail);
+    TRY(vkring_buffer_create(device, tiling_workgroups(&bench->tiling) * bench->kernel.state_bytes_per_workgroup, &bench->state), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, 2 * FORWARD_ARGUMENT_BYTES, &bench->arguments), fail);
+    TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &bench->pool), fail);
+    TRY(vk_timeline_create(device, &bench->timeline), fail);
+    return VKRING_OK;
+fail:
+    bench_close(bench);
+    return status;
+}
+
+static struct tensor_view view_at(const struct bench *bench, uint64_t element, uint64_t element_bytes, uint64_t heads)
+{
+    return (struct tensor_view){
+        .buffer = bench->tensors,
+        .address = bench->tensors->address + element * element_bytes,
+        .row_stride = heads * DIM * element_bytes,
+        .head_stride = DIM * element_bytes,
+    };
+}
+
+/* The keys come in two dispatches, so that the state is written and read. */
+static enum vkring_status run(struct bench *bench, const struct problem *problem, bool aligned)
+{
+    enum vkring_status status;
+    struct vk_commands commands = {0};
+    const uint64_t bytes = vkring_type_bytes(problem->type);
+    const struct forward_tensors tensors = {.query = view_at(bench, QUERY, bytes, HEADS), .output = view_at(bench, OUTPUT, bytes, HEADS)};
+    struct forward_dispatch dispatch = {
+        .problem = problem,
+        .tensors = &tensors,
+        .keys = {.key = view_at(bench, KEY, bytes, 1), .value = view_at(bench, VALUE, bytes, 1), .keys = FIRST_KEYS},
+        .box = tiling_box_at(&bench->tiling, 0),
+        .first = true,
+        .aligned = aligned,
+        .state_address = bench->state->address,
+        .arguments = bench->arguments,
+    };
+    struct vk_semaphore_value done = {bench->timeline.handle, ++bench->timeline.submitted};
+    bool reached;
+
+    TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
+    forward_record(bench->device, &commands, &bench->kernel, &dispatch);
+    vk_commands_barrier(bench->device, &commands);
+    dispatch.keys.first = FIRST_KEYS;
+    dispatch.keys.keys = KV_LEN - FIRST_KEYS;
+    dispatch.first = false;
+    dispatch.last = true;
+    dispatch.argument_slot = 1;
+    forward_record(bench->device, &commands, &bench->kernel, &dispatch);
+    vk_commands_barrier_to_host(bench->device, &commands);
+    TRY(vk_commands_end(bench->device, &commands), fail);
+    TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
+    TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
+    if (!reached)
+        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test in %.0f s", DEADLINE_SECONDS);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status try_pipeline(struct bench *bench, const struct problem *problem, bool aligned, bool *out_right)
+{
+    enum vkring_status status;
+    const uint64_t bytes = vkring_type_bytes(problem->type);
+    float elements[ELEMENTS];
+    uint32_t storage[ELEMENTS];
+    make_inputs(elements);
+    for (int i = OUTPUT; i < ELEMENTS; i++)
+        elements[i] = NAN;
+    TRY(vkring_convert_from_f32(problem->type, elements, ELEMENTS, storage), fail);
+    TRY(vkring_buffer_upload(bench->tensors, 0, storage, ELEMENTS * bytes), fail);
+    TRY(run(bench, problem, aligned), fail);
+    TRY(vkring_buffer_download(bench->tensors, OUTPUT * bytes, storage, (ELEMENTS - OUTPUT) * bytes), fail);
+    TRY(vkring_convert_to_f32(problem->type, storage, ELEMENTS - OUTPUT, elements + OUTPUT), fail);
+    *out_right = is_right(problem->type, elements);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status try_choice(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool *out_right)
+{
+    enum vkring_status status;
+    struct problem problem = known_problem;
+    struct bench bench;
+    bool aligned_right = false, general_right = false;
+    problem.type = type;
+    TRY(bench_open(device, &problem, choice, &bench), fail);
+    status = try_pipeline(&bench, &problem, true, &aligned_right);
+    if (status == VKRING_OK)
+        status = try_pipeline(&bench, &problem, false, &general_right);
+    bench_close(&bench);
+    *out_right = aligned_right && general_right;
+fail:
+    return status;
+}
+
+/* Verdicts are bits of the device: one for each type and for the portable or the best choice. */
+static unsigned verdict_bit(enum vkring_type type, bool portable)
+{
+    return 1u << (2 * (unsigned)type + portable);
+}
+
+static enum vkring_status verdict(vkring_device *device, enum vkring_type type, bool portable, bool *out_right)
+{
+    const unsigned bit = verdict_bit(type, portable);
+    struct problem problem = known_problem;
+    struct kernel_choice choice;
+
+    if (!((atomic_load(&device->kernels_passed) | atomic_load(&device->kernels_failed)) & bit)) {
+        problem.type = type;
+        choice = portable ? kernel_choice_portable(device) : kernel_choice_best(device, &problem);
+        enum vkring_status status = try_choice(device, type, &choice, out_right);
+        if (status == VKRING_ERROR_DEVICE && !portable) /* a compiler that refuses the kernel is as good as one that breaks it */
+            *out_right = false;
+        else if (status != VKRING_OK)
+            return status;
+        atomic_fetch_or(*out_right ? &device->kernels_passed : &device->kernels_failed, bit);
+    }
+    *out_right = (atomic_load(&device->kernels_passed) & bit) != 0;
+    return VKRING_OK;
+}
+
+enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice)
+{
+    enum vkring_status status;
+    bool right = false;
+    if (problem->type != VKRING_TYPE_F32 && !device->limits.storage_16bit)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no 16-bit storage for f16 and bf16 tensors", device->info.name);
+
+    TRY(verdict(device, problem->type, false, &right), fail);
+    if (right) {
+        *out_choice = kernel_choice_best(device, problem);
+        return VKRING_OK;
+    }
+    log_line(&device->log, VKRING_LOG_WARNING, "%s: the kernel of choice gives wrong results; trying the portable one", device->info.name);
+    TRY(verdict(device, problem->type, true, &right), fail);
+    if (!right)
+        return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name, device->info.driver);
+    *out_choice = kernel_choice_portable(device);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status admit(vkring_device *device, vkring_device **out_device)
+{
+    struct kernel_choice choice;
+    enum vkring_status status = self_test_choose(device, &known_problem, &choice);
+    if (status != VKRING_OK) {
+        vkring_device_destroy(&device);
+        return status;
+    }
+    *out_device = device;
+    return VKRING_OK;
+}
+
+enum vkring_status vkring_device_create(const struct vkring_device_params *params, vkring_device **out_device)
+{
+    vkring_device *device = NULL;
+    enum vkring_status status = vk_device_open(params, NULL, &device);
+    return status == VKRING_OK ? admit(device, out_device) : status;
+}
+
+enum vkring_status vkring_device_create_from_vulkan(const struct vkring_vulkan_params *params, vkring_device **out_device)
+{
+    vkring_device *device = NULL;
+    enum vkring_status status = vk_device_open_from_vulkan(params, NULL, &device);
+    return status == VKRING_OK ? admit(device, out_device) : status;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/** Tensors after they were found inside their buffers. */
+#ifndef VKRING_ATTENTION_TENSOR_H
+#define VKRING_ATTENTION_TENSOR_H
+
+#include "../vk/memory.h"
+
+/** A tensor [batch][rows][heads][dim] found in its buffer. Strides in bytes. */
+struct tensor_view {
+    vkring_buffer *buffer; /* null: no elements, or not wanted */
+    uint64_t offset_bytes; /* into the buffer */
+    uint64_t address;
+    uint64_t batch_stride, row_stride, head_stride;
+    bool packed;
+};
+
+struct tensor_shape {
+    const char *name; /* for errors */
+    uint64_t element_bytes;
+    uint64_t batch, rows, heads, dim;
+};
+
+/** Packed strides replace those that are 0. */
+enum vkring_status tensor_resolve(const struct vkring_tensor *tensor, const struct tensor_shape *shape, struct tensor_view *out_view);
+/** lse [batch][heads][rows] f32; its head_stride is in head_stride, its rows are contiguous. */
+enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows, struct tensor_view *out_view);
+/** No two elements share a place; for tensors that are written. */
+enum vkring_status tensor_check_distinct(const struct tensor_view *view, const struct tensor_shape *shape);
+
+/** Address and strides are multiples of bytes. */
+bool tensor_aligned(const struct tensor_view *view, uint64_t bytes);
+/** Where an element row begins. */
+uint64_t tensor_address(const struct tensor_view *view, uint64_t batch, uint64_t row, uint64_t head);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "agree.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "packet.h"
+
+/* Changes whenever ranks of two builds could misunderstand each other. */
+#define PROTOCOL_VERSION 1u
+
+enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
+
+enum { FIELD_COUNT = 15 };
+
+static const struct {
+    const char *name;
+    enum field_kind kind;
+} fields[FIELD_COUNT] = {
+    {"protocol version", FIELD_UNSIGNED}, {"type", FIELD_UNSIGNED},
+    {"batch", FIELD_UNSIGNED},            {"q_len", FIELD_UNSIGNED},
+    {"kv_len", FIELD_UNSIGNED},           {"heads", FIELD_UNSIGNED},
+    {"kv_heads", FIELD_UNSIGNED},         {"head_dim", FIELD_UNSIGNED},
+    {"value_dim", FIELD_UNSIGNED},        {"causal", FIELD_UNSIGNED},
+    {"query_offset", FIELD_SIGNED},       {"scale", FIELD_DOUBLE},
+    {"query_rows_of_rank", FIELD_HASH},   {"key_rows_of_rank", FIELD_HASH},
+    {"chunk_bytes", FIELD_UNSIGNED},
+};
+
+struct record {
+    int64_t status;
+    uint64_t values[FIELD_COUNT];
+};
+
+static void record_fill(const struct problem *problem, const struct layout *layout, uint64_t chunk_bytes, struct record *record)
+{
+    const size_t rows_bytes = ((size_t)layout->ranks + 1) * sizeof(uint64_t);
+    uint64_t scale;
+    memcpy(&scale, &problem->scale, sizeof(scale));
+    const uint64_t values[FIELD_COUNT] = {
+        PROTOCOL_VERSION,
+        problem->type,
+        problem->batch,
+        problem->q_len,
+        problem->kv_len,
+        problem->heads,
+        problem->kv_heads,
+        problem->head_dim,
+        problem->value_dim,
+        problem->causal,
+        (uint64_t)problem->query_offset,
+        scale,
+        packet_crc32c(0, layout->first_query_row, rows_bytes),
+        packet_crc32c(0, layout->first_key_row, rows_bytes),
+        chunk_bytes,
+    };
+    memcpy(record->values, values, sizeof(values));
+}
+
+static void format_value(enum field_kind kind, uint64_t value, char *text, size_t size)
+{
+    double real;
+    switch (kind) {
+    case FIELD_UNSIGNED:
+        snprintf(text, size, "%" PRIu64, value);
+        break;
+    case FIELD_SIGNED:
+        snprintf(text, size, "%" PRId64, (int64_t)value);
+        break;
+    case FIELD_DOUBLE:
+        memcpy(&real, &value, sizeof(real));
+        snprintf(text, size, "%.9g", real);
+        break;
+    case FIELD_HASH:
+        snprintf(text, size, "cut %08" PRIx64, value);
+        break;
+    }
+}
+
+static enum vkring_status compare_fields(const struct record *records, uint32_t ranks)
+{
+    for (int field = 0; field < FIELD_COUNT; field++)
+        for (uint32_t rank = 1; rank < ranks; rank++)
+            if (records[rank].values[field] != records[0].values[field]) {
+                char here[40], there[40];
+                format_value(fields[field].kind, records[0].values[field], here, sizeof(here));
+                format_value(fields[field].kind, records[rank].values[field], there, sizeof(there));
+                return status_fail_at(VKRING_ERROR_MISMATCH, rank, VKRING_NONE, "ranks disagree on %s: %s on rank 0, %s on rank %u", fields[field].name,
+                                      here, there, rank);
+            }
+    return VKRING_OK;
+}
+
+static enum vkring_status gather(vkring_comm *comm, const struct record *mine, const char *doing, double timeout_seconds, struct record **out_records)
+{
+    enum vkring_status status;
+    const uint32_t ranks = vkring_comm_size(comm);
+    struct record *records = calloc(ranks, sizeof(*records));
+    if (!records)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the records of %u ranks", ranks);
+    TRY(comm_allgather(comm, mine, sizeof(*mine), records, timeout_seconds), fail);
+    if (mine->status != VKRING_OK) {
+        status = (enum vkring_status)mine->status;
+        goto fail;
+    }
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        if (records[rank].status != VKRING_OK) {
+            status = status_fail_at(VKRING_ERROR_PEER, rank, VKRING_NONE, "rank %u failed while %s: %s", rank, doing,
+                                    vkring_status_string((enum vkring_status)records[rank].status));
+            goto fail;
+        }
+    *out_records = records;
+    return VKRING_OK;
+fail:
+    free(records);
+    return status;
+}
+
+enum vkring_status agree_on_problem(vkring_comm *comm, enum vkring_status mine, const struct problem *problem, const struct layout *layout,
+                                    uint64_t chunk_bytes, double timeout_seconds)
+{
+    enum vkring_status status;
+    struct record record = {.status = mine};
+    struct record *records = NULL;
+    const struct vkring_error own = *vkring_last_error();
+    if (mine == VKRING_OK)
+        record_fill(problem, layout, chunk_bytes, &record);
+    status = gather(comm, &record, "checking its parameters", timeout_seconds, &records);
+    if (status == VKRING_OK)
+        status = compare_fields(records, vkring_comm_size(comm));
+    free(records);
+    if (mine != VKRING_OK)
+        return status_fail_at(mine, own.rank, own.step, "%s", own.message);
+    return status;
+}
+
+enum vkring_status agree_on_status(vkring_comm *comm, enum vkring_status mine, const char *doing, double timeout_seconds)
+{
+    struct record record = {.status = mine};
+    struct record *records = NULL;
+    const struct vkring_error own = *vkring_last_error();
+    enum vkring_status status = gather(comm, &record, doing, timeout_seconds, &records);
+    free(records);
+    if (mine != VKRING_OK)
+        return status_fail_at(mine, own.rank, own.step, "%s", own.message);
+    return status;
+}

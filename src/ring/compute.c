@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "compute.h"
+
+enum vkring_status compute_create(vkring_device *device, struct compute *out_compute)
+{
+    enum vkring_status status;
+    struct compute compute = {.device = device};
+    TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &compute.pool), fail);
+    TRY(vk_queries_create(device, 2 * COMPUTE_SLOTS, &compute.queries), fail);
+    TRY(vk_timeline_create(device, &compute.timeline), fail);
+    *out_compute = compute;
+    return VKRING_OK;
+fail:
+    compute_destroy(&compute);
+    return status;
+}
+
+void compute_destroy(struct compute *compute)
+{
+    if (!compute->device)
+        return;
+    vk_timeline_destroy(compute->device, &compute->timeline);
+    vk_queries_destroy(compute->device, &compute->queries);
+    vk_command_pool_destroy(compute->device, &compute->pool);
+    *compute = (struct compute){0};
+}
+
+enum vkring_status compute_begin(struct compute *compute, bool timed, struct vk_commands *out_commands, uint32_t *out_slot)
+{
+    enum vkring_status status;
+    vkring_device *device = compute->device;
+    const uint32_t slot = (compute->oldest + compute->pending) % COMPUTE_SLOTS;
+    struct compute_piece *piece = &compute->pieces[slot];
+
+    TRY(vk_commands_begin(device, &compute->pool, &piece->commands), fail);
+    piece->timed = timed;
+    if (timed) {
+        vk_commands_reset_queries(device, &piece->commands, &compute->queries, 2 * slot, 2);
+        vk_commands_timestamp(device, &piece->commands, &compute->queries, 2 * slot);
+    }
+    vk_commands_barrier(device, &piece->commands);
+    *out_commands = piece->commands;
+    *out_slot = slot;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status compute_submit(struct compute *compute, uint64_t progress, const struct vk_semaphore_value *waits, uint32_t wait_count)
+{
+    enum vkring_status status;
+    vkring_device *device = compute->device;
+    const uint32_t slot = (compute->oldest + compute->pending) % COMPUTE_SLOTS;
+    struct compute_piece *piece = &compute->pieces[slot];
+    const struct vk_semaphore_value done = {compute->timeline.handle, compute->timeline.submitted + 1};
+
+    if (piece->timed)
+        vk_commands_timestamp(device, &piece->commands, &compute->queries, 2 * slot + 1);
+    vk_commands_barrier_to_host(device, &piece->commands);
+    TRY(vk_commands_end(device, &piece->commands), fail);
+    TRY(vk_submit(device, VK_QUEUE_COMPUTE, &piece->commands, waits, wait_count, &done, 1), fail);
+    compute->timeline.submitted = done.value;
+    piece->value = done.value;
+    piece->progress = progress;
+    compute->pending++;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status collect_oldest(struct compute *compute)
+{
+    enum vkring_status status;
+    const struct compute_piece *piece = &compute->pieces[compute->oldest];
+    double seconds = 0;
+    if (piece->timed)
+        TRY(vk_queries_elapsed(compute->device, &compute->queries, 2 * compute->oldest, 2 * compute->oldest + 1, &seconds), fail);
+    compute->seconds += seconds;
+    compute->done_value = piece->value;
+    compute->progress = piece->progress;
+    compute->oldest = (compute->oldest + 1) % COMPUTE_SLOTS;
+    compute->pending--;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status compute_poll(struct compute *compute, bool *out_progress)
+{
+    enum vkring_status status;
+    while (compute->pending > 0) {
+        bool reached = false;
+        TRY(vk_timeline_reached(compute->device, &compute->timeline, compute->pieces[compute->oldest].value, &reached), fail);
+        if (!reached)
+            return VKRING_OK;
+        TRY(collect_oldest(compute), fail);
+        *out_progress = true;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status compute_drain(struct compute *compute, double seconds, bool *out_drained)
+{
+    *out_drained = true;
+    if (compute->pending == 0)
+        return VKRING_OK;
+    return vk_timeline_wait(compute->device, &compute->timeline, compute->timeline.submitted, seconds, out_drained);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "link.h"
+
+#include <string.h>
+
+#include "../base/checked.h"
+
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, bool sends, uint64_t chunk_bytes)
+{
+    *link = (struct link){.comm = comm, .peer = peer, .sends = sends, .chunk_bytes = chunk_bytes};
+}
+
+void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc)
+{
+    link->active = true;
+    link->identity = *identity;
+    link->memory = memory;
+    link->posted_bytes = 0;
+    link->done_bytes = 0;
+    link->oldest = 0;
+    link->pending = 0;
+    link->crc = crc ? *crc : 0;
+    link->crc_known = crc != NULL;
+    link->header_request = NULL;
+}
+
+static uint64_t payload_bytes(const struct link *link)
+{
+    return link->identity.key_bytes + link->identity.value_bytes;
+}
+
+/* The chunk at byte `at` of the payload; none spans keys and values, so both sides cut alike. */
+static char *chunk_at(const struct link *link, uint64_t at, uint64_t *out_bytes)
+{
+    const uint64_t key_bytes = link->identity.key_bytes;
+    if (at < key_bytes) {
+        *out_bytes = min_u64(link->chunk_bytes, key_bytes - at);
+        return link->memory.key + at;
+    }
+    *out_bytes = min_u64(link->chunk_bytes, payload_bytes(link) - at);
+    return link->memory.value + (at - key_bytes);
+}
+
+static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, uint32_t tag, void **out_request)
+{
+    const struct vkring_comm_functions *fn = &link->comm->fn;
+    return link->sends ? fn->send(fn->context, data, bytes, link->peer, tag, out_request)
+                       : fn->receive(fn->context, data, bytes, link->peer, tag, out_request);
+}
+
+static enum vkring_status post_chunks(struct link *link)
+{
+    enum vkring_status status;
+    while (link->pending < LINK_WINDOW && link->posted_bytes < payload_bytes(link)) {
+        uint32_t slot = (link->oldest + link->pending) % LINK_WINDOW;
+        uint64_t bytes;
+        char *data = chunk_at(link, link->posted_bytes, &bytes);
+        TRY(start_message(link, data, bytes, COMM_TAG_PACKET, &link->requests[slot]), fail);
+        link->request_bytes[slot] = bytes;
+        link->pending++;
+        link->posted_bytes += bytes;
+        if (link->sends && !link->crc_known)
+            link->crc = packet_crc32c(link->crc, data, bytes);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
+{
+    enum vkring_status status;
+    const struct vkring_comm_functions *fn = &link->comm->fn;
+    while (link->pending > 0) {
+        const uint64_t expected = link->request_bytes[link->oldest];
+        uint64_t came = expected, bytes;
+        bool done = false;
+        TRY(fn->test(fn->context, &link->requests[link->oldest], &done, &came), fail);
+        if (!done)
+            return VKRING_OK;
+        if (!link->sends && came != expected)
+            return status_fail_at(VKRING_ERROR_PEER, link->peer, link->identity.step, "rank %u sent %llu bytes of a packet where %llu were due at step %u",
+                                  link->peer, (unsigned long long)came, (unsigned long long)expected, link->identity.step);
+        if (!link->sends)
+            link->crc = packet_crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
+        link->oldest = (link->oldest + 1) % LINK_WINDOW;
+        link->pending--;
+        link->done_bytes += expected;
+        link->total_bytes += expected;
+        *out_progress = true;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* The header is the last message, in both directions. */
+static enum vkring_status close_packet(struct link *link, bool *out_progress)
+{
+    enum vkring_status status;
+    const struct vkring_comm_functions *fn = &link->comm->fn;
+    uint64_t came = sizeof(link->header);
+    bool done = false;
+    if (!link->header_request) {
+        if (link->sends)
+            packet_header_make(&link->identity, link->crc, &link->header);
+        TRY(start_message(link, &link->header, sizeof(link->header), COMM_TAG_HEADER, &link->header_request), fail);
+    }
+    TRY(fn->test(fn->context, &link->header_request, &done, &came), fail);
+    if (!done)
+        return VKRING_OK;
+    if (!link->sends)
+        TRY(packet_header_check(&link->header, came, &link->identity, link->crc, link->peer), fail);
+    link->total_bytes += sizeof(link->header);
+    link->active = false;
+    *out_progress = true;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status link_poll(struct link *link, bool *out_progress)
+{
+    enum vkring_status status;
+    if (!link->active)
+        return VKRING_OK;
+    TRY(post_chunks(link), fail);
+    TRY(complete_chunks(link, out_progress), fail);
+    TRY(post_chunks(link), fail);
+    if (link->done_bytes == payload_bytes(link))
+        TRY(close_packet(link, out_progress), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+bool link_abandon(struct link *link)
+{
+    const struct vkring_comm_functions *fn = &link->comm->fn;
+    bool pending = link->pending > 0 || link->header_request;
+    while (link->pending > 0) {
+        if (link->requests[link->oldest])
+            fn->abandon(fn->context, &link->requests[link->oldest]);
+        link->oldest = (link->oldest + 1) % LINK_WINDOW;
+        link->pending--;
+    }
+    if (link->header_request)
+        fn->abandon(fn->context, &link->header_request);
+    link->active = false;
+    return pending;
+}

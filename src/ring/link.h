@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/** Moving packets between neighbours: each packet in chunks, closed by a header that proves it. Starts, then advances when polled; never waits. */
+#ifndef VKRING_RING_LINK_H
+#define VKRING_RING_LINK_H
+
+#include "../comm/comm.h"
+#include "packet.h"
+
+/** Chunks under way at a time, in each direction. */
+#define LINK_WINDOW 4u
+
+/** The two parts of a packet in host memory. */
+struct packet_memory {
+    char *key;
+    char *value;
+};
+
+/** One direction of the ring. */
+struct link {
+    vkring_comm *comm;
+    uint32_t peer;
+    bool sends;
+    uint64_t chunk_bytes;
+
+    bool active;
+    struct packet_identity identity;
+    struct packet_memory memory;
+    uint64_t posted_bytes, done_bytes; /* of keys then values */
+    void *requests[LINK_WINDOW];       /* a queue from oldest on */
+    uint64_t request_bytes[LINK_WINDOW];
+    uint32_t oldest, pending;
+    uint32_t crc;
+    bool crc_known; /* a packet that is passed on was checked when it came */
+    struct packet_header header;
+    void *header_request;
+    uint64_t total_bytes; /* moved since link_reset */
+};
+
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, bool sends, uint64_t chunk_bytes);
+
+/** Memory is borrowed until the link is no longer active. crc: of a packet that came over a link; null to compute it while sending. */
+void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc);
+
+/** Posts and completes what can be. out_progress is set to true when something moved, and left alone otherwise. */
+enum vkring_status link_poll(struct link *link, bool *out_progress);
+
+/** Gives up what is pending. Memory may still be read or written until the communicator is destroyed. Returns whether anything was pending. */
+bool link_abandon(struct link *link);
+
+#endif

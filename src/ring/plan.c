@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../attention/self_test.h"
+#include "../base/checked.h"
+#include "agree.h"
+
+#define DEFAULT_TIMEOUT_SECONDS 300.0
+#define DEFAULT_CHUNK_BYTES ((uint64_t)4 << 20)
+#define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
+#define DRAIN_SECONDS 5.0
+
+uint64_t plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin)
+{
+    /* the last row keeps most */
+    const uint64_t last_row = plan->layout.first_query_row[plan->layout.rank] + box->first_row + box->rows - 1;
+    return problem_kept_keys(&plan->problem, last_row, plan->layout.first_key_row[origin], layout_key_rows(&plan->layout, origin));
+}
+
+static double timeout_of(const struct vkring_plan_params *params)
+{
+    return params->timeout_seconds > 0 && isfinite(params->timeout_seconds) ? params->timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
+}
+
+static uint32_t rank_of(vkring_comm *comm)
+{
+    return comm ? vkring_comm_rank(comm) : 0;
+}
+
+static uint32_t ranks_of(vkring_comm *comm)
+{
+    return comm ? vkring_comm_size(comm) : 1;
+}
+
+static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_params *params, struct vkring_plan *plan)
+{
+    enum vkring_status status;
+    if (params->chunk_bytes > MAX_CHUNK_BYTES)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "chunk_bytes is %llu, above 2^30", (unsigned long long)params->chunk_bytes);
+    TRY(problem_resolve(params, &plan->problem), fail);
+    TRY(layout_make(rank_of(comm), ranks_of(comm), plan->problem.q_len, plan->problem.kv_len, params->query_rows_of_rank, params->key_rows_of_rank,
+                    &plan->layout),
+        fail);
+    plan->timeout_seconds = timeout_of(params);
+    plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
+{
+    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= plan->tiling.keys)
+        return 0;
+    return tiling_workgroups(&plan->tiling) * forward_state_bytes_per_workgroup(choice, &plan->problem);
+}
+
+static void tile(struct vkring_plan *plan, const struct vkring_plan_params *params, const struct kernel_choice *choice)
+{
+    forward_tile(plan->device, &plan->problem, choice, layout_query_rows(&plan->layout, plan->layout.rank), layout_most_key_rows(&plan->layout),
+                 params->dispatch_seconds, &plan->tiling);
+}
+
+static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
+{
+    enum vkring_status status;
+    struct vkring_plan_memory memory = {0};
+    uint64_t bytes;
+    bool counts_as_host;
+    TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &bytes, &counts_as_host), fail);
+    memory.device_bytes += bytes;
+    TRY(vk_buffer_measure(plan->device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * FORWARD_ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
+    *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
+    if (plan->layout.ranks > 1)
+        TRY(staging_measure(plan->device, &plan->problem, layout_most_key_rows(&plan->layout), &memory), fail);
+    *out_memory = memory;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Each box writes its rows at the last step at which it keeps a key. */
+static enum vkring_status find_box_steps(struct vkring_plan *plan)
+{
+    plan->box_steps = calloc(plan->tiling.boxes ? plan->tiling.boxes : 1, sizeof(*plan->box_steps));
+    if (!plan->box_steps)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)plan->tiling.boxes);
+    for (uint64_t index = 0; index < plan->tiling.boxes; index++) {
+        const struct tiling_box box = tiling_box_at(&plan->tiling, index);
+        struct box_steps *steps = &plan->box_steps[index];
+        bool met = false;
+        for (uint32_t step = 0; step < plan->layout.ranks; step++) {
+            if (plan_kept_keys(plan, &box, layout_origin(&plan->layout, step)) == 0)
+                continue;
+            if (!met)
+                steps->first = step;
+            steps->last = step;
+            met = true;
+        }
+    }
+    return VKRING_OK;
+}
+
+static enum vkring_status take(struct vkring_plan *plan, const struct kernel_choice *choice)
+{
+    enum vkring_status status;
+    vkring_device *device = plan->device;
+    TRY(forward_kernel_create(device, &plan->problem, choice, &plan->kernel), fail);
+    TRY(find_box_steps(plan), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &plan->state), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * FORWARD_ARGUMENT_BYTES, &plan->arguments), fail);
+    TRY(compute_create(device, &plan->compute), fail);
+    if (plan->layout.ranks > 1) {
+        TRY(pack_kernel_create(device, plan->problem.type, &plan->pack), fail);
+        TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->staging), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status prepare(struct vkring_plan *plan, const struct vkring_plan_params *params)
+{
+    enum vkring_status status;
+    struct kernel_choice choice;
+    TRY(self_test_choose(plan->device, &plan->problem, &choice), fail);
+    tile(plan, params, &choice);
+    TRY(measure(plan, &choice, &plan->memory), fail);
+    TRY(take(plan, &choice), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                       struct vkring_plan_memory *out_memory)
+{
+    enum vkring_status status;
+    struct vkring_plan plan = {.device = device};
+    struct kernel_choice choice;
+    TRY(resolve(comm, params, &plan), fail);
+    TRY(self_test_choose(device, &plan.problem, &choice), fail);
+    tile(&plan, params, &choice);
+    TRY(measure(&plan, &choice, out_memory), fail);
+fail:
+    layout_free(&plan.layout);
+    return status;
+}
+
+enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params, vkring_plan **out_plan)
+{
+    enum vkring_status status;
+    const bool alone = ranks_of(comm) == 1;
+    struct vkring_plan *plan = calloc(1, sizeof(*plan));
+    if (!plan)
+        status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a plan");
+    else {
+        plan->device = device;
+        plan->comm = comm;
+        status = resolve(comm, params, plan);
+    }
+    if (!alone)
+        status = agree_on_problem(comm, status, plan ? &plan->problem : NULL, plan ? &plan->layout : NULL, plan ? plan->chunk_bytes : 0,
+                                  timeout_of(params));
+    if (status != VKRING_OK)
+        goto fail;
+    status = prepare(plan, params);
+    if (!alone)
+        status = agree_on_status(comm, status, "making its plan", plan->timeout_seconds);
+    if (status != VKRING_OK)
+        goto fail;
+    *out_plan = plan;
+    return VKRING_OK;
+fail:
+    vkring_plan_destroy(&plan);
+    return status;
+}
+
+void vkring_plan_destroy(vkring_plan **plan_pointer)
+{
+    struct vkring_plan *plan = plan_pointer ? *plan_pointer : NULL;
+    bool drained = true;
+    if (!plan)
+        return;
+    *plan_pointer = NULL;
+    if (plan->compute.device && compute_drain(&plan->compute, DRAIN_SECONDS, &drained) != VKRING_OK)
+        drained = true; /* a lost device touches nothing more */
+    if (!plan->quarantined && drained) {
+        staging_destroy(&plan->staging);
+        compute_destroy(&plan->compute);
+        pack_kernel_destroy(plan->device, &plan->pack);
+        forward_kernel_destroy(plan->device, &plan->kernel);
+        vkring_buffer_destroy(&plan->arguments);
+        vkring_buffer_destroy(&plan->state);
+    }
+    free(plan->box_steps);
+    layout_free(&plan->layout);
+    free(plan);
+}
+
+void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_info)
+{
+    const struct layout *layout = &plan->layout;
+    *out_info = (struct vkring_plan_info){
+        .rank = layout->rank,
+        .ranks = layout->ranks,
+        .first_query_row = layout->first_query_row[layout->rank],
+        .query_rows = layout_query_rows(layout, layout->rank),
+        .first_key_row = layout->first_key_row[layout->rank],
+        .key_rows = layout_key_rows(layout, layout->rank),
+        .packet_bytes = layout->ranks > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
+        .memory = plan->memory,
+    };
+    memcpy(out_info->kernel, plan->kernel.name, sizeof(out_info->kernel));
+}
+
+void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats)
+{
+    *out_stats = plan->stats;
+}
+
+void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_done, uint64_t *out_total)
+{
+    *out_done = atomic_load(&plan->progress_done);
+    *out_total = atomic_load(&plan->progress_total);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/** What a plan holds: everything resolved, allocated, compiled and agreed, so that a run only submits, exchanges and waits. */
+#ifndef VKRING_RING_PLAN_H
+#define VKRING_RING_PLAN_H
+
+#include "../attention/forward.h"
+#include "../attention/pack.h"
+#include "compute.h"
+#include "layout.h"
+#include "staging.h"
+
+/** The steps at which a box of query rows meets keys that it keeps. */
+struct box_steps {
+    uint32_t first, last; /* 0 and 0 where there is none: it is then written at step 0 from no keys */
+};
+
+struct vkring_plan {
+    vkring_device *device;
+    vkring_comm *comm; /* null: one rank */
+    struct problem problem;
+    struct layout layout;
+    double timeout_seconds;
+    uint64_t chunk_bytes;
+
+    struct forward_kernel kernel;
+    struct pack_kernel pack;
+    struct tiling tiling;
+    struct box_steps *box_steps; /* [tiling.boxes] */
+
+    vkring_buffer *state; /* null where every row meets all its keys in one dispatch */
+    vkring_buffer *arguments;
+    struct staging staging; /* with several ranks */
+    struct compute compute;
+    struct vkring_plan_memory memory;
+
+    uint64_t calls;
+    bool failed;      /* a run broke off: the plan can only be destroyed */
+    bool quarantined; /* the network or the device may still touch its buffers: they are not freed */
+    struct vkring_run_stats stats;
+    atomic_uint_fast64_t progress_done, progress_total;
+};
+
+/** Keys of the packet of `origin` that any row of the box keeps: the first so many. */
+uint64_t plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin);
+
+#endif

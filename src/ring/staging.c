@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "staging.h"
+
+#include "../base/checked.h"
+
+#define PART_ALIGNMENT 256u
+
+struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows)
+{
+    /* the products were checked with the problem */
+    const uint64_t elements = problem->batch * rows * problem->kv_heads;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    struct packet_shape shape = {
+        .rows = rows,
+        .key_bytes = elements * problem->head_dim * element_bytes,
+        .value_bytes = elements * problem->value_dim * element_bytes,
+    };
+    shape.value_offset = divide_up(shape.key_bytes, PART_ALIGNMENT) * PART_ALIGNMENT;
+    shape.bytes = shape.value_offset + shape.value_bytes;
+    return shape;
+}
+
+enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct vkring_plan_memory *memory)
+{
+    enum vkring_status status;
+    const struct packet_shape shape = packet_shape_of(problem, most_rows);
+    uint64_t host, on_device = 0;
+    bool counts_as_host;
+    TRY(vk_buffer_measure(device, VK_MEMORY_HOST, shape.bytes, &host, &counts_as_host), fail);
+    if (!device->limits.unified_memory) {
+        bool ignored;
+        TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, shape.bytes, &on_device, &ignored), fail);
+    }
+    memory->device_bytes += STAGING_SLOTS * (on_device + (counts_as_host ? 0 : host));
+    memory->host_bytes += STAGING_SLOTS * (counts_as_host ? host : 0);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging)
+{
+    enum vkring_status status;
+    const struct packet_shape shape = packet_shape_of(problem, most_rows);
+    struct staging staging = {.device = device, .problem = problem, .unified = device->limits.unified_memory};
+    for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
+        TRY(vk_buffer_create(device, VK_MEMORY_HOST, shape.bytes, &staging.host[slot]), fail);
+        if (!staging.unified)
+            TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, shape.bytes, &staging.on_device[slot]), fail);
+    }
+    TRY(vk_command_pool_create(device, VK_QUEUE_TRANSFER, &staging.pool), fail);
+    TRY(vk_timeline_create(device, &staging.uploads), fail);
+    *out_staging = staging;
+    return VKRING_OK;
+fail:
+    staging_destroy(&staging);
+    return status;
+}
+
+void staging_destroy(struct staging *staging)
+{
+    if (!staging->device)
+        return;
+    vk_timeline_destroy(staging->device, &staging->uploads);
+    vk_command_pool_destroy(staging->device, &staging->pool);
+    for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
+        vkring_buffer_destroy(&staging->host[slot]);
+        vkring_buffer_destroy(&staging->on_device[slot]);
+    }
+    *staging = (struct staging){0};
+}
+
+struct packet_memory staging_memory(const struct staging *staging, uint32_t slot, const struct packet_shape *shape)
+{
+    char *first = staging->host[slot]->mapped;
+    return (struct packet_memory){first, first ? first + shape->value_offset : NULL};
+}
+
+static struct tensor_view packed_view(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t rows, uint64_t heads, uint64_t dim, uint64_t element_bytes)
+{
+    const uint64_t head = dim * element_bytes;
+    return (struct tensor_view){
+        .buffer = buffer,
+        .offset_bytes = offset_bytes,
+        .address = buffer->address + offset_bytes,
+        .batch_stride = rows * heads * head,
+        .row_stride = heads * head,
+        .head_stride = head,
+        .packed = true,
+    };
+}
+
+struct forward_keys staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row)
+{
+    const struct problem *problem = staging->problem;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    vkring_buffer *buffer = staging->unified ? staging->host[slot] : staging->on_device[slot];
+    return (struct forward_keys){
+        .key = packed_view(buffer, 0, shape->rows, problem->kv_heads, problem->head_dim, element_bytes),
+        .value = packed_view(buffer, shape->value_offset, shape->rows, problem->kv_heads, problem->value_dim, element_bytes),
+        .key_row = key_row,
+        .keys = shape->rows,
+    };
+}
+
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape)
+{
+    enum vkring_status status;
+    vkring_device *device = staging->device;
+    const struct vk_semaphore_value done = {staging->uploads.handle, staging->uploads.submitted + 1};
+    if (shape->bytes == 0)
+        return VKRING_OK;
+    TRY(vk_buffer_flush(staging->host[slot], 0, shape->bytes), fail);
+    if (staging->unified)
+        return VKRING_OK;
+    TRY(vk_commands_begin(device, &staging->pool, &staging->upload[slot]), fail);
+    vk_commands_copy(device, &staging->upload[slot], staging->host[slot], 0, staging->on_device[slot], 0, shape->bytes);
+    vk_commands_barrier(device, &staging->upload[slot]);
+    TRY(vk_commands_end(device, &staging->upload[slot]), fail);
+    TRY(vk_submit(device, VK_QUEUE_TRANSFER, &staging->upload[slot], NULL, 0, &done, 1), fail);
+    staging->uploads.submitted = done.value;
+    staging->upload_value[slot] = done.value;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status staging_uploaded(struct staging *staging, uint32_t slot, bool *out_uploaded)
+{
+    *out_uploaded = true;
+    if (staging->upload_value[slot] == 0)
+        return VKRING_OK;
+    return vk_timeline_reached(staging->device, &staging->uploads, staging->upload_value[slot], out_uploaded);
+}
+
+struct vk_semaphore_value staging_wait(const struct staging *staging, uint32_t slot)
+{
+    if (staging->upload_value[slot] == 0)
+        return (struct vk_semaphore_value){0};
+    return (struct vk_semaphore_value){staging->uploads.handle, staging->upload_value[slot]};
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Two slots for packets: one is attended to and passed on while the next arrives in the other.
+ *
+ * Where memory is unified a slot is one buffer that the network, the host and kernels use alike. Elsewhere it is a pinned host buffer, which the
+ * network uses, and a device buffer, to which each packet is uploaded once.
+ */
+#ifndef VKRING_RING_STAGING_H
+#define VKRING_RING_STAGING_H
+
+#include "../attention/forward.h"
+#include "../vk/timeline.h"
+#include "layout.h"
+#include "link.h"
+
+#define STAGING_SLOTS 2u
+
+struct staging {
+    vkring_device *device;
+    const struct problem *problem;
+    bool unified;
+    vkring_buffer *host[STAGING_SLOTS];
+    vkring_buffer *on_device[STAGING_SLOTS]; /* null where unified */
+    struct vk_command_pool pool;             /* of the transfer queue */
+    struct vk_commands upload[STAGING_SLOTS];
+    struct vk_timeline uploads;
+    uint64_t upload_value[STAGING_SLOTS]; /* of the timeline, when the slot's packet is on the device */
+};
+
+/** How a packet of a number of key rows lies in a slot: keys, then values, each packed [batch][rows][kv_heads][dim]. */
+struct packet_shape {
+    uint64_t rows;
+    uint64_t key_bytes, value_bytes;
+    uint64_t value_offset; /* aligned for kernels */
+    uint64_t bytes;
+};
+
+struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
+
+/** What slots for packets of at most most_rows take. */
+enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct vkring_plan_memory *memory);
+/** problem is borrowed. */
+enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging);
+/** Accepts one that was not created. Nothing may be in flight. */
+void staging_destroy(struct staging *staging);
+
+/** Where the network finds a packet. */
+struct packet_memory staging_memory(const struct staging *staging, uint32_t slot, const struct packet_shape *shape);
+/** Where kernels find it. */
+struct forward_keys staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row);
+
+/** A packet has arrived in host memory: makes it visible to the device and, where memory is not unified, starts its upload. */
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape);
+/** Whether the packet that arrived last in the slot is where kernels find it. */
+enum vkring_status staging_uploaded(struct staging *staging, uint32_t slot, bool *out_uploaded);
+/** What kernels that read it wait for; a null semaphore where memory is unified. */
+struct vk_semaphore_value staging_wait(const struct staging *staging, uint32_t slot);
+
+#endif
