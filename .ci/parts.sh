@@ -106,7 +106,7 @@ sanitizers()
     local status=0
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$checkout/.ci/leaks-of-others.txt:print_suppressions=0
-    allow_any_mpirun
+    prepare_mpirun
     configure_and_compile "$work/sanitizers" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dtests=enabled
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
