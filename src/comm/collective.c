@@ -97,7 +97,7 @@ static enum vkring_status poll_receive(struct gather *gather, uint32_t peer, str
     enum vkring_status status;
     bool done;
     uint64_t bytes = 0;
-    TRY(comm_test(gather->comm, &gather->receives[peer], &done, &bytes), fail);
+    TRY(comm_test(gather->comm, &gather->receives[peer], peer, &done, &bytes), fail);
     if (done && bytes != gather->message_bytes)
         return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE,
                               "rank %" PRIu32 " sent %" PRIu64 " bytes where %" PRIu64 " were expected", peer, bytes,
@@ -114,7 +114,7 @@ static enum vkring_status poll_send(struct gather *gather, uint32_t peer, struct
     enum vkring_status status;
     bool done;
     uint64_t bytes;
-    TRY(comm_test(gather->comm, &gather->sends[peer], &done, &bytes), fail);
+    TRY(comm_test(gather->comm, &gather->sends[peer], peer, &done, &bytes), fail);
     state->pending += !done;
     state->progress |= done;
     return VKRING_OK;
@@ -189,8 +189,10 @@ fail:
     return status;
 }
 
+/* Also when nothing is left to give up: the ranks are out of step. */
 static void gather_abandon(struct gather *gather)
 {
+    gather->comm->failed = true;
     for (uint32_t peer = 0; peer < gather->comm->fn.size; peer++) {
         comm_abandon(gather->comm, &gather->sends[peer]);
         comm_abandon(gather->comm, &gather->receives[peer]);

@@ -57,12 +57,13 @@ enum vkring_status comm_check_usable(const struct vkring_comm *comm)
     return VKRING_OK;
 }
 
-/* The last error of a table's function that failed; verb and peer say what it was doing. */
+/* The last error of a table's function that failed, at what, with peer. */
 static enum vkring_status record(const struct vkring_comm *comm, enum vkring_status status, const char *what, uint32_t peer)
 {
     if (status == VKRING_OK || comm->fn_records_errors)
         return status;
-    return status_fail_at(status, peer, VKRING_NONE, "the application's communicator failed to %s: %s", what, vkring_status_string(status));
+    return status_fail_at(status, peer, VKRING_NONE, "the application's communicator failed to %s with rank %" PRIu32 ": %s", what, peer,
+                          vkring_status_string(status));
 }
 
 /* Null stands for "no request" on this side of the table. */
@@ -79,7 +80,7 @@ enum vkring_status comm_send(struct vkring_comm *comm, const void *data, uint64_
     enum vkring_status status;
     *out_request = NULL;
     TRY(comm_check_usable(comm), fail);
-    TRY(record(comm, comm->fn.send(comm->fn.context, data, bytes, peer, tag, out_request), "send", peer), fail);
+    TRY(record(comm, comm->fn.send(comm->fn.context, data, bytes, peer, tag, out_request), "start a send", peer), fail);
     return check_request(*out_request);
 fail:
     return status;
@@ -90,16 +91,16 @@ enum vkring_status comm_receive(struct vkring_comm *comm, void *data, uint64_t b
     enum vkring_status status;
     *out_request = NULL;
     TRY(comm_check_usable(comm), fail);
-    TRY(record(comm, comm->fn.receive(comm->fn.context, data, bytes, peer, tag, out_request), "receive", peer), fail);
+    TRY(record(comm, comm->fn.receive(comm->fn.context, data, bytes, peer, tag, out_request), "start a receive", peer), fail);
     return check_request(*out_request);
 fail:
     return status;
 }
 
-enum vkring_status comm_test(struct vkring_comm *comm, void **request, bool *out_done, uint64_t *out_bytes)
+enum vkring_status comm_test(struct vkring_comm *comm, void **request, uint32_t peer, bool *out_done, uint64_t *out_bytes)
 {
     *out_done = false;
-    return record(comm, comm->fn.test(comm->fn.context, request, out_done, out_bytes), "test a message", VKRING_NONE);
+    return record(comm, comm->fn.test(comm->fn.context, request, out_done, out_bytes), "finish a message", peer);
 }
 
 void comm_abandon(struct vkring_comm *comm, void **request)

@@ -8,7 +8,7 @@
 struct vkring_comm {
     struct vkring_comm_functions fn;
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
-    bool failed;            /* a request was given up: its message could be taken for a later one, so only destroy is left */
+    bool failed;            /* a message was given up, and could be taken for a later one: only destroy is left */
     void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
 };
@@ -16,7 +16,7 @@ struct vkring_comm {
 /** Tags. Messages of one tag between two ranks arrive in order. */
 enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER = 2, COMM_TAG_PACKET = 3 };
 
-/** VKRING_ERROR_COMM after a request was given up. */
+/** VKRING_ERROR_COMM after a request was given up or comm_allgather failed. */
 enum vkring_status comm_check_usable(const struct vkring_comm *comm);
 
 /*
@@ -27,8 +27,8 @@ enum vkring_status comm_check_usable(const struct vkring_comm *comm);
 enum vkring_status comm_send(struct vkring_comm *comm, const void *data, uint64_t bytes, uint32_t peer, enum comm_tag tag,
                              void **out_request);
 enum vkring_status comm_receive(struct vkring_comm *comm, void *data, uint64_t bytes, uint32_t peer, enum comm_tag tag, void **out_request);
-/** Writes out_bytes for a receive that is done; else it is undefined. */
-enum vkring_status comm_test(struct vkring_comm *comm, void **request, bool *out_done, uint64_t *out_bytes);
+/** peer is that of the request, for the last error. Writes out_bytes for a receive that is done; else it is undefined. */
+enum vkring_status comm_test(struct vkring_comm *comm, void **request, uint32_t peer, bool *out_done, uint64_t *out_bytes);
 /** Gives up a request, or nothing if it is null. The memory behind it may be touched until the communicator is destroyed. */
 void comm_abandon(struct vkring_comm *comm, void **request);
 

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages over a table of functions: gathering at many sizes, and every fault a status with a rank, in time. */
+#include <base/clock.h>
+#include <comm/comm.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../harness/suite.h"
+#include "fake_transport.h"
+
+static const struct fake_fault no_fault = {.rank = VKRING_NONE};
+
+/* What one rank, in its own thread, is to do and what it saw. */
+struct rank_job {
+    struct fake_network *network;
+    uint32_t rank;
+    uint64_t bytes;
+    uint32_t rounds;
+    double timeout_seconds;
+    bool silent;
+    enum vkring_status status;
+    enum vkring_status status_afterwards; /* of one more allgather */
+    bool right;
+    struct vkring_error error;
+    double seconds;
+};
+
+static unsigned char byte_of(uint32_t rank, uint32_t round, uint64_t i)
+{
+    return (unsigned char)(rank * 89 + round * 17 + i * 7 + i / 256);
+}
+
+static bool is_right(const unsigned char *all, uint32_t size, uint64_t bytes, uint32_t round)
+{
+    for (uint32_t rank = 0; rank < size; rank++)
+        for (uint64_t i = 0; i < bytes; i++)
+            if (all[rank * bytes + i] != byte_of(rank, round, i))
+                return false;
+    return true;
+}
+
+static enum vkring_status gather_once(struct rank_job *job, vkring_comm *comm, uint32_t round)
+{
+    const uint32_t size = job->network->size;
+    unsigned char *mine = malloc(job->bytes + 1);
+    unsigned char *all = malloc(size * job->bytes + 1);
+    for (uint64_t i = 0; i < job->bytes; i++)
+        mine[i] = byte_of(job->rank, round, i);
+    memset(all, 0x55, size * job->bytes + 1);
+    enum vkring_status status = comm_allgather(comm, mine, job->bytes, all, job->timeout_seconds);
+    if (status == VKRING_OK)
+        job->right &= is_right(all, size, job->bytes, round);
+    else
+        job->right &= all[0] == 0x55 && all[size * job->bytes / 2] == 0x55; /* untouched */
+    job->right &= all[size * job->bytes] == 0x55;
+    free(mine); /* what was given up must not touch these */
+    free(all);
+    return status;
+}
+
+static void *run_rank(void *argument)
+{
+    struct rank_job *job = argument;
+    vkring_comm *comm = NULL;
+    struct vkring_comm_functions table = fake_table(job->network, job->rank);
+    job->right = vkring_comm_create(&table, &comm) == VKRING_OK;
+    double start_seconds = clock_seconds();
+    for (uint32_t round = 0; round < job->rounds && job->status == VKRING_OK; round++)
+        job->status = gather_once(job, comm, round);
+    job->seconds = clock_seconds() - start_seconds;
+    job->error = *vkring_last_error();
+    if (job->status != VKRING_OK)
+        job->status_afterwards = gather_once(job, comm, 0);
+    vkring_comm_destroy(&comm);
+    return NULL;
+}
+
+struct network_run {
+    struct fake_network network;
+    struct rank_job jobs[FAKE_MOST_RANKS];
+};
+
+static void run_network(struct network_run *run, uint32_t size, struct fake_fault fault, const struct rank_job *model, uint32_t silent)
+{
+    pthread_t threads[FAKE_MOST_RANKS];
+    fake_network_init(&run->network, size, fault);
+    for (uint32_t rank = 0; rank < size; rank++) {
+        run->jobs[rank] = *model;
+        run->jobs[rank].network = &run->network;
+        run->jobs[rank].rank = rank;
+        run->jobs[rank].silent = rank == silent;
+        if (!run->jobs[rank].silent)
+            ck_assert_int_eq(pthread_create(&threads[rank], NULL, run_rank, &run->jobs[rank]), 0);
+    }
+    for (uint32_t rank = 0; rank < size; rank++)
+        if (!run->jobs[rank].silent)
+            pthread_join(threads[rank], NULL);
+    fake_network_finish(&run->network);
+}
+
+/* Every live rank ended with status, named `culprit`, kept its outputs whole and gave every request back. */
+static void assert_failed(const struct network_run *run, uint32_t rank, enum vkring_status status, uint32_t culprit)
+{
+    const struct rank_job *job = &run->jobs[rank];
+    ck_assert_msg(job->status == status, "rank %u: %s (%s)", rank, vkring_status_string(job->status), job->error.message);
+    ck_assert_int_eq(job->error.status, status);
+    ck_assert_msg(job->error.rank == culprit, "rank %u: %s", rank, job->error.message);
+    ck_assert(job->right);
+    ck_assert_int_eq(job->status_afterwards, VKRING_ERROR_COMM);
+    ck_assert_uint_eq(run->network.ranks[rank].live_requests, 0);
+}
+
+START_TEST(all_ranks_get_all_blocks)
+{
+    const uint32_t sizes[] = {1, 2, 3, 5, 8};
+    const uint64_t bytes[] = {0, 1, 8, 1000, 65536, 65537, 200000};
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        for (size_t b = 0; b < sizeof(bytes) / sizeof(bytes[0]); b++) {
+            struct network_run run;
+            run_network(&run, sizes[s], no_fault, &(struct rank_job){.bytes = bytes[b], .rounds = 3, .timeout_seconds = 20}, VKRING_NONE);
+            for (uint32_t rank = 0; rank < sizes[s]; rank++) {
+                ck_assert_msg(run.jobs[rank].status == VKRING_OK, "%s", run.jobs[rank].error.message);
+                ck_assert(run.jobs[rank].right);
+                ck_assert_uint_eq(run.network.ranks[rank].live_requests, 0);
+                ck_assert_uint_eq(run.network.ranks[rank].abandoned_requests, 0);
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(every_survivor_names_the_silent_rank_in_time)
+{
+    for (uint32_t silent = 0; silent < 5; silent++) {
+        struct network_run run;
+        run_network(&run, 5, no_fault, &(struct rank_job){.bytes = 100, .rounds = 1, .timeout_seconds = 0.2}, silent);
+        for (uint32_t rank = 0; rank < 5; rank++) {
+            if (rank == silent)
+                continue;
+            assert_failed(&run, rank, VKRING_ERROR_TIMEOUT, silent);
+            ck_assert(run.jobs[rank].seconds >= 0.2 && run.jobs[rank].seconds < 1.2);
+            ck_assert_uint_eq(run.network.ranks[rank].abandoned_requests, 1);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_rank_that_takes_nothing_is_named)
+{
+    struct network_run run;
+    run_network(&run, 3, (struct fake_fault){.rank = 1, .kind = FAKE_NEVER_TAKEN},
+                &(struct rank_job){.bytes = 100, .rounds = 1, .timeout_seconds = 0.2}, VKRING_NONE);
+    assert_failed(&run, 0, VKRING_ERROR_TIMEOUT, 1);
+    assert_failed(&run, 2, VKRING_ERROR_TIMEOUT, 1);
+    ck_assert_ptr_nonnull(strstr(run.jobs[0].error.message, "took nothing"));
+    ck_assert_int_eq(run.jobs[1].status, VKRING_OK);
+}
+END_TEST
+
+START_TEST(several_silent_ranks_are_counted)
+{
+    struct network_run run;
+    run_network(&run, 3, (struct fake_fault){.rank = 2, .kind = FAKE_LOST},
+                &(struct rank_job){.bytes = 8, .rounds = 1, .timeout_seconds = 0.1}, 1);
+    assert_failed(&run, 0, VKRING_ERROR_TIMEOUT, 1);
+    ck_assert_str_eq(run.jobs[0].error.message, "rank 1 and 1 others sent nothing for 0.1 seconds");
+    assert_failed(&run, 2, VKRING_ERROR_TIMEOUT, 1);
+}
+END_TEST
+
+START_TEST(progress_moves_the_deadline)
+{
+    /* 6 messages, each 0.15 s late: longer in all than the deadline, shorter each */
+    struct network_run run;
+    run_network(&run, 2, (struct fake_fault){.rank = 1, .kind = FAKE_LATE, .seconds = 0.15},
+                &(struct rank_job){.bytes = 6 * 65536, .rounds = 1, .timeout_seconds = 0.6}, VKRING_NONE);
+    for (uint32_t rank = 0; rank < 2; rank++) {
+        ck_assert_msg(run.jobs[rank].status == VKRING_OK, "%s", run.jobs[rank].error.message);
+        ck_assert(run.jobs[rank].right);
+    }
+    ck_assert(run.jobs[0].seconds > 0.7);
+}
+END_TEST
+
+START_TEST(messages_of_the_wrong_length_name_their_sender)
+{
+    struct network_run run;
+    run_network(&run, 3, (struct fake_fault){.rank = 2, .kind = FAKE_SHORT},
+                &(struct rank_job){.bytes = 100, .rounds = 1, .timeout_seconds = 0.2}, VKRING_NONE);
+    assert_failed(&run, 0, VKRING_ERROR_PEER, 2);
+    assert_failed(&run, 1, VKRING_ERROR_PEER, 2);
+    ck_assert_str_eq(run.jobs[0].error.message, "rank 2 sent 99 bytes where 100 were expected");
+
+    run_network(&run, 3, (struct fake_fault){.rank = 2, .kind = FAKE_LONG},
+                &(struct rank_job){.bytes = 100, .rounds = 1, .timeout_seconds = 0.2}, VKRING_NONE);
+    assert_failed(&run, 0, VKRING_ERROR_PEER, 2);
+    assert_failed(&run, 1, VKRING_ERROR_PEER, 2);
+}
+END_TEST
+
+START_TEST(failures_of_the_table_reach_the_last_error)
+{
+    const struct {
+        struct fake_fault fault;
+        const char *message;
+        uint32_t rank;
+    } cases[] = {
+        {{.rank = 0, .kind = FAKE_SEND_FAILS}, "failed to start a send with rank 1", 1},
+        {{.rank = 0, .kind = FAKE_TEST_FAILS}, "failed to finish a message with rank 1", 1},
+        {{.rank = 0, .kind = FAKE_NULL_REQUEST}, "null request", VKRING_NONE},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct network_run run;
+        run_network(&run, 2, cases[i].fault, &(struct rank_job){.bytes = 8, .rounds = 1, .timeout_seconds = 0.1}, VKRING_NONE);
+        assert_failed(&run, 0, VKRING_ERROR_COMM, cases[i].rank);
+        ck_assert_msg(strstr(run.jobs[0].error.message, cases[i].message) != NULL, "%s", run.jobs[0].error.message);
+    }
+}
+END_TEST
+
+START_TEST(incomplete_tables_are_refused)
+{
+    struct fake_network network;
+    vkring_comm *comm = NULL;
+    fake_network_init(&network, 2, no_fault);
+    const struct vkring_comm_functions whole = fake_table(&network, 1);
+    struct vkring_comm_functions tables[] = {whole, whole, whole, whole, whole, whole};
+    tables[0].send = NULL;
+    tables[1].receive = NULL;
+    tables[2].test = NULL;
+    tables[3].abandon = NULL;
+    tables[4].rank = 2;
+    tables[5].size = 0;
+    for (int i = 0; i < 6; i++)
+        ck_assert_int_eq(vkring_comm_create(&tables[i], &comm), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(vkring_comm_create(NULL, &comm), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_null(comm);
+
+    struct vkring_comm_functions without_destroy = whole;
+    without_destroy.destroy = NULL;
+    ck_assert_int_eq(vkring_comm_create(&without_destroy, &comm), VKRING_OK);
+    ck_assert_uint_eq(vkring_comm_rank(comm), 1);
+    ck_assert_uint_eq(vkring_comm_size(comm), 2);
+    vkring_comm_destroy(&comm);
+    ck_assert_ptr_null(comm);
+    vkring_comm_destroy(&comm);
+    vkring_comm_destroy(NULL);
+    fake_network_finish(&network);
+}
+END_TEST
+
+START_TEST(a_block_too_large_for_memory_is_refused)
+{
+    struct fake_network network;
+    vkring_comm *comm = NULL;
+    char byte = 0;
+    fake_network_init(&network, 2, no_fault);
+    struct vkring_comm_functions table = fake_table(&network, 0);
+    ck_assert_int_eq(vkring_comm_create(&table, &comm), VKRING_OK);
+    ck_assert_int_eq(comm_allgather(comm, &byte, UINT64_MAX / 2, &byte, 1), VKRING_ERROR_OUT_OF_HOST_MEMORY);
+    ck_assert_int_eq(comm_allgather(comm, &byte, UINT64_MAX / 2 + 1, &byte, 1), VKRING_ERROR_OUT_OF_HOST_MEMORY);
+    vkring_comm_destroy(&comm);
+    fake_network_finish(&network);
+}
+END_TEST
+
+START_TEST(pauses_start_at_nothing_and_leave_the_core_free)
+{
+    struct comm_backoff backoff = {0};
+    clock_t cpu_before = clock();
+    double start_seconds = clock_seconds();
+    for (int i = 0; i < 50; i++)
+        comm_backoff_pause(&backoff);
+    ck_assert_msg((double)(clock() - cpu_before) / CLOCKS_PER_SEC < 0.001, "50 pauses took processor time");
+
+    uint32_t pauses = 0;
+    for (; clock_seconds() - start_seconds < 0.4; pauses++)
+        comm_backoff_pause(&backoff);
+    double cpu_seconds = (double)(clock() - cpu_before) / CLOCKS_PER_SEC;
+    ck_assert_msg(cpu_seconds < 0.2, "%g s of processor time in 0.4 s of waiting", cpu_seconds);
+    ck_assert_msg(pauses > 200, "only %u pauses in 0.4 s", pauses);
+
+    backoff.idle_rounds = UINT32_MAX;
+    comm_backoff_pause(&backoff);
+    ck_assert_uint_eq(backoff.idle_rounds, UINT32_MAX);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("comm");
+    suite_add(suite, "allgather", all_ranks_get_all_blocks);
+    suite_add(suite, "allgather", every_survivor_names_the_silent_rank_in_time);
+    suite_add(suite, "allgather", a_rank_that_takes_nothing_is_named);
+    suite_add(suite, "allgather", several_silent_ranks_are_counted);
+    suite_add(suite, "allgather", progress_moves_the_deadline);
+    suite_add(suite, "allgather", messages_of_the_wrong_length_name_their_sender);
+    suite_add(suite, "allgather", failures_of_the_table_reach_the_last_error);
+    suite_add(suite, "allgather", a_block_too_large_for_memory_is_refused);
+    suite_add(suite, "create", incomplete_tables_are_refused);
+    suite_add(suite, "backoff", pauses_start_at_nothing_and_leave_the_core_free);
+    return suite_run(suite);
+}
