@@ -133,7 +133,7 @@ struct vkring_device_info {
  * Lists this host's Vulkan devices, best first: supported before not, then discrete, integrated, virtual, CPU; in the loader's order among equals.
  *
  * Writes at most capacity entries to infos (may be null when capacity is 0) and how many there are to out_count.
- * No device at all is VKRING_OK with a count of 0; a missing Vulkan loader is VKRING_ERROR_NO_DEVICE.
+ * Drivers without a device give VKRING_OK with a count of 0; VKRING_ERROR_NO_DEVICE: there is no Vulkan loader, or no driver.
  */
 VKRING_API enum vkring_status vkring_devices_list(struct vkring_device_info *infos, uint32_t capacity, uint32_t *out_count);
 

@@ -20,8 +20,8 @@ struct vkring_vulkan_queue {
 /**
  * The application's device. Everything here outlives the vkring_device; the application stays its owner.
  *
- * The device is of Vulkan 1.3 or later with the features bufferDeviceAddress, timelineSemaphore, synchronization2, subgroupSizeControl where the device
- * has it, scalarBlockLayout, and for f16 and bf16 tensors storageBuffer16BitAccess.
+ * The device is of Vulkan 1.3 or later with the features bufferDeviceAddress, timelineSemaphore, synchronization2, maintenance4, scalarBlockLayout, subgroupSizeControl where the device
+ * has it, and for f16 and bf16 tensors storageBuffer16BitAccess.
  */
 struct vkring_vulkan_params {
     VkInstance instance;

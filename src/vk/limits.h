@@ -37,4 +37,6 @@ struct vk_limit_overrides {
     bool not_coherent; /* flush and invalidate although the memory is coherent */
 };
 
+void vk_limits_override(struct vk_limits *limits, const struct vk_limit_overrides *overrides);
+
 #endif

@@ -14,7 +14,8 @@ enum vk_memory_kind {
 struct vkring_buffer {
     vkring_device *device;
     VkBuffer handle;
-    VkDeviceMemory memory; /* null when the application owns the buffer */
+    VkDeviceMemory memory; /* null for an empty buffer and for one of the application */
+    bool owned;            /* handle and memory are ours to free */
     uint64_t allocated_bytes; /* as accounted for */
     uint64_t offset_bytes; /* into handle */
     uint64_t size_bytes;

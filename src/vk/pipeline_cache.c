@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pipeline cache in a file: a small header of our own, then what the driver gave. Drivers trust what they are handed, so a file that is short, damaged, or
+ * of another device is not handed over.
+ */
+#include <errno.h>
+#include <isa-l.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pipeline.h"
+
+#define MAGIC 0x43524b56u /* "VKRC" */
+#define MAX_CACHE_BYTES ((uint64_t)256 << 20)
+
+struct file_header {
+    uint32_t magic;
+    uint32_t checksum; /* CRC32C of the driver's bytes */
+    uint64_t bytes;
+};
+
+static uint32_t checksum(const void *data, size_t bytes)
+{
+    return crc32_iscsi((unsigned char *)(uintptr_t)data, (int)bytes, 0);
+}
+
+/* "" for nowhere. */
+static enum vkring_status folder_path(const char *cache_folder, char *out, size_t size)
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int length;
+    if (cache_folder)
+        length = snprintf(out, size, "%s", cache_folder);
+    else if (xdg && *xdg)
+        length = snprintf(out, size, "%s/vkring", xdg);
+    else if (home && *home)
+        length = snprintf(out, size, "%s/.cache/vkring", home);
+    else
+        length = snprintf(out, size, "%s", "");
+    if (length < 0 || (size_t)length >= size)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "cache_folder is too long");
+    return VKRING_OK;
+}
+
+/* The name holds what makes a cache valid: the driver's own identifier of its caches. */
+static enum vkring_status file_path(vkring_device *device, const char *cache_folder, char **out_path)
+{
+    enum vkring_status status;
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    char folder[PATH_MAX - 128], path[PATH_MAX], uuid[2 * VK_UUID_SIZE + 1];
+    *out_path = NULL;
+    TRY(folder_path(cache_folder, folder, sizeof(folder)), fail);
+    if (!*folder)
+        return VKRING_OK;
+    device->instance.get_properties(device->physical, &properties);
+    for (size_t i = 0; i < VK_UUID_SIZE; i++)
+        snprintf(uuid + 2 * i, 3, "%02x", properties.properties.pipelineCacheUUID[i]);
+    snprintf(path, sizeof(path), "%s/pipelines-%04x-%04x-%s", folder, device->info.vendor_id, device->info.device_id, uuid);
+    *out_path = strdup(path);
+    if (!*out_path)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a path");
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static bool belongs_to(vkring_device *device, const void *data, size_t bytes)
+{
+    VkPipelineCacheHeaderVersionOne header;
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    if (bytes < sizeof(header))
+        return false;
+    memcpy(&header, data, sizeof(header));
+    device->instance.get_properties(device->physical, &properties);
+    return header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && header.vendorID == properties.properties.vendorID &&
+           header.deviceID == properties.properties.deviceID &&
+           memcmp(header.pipelineCacheUUID, properties.properties.pipelineCacheUUID, VK_UUID_SIZE) == 0;
+}
+
+/* The driver's bytes of a sound file, to be freed; else null. */
+static void *read_file(vkring_device *device, size_t *out_bytes)
+{
+    struct file_header header;
+    void *data = NULL;
+    FILE *file = fopen(device->pipeline_cache_path, "rb");
+    if (!file)
+        return NULL;
+    if (fread(&header, sizeof(header), 1, file) == 1 && header.magic == MAGIC && header.bytes <= MAX_CACHE_BYTES)
+        data = malloc(header.bytes + 1);
+    if (data && (fread(data, 1, header.bytes + 1, file) != header.bytes || checksum(data, header.bytes) != header.checksum ||
+                 !belongs_to(device, data, header.bytes))) {
+        free(data);
+        data = NULL;
+    }
+    fclose(file);
+    if (data)
+        *out_bytes = header.bytes;
+    else
+        log_line(&device->log, VKRING_LOG_INFO, "pipeline cache %s is damaged or of another driver: starting an empty one", device->pipeline_cache_path);
+    return data;
+}
+
+enum vkring_status vk_pipeline_cache_open(vkring_device *device, const char *cache_folder)
+{
+    enum vkring_status status;
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    void *data = NULL;
+    TRY(file_path(device, cache_folder, &device->pipeline_cache_path), fail);
+    if (device->pipeline_cache_path) {
+        data = read_file(device, &info.initialDataSize);
+        info.pInitialData = data;
+    }
+    status = vk_status(device->fn.vkCreatePipelineCache(device->handle, &info, NULL, &device->pipeline_cache), "vkCreatePipelineCache");
+    free(data);
+fail:
+    return status;
+}
+
+static bool make_folders(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof(folder), "%s", path);
+    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+            return false;
+        *slash = '/';
+    }
+    return true;
+}
+
+static bool write_file(const char *path, const void *data, size_t bytes)
+{
+    const struct file_header header = {.magic = MAGIC, .checksum = checksum(data, bytes), .bytes = bytes};
+    char temporary[PATH_MAX + 8];
+    bool good;
+    snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+    if (!make_folders(path))
+        return false;
+    int descriptor = mkstemp(temporary);
+    if (descriptor < 0)
+        return false;
+    FILE *file = fdopen(descriptor, "wb");
+    if (!file) {
+        close(descriptor);
+        unlink(temporary);
+        return false;
+    }
+    good = fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data, 1, bytes, file) == bytes;
+    good = fclose(file) == 0 && good;
+    good = good && rename(temporary, path) == 0;
+    if (!good)
+        unlink(temporary);
+    return good;
+}
+
+static void save(vkring_device *device)
+{
+    size_t bytes = 0;
+    void *data = NULL;
+    if (device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, NULL) != VK_SUCCESS || bytes == 0 || bytes > MAX_CACHE_BYTES)
+        return;
+    data = malloc(bytes);
+    if (data && device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, data) == VK_SUCCESS)
+        if (!write_file(device->pipeline_cache_path, data, bytes))
+            log_line(&device->log, VKRING_LOG_WARNING, "pipeline cache %s could not be written: %s", device->pipeline_cache_path, strerror(errno));
+    free(data);
+}
+
+void vk_pipeline_cache_close(vkring_device *device)
+{
+    if (device->pipeline_cache) {
+        if (device->pipeline_cache_path)
+            save(device);
+        device->fn.vkDestroyPipelineCache(device->handle, device->pipeline_cache, NULL);
+    }
+    device->pipeline_cache = VK_NULL_HANDLE;
+    free(device->pipeline_cache_path);
+    device->pipeline_cache_path = NULL;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "timeline.h"
+
+/* As many as a run has: one of its own and one of each tensor, both ways. */
+#define MAX_SEMAPHORES 8u
+
+enum vkring_status vk_timeline_create(vkring_device *device, struct vk_timeline *out_timeline)
+{
+    const VkSemaphoreTypeCreateInfo type = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
+        .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE,
+    };
+    const VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
+    *out_timeline = (struct vk_timeline){0};
+    return vk_status(device->fn.vkCreateSemaphore(device->handle, &info, NULL, &out_timeline->handle), "vkCreateSemaphore");
+}
+
+void vk_timeline_destroy(vkring_device *device, struct vk_timeline *timeline)
+{
+    if (timeline->handle)
+        device->fn.vkDestroySemaphore(device->handle, timeline->handle, NULL);
+    *timeline = (struct vk_timeline){0};
+}
+
+enum vkring_status vk_timeline_reached(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, bool *out_reached)
+{
+    enum vkring_status status;
+    uint64_t now = 0;
+    TRY(vk_status(device->fn.vkGetSemaphoreCounterValue(device->handle, timeline->handle, &now), "vkGetSemaphoreCounterValue"), fail);
+    *out_reached = now >= value;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds, bool *out_reached)
+{
+    enum vkring_status status;
+    const VkSemaphoreWaitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+        .semaphoreCount = 1,
+        .pSemaphores = &timeline->handle,
+        .pValues = &value,
+    };
+    const uint64_t nanoseconds = seconds >= 1e9 ? (uint64_t)1e18 : seconds > 0 ? (uint64_t)(seconds * 1e9) : 0;
+    VkResult result = device->fn.vkWaitSemaphores(device->handle, &info, nanoseconds);
+    TRY(vk_status(result, "vkWaitSemaphores"), fail);
+    *out_reached = result == VK_SUCCESS;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint32_t fill(const struct vk_semaphore_value *values, uint32_t count, VkSemaphoreSubmitInfo *infos)
+{
+    uint32_t filled = 0;
+    for (uint32_t i = 0; i < count && filled < MAX_SEMAPHORES; i++)
+        if (values[i].semaphore)
+            infos[filled++] = (VkSemaphoreSubmitInfo){
+                .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
+                .semaphore = values[i].semaphore,
+                .value = values[i].value,
+                .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT,
+            };
+    return filled;
+}
+
+enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands, const struct vk_semaphore_value *waits,
+                             uint32_t wait_count, const struct vk_semaphore_value *signals, uint32_t signal_count)
+{
+    VkSemaphoreSubmitInfo wait_infos[MAX_SEMAPHORES], signal_infos[MAX_SEMAPHORES];
+    const VkCommandBufferSubmitInfo command_info = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
+        .commandBuffer = commands ? commands->handle : VK_NULL_HANDLE,
+    };
+    const VkSubmitInfo2 info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
+        .waitSemaphoreInfoCount = fill(waits, wait_count, wait_infos),
+        .pWaitSemaphoreInfos = wait_infos,
+        .commandBufferInfoCount = commands ? 1 : 0,
+        .pCommandBufferInfos = &command_info,
+        .signalSemaphoreInfoCount = fill(signals, signal_count, signal_infos),
+        .pSignalSemaphoreInfos = signal_infos,
+    };
+    pthread_mutex_lock(&device->queue_mutex);
+    if (device->lock_queues)
+        device->lock_queues(device->lock_user);
+    VkResult result = device->fn.vkQueueSubmit2(device->queues[queue].handle, 1, &info, VK_NULL_HANDLE);
+    if (device->unlock_queues)
+        device->unlock_queues(device->lock_user);
+    pthread_mutex_unlock(&device->queue_mutex);
+    return vk_status(result, "vkQueueSubmit2");
+}
