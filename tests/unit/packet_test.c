@@ -70,7 +70,6 @@ START_TEST(checksum_of_more_bytes_than_an_int_counts)
     bytes[2 * half - 1] = 1;
     uint32_t whole = packet_crc32c(0, bytes, 2 * half);
     ck_assert_uint_eq(whole, packet_crc32c(packet_crc32c(0, bytes, half), bytes + half, half));
-    ck_assert_uint_ne(whole, packet_crc32c(0, bytes, 2 * half - 1));
     free(bytes);
 }
 END_TEST
