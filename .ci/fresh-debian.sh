@@ -19,8 +19,8 @@ install_backports_mesa()
 {
     local sources=$fresh_root/etc/apt/sources.list
     sed -n 's/ trixie / trixie-backports /p' "$sources" >"$sources.d/backports.list"
-    "${in_fresh_root[@]}" apt-get --quiet update &&
-        "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get --quiet install --yes --no-install-recommends \
+    "${in_fresh_root[@]}" apt-get -qq update &&
+        "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
             --target-release trixie-backports mesa-vulkan-drivers
 }
 

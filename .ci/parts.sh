@@ -11,17 +11,19 @@ skip()
     exit "$skip_status"
 }
 
-# Runs tests and keeps their results for the sum: results_of NAME BUILD COMMAND...
+# Runs tests and keeps their results for the sum: results_of NAME BUILD COMMAND... A command that runs no test fails.
 results_of()
 {
     local name=$1 log=$2/meson-logs/testlog.json status=0
     shift 2
     rm -f -- "$log"
     timeout -k 30 "$test_seconds" "$@" || status=$?
-    if [[ -f $log ]]; then
-        cp -- "$log" "$work/$name.results"
-        "$checkout/scripts/count-tests" "$log"
+    if [[ ! -s $log ]]; then
+        say "no test ran"
+        return 1
     fi
+    cp -- "$log" "$work/$name.results"
+    "$checkout/scripts/count-tests" "$log"
     return "$status"
 }
 
@@ -31,6 +33,7 @@ configure_and_compile()
     shift
     meson setup "$folder" "$checkout" "$@"
     ninja -C "$folder"
+    say "compiled"
 }
 
 tests_here()
@@ -82,6 +85,7 @@ options()
         meson configure "$folder" -Dmpi=enabled -Dtools=true -Dexamples=true -Dbench=true -Dtests=enabled "-D$off"
         ninja -C "$folder"
     done
+    say "compiled"
 }
 
 static_library()

@@ -57,7 +57,8 @@ configure_build()
     if [[ -d $build/meson-private ]]; then
         wipe=(--wipe)
     fi
-    run_quietly meson setup "${wipe[@]}" "$build" "$checkout" -Dmpi=enabled -Dtests=enabled || die "meson could not configure $build"
+    run_quietly meson setup "${wipe[@]}" "$build" "$checkout" -Dmpi=enabled -Dtests=enabled -Dexamples=true ||
+        die "meson could not configure $build"
     printf '%s\n' "$made_for" >"$build/made-for"
 }
 
