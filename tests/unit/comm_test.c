@@ -18,6 +18,7 @@ struct rank_job {
     uint64_t bytes;
     uint32_t rounds;
     double timeout_seconds;
+    double stagger_seconds; /* how much later than the rank before it a rank begins */
     bool silent;
     enum vkring_status status;
     enum vkring_status status_afterwards; /* of one more allgather */
@@ -65,6 +66,7 @@ static void *run_rank(void *argument)
     vkring_comm *comm = NULL;
     struct vkring_comm_functions table = fake_table(job->network, job->rank);
     job->right = vkring_comm_create(&table, &comm) == VKRING_OK;
+    clock_sleep(job->stagger_seconds * job->rank);
     double start_seconds = clock_seconds();
     for (uint32_t round = 0; round < job->rounds && job->status == VKRING_OK; round++)
         job->status = gather_once(job, comm, round);
@@ -183,6 +185,17 @@ START_TEST(progress_moves_the_deadline)
 }
 END_TEST
 
+START_TEST(ranks_that_come_one_after_another_are_waited_for)
+{
+    struct network_run run;
+    run_network(&run, 6, no_fault, &(struct rank_job){.bytes = 8, .rounds = 1, .timeout_seconds = 0.6, .stagger_seconds = 0.2},
+                VKRING_NONE);
+    for (uint32_t rank = 0; rank < 6; rank++)
+        ck_assert_msg(run.jobs[rank].status == VKRING_OK, "rank %u: %s", rank, run.jobs[rank].error.message);
+    ck_assert(run.jobs[0].seconds > 0.9);
+}
+END_TEST
+
 START_TEST(messages_of_the_wrong_length_name_their_sender)
 {
     struct network_run run;
@@ -295,6 +308,7 @@ int main(void)
     suite_add(suite, "allgather", a_rank_that_takes_nothing_is_named);
     suite_add(suite, "allgather", several_silent_ranks_are_counted);
     suite_add(suite, "allgather", progress_moves_the_deadline);
+    suite_add(suite, "allgather", ranks_that_come_one_after_another_are_waited_for);
     suite_add(suite, "allgather", messages_of_the_wrong_length_name_their_sender);
     suite_add(suite, "allgather", failures_of_the_table_reach_the_last_error);
     suite_add(suite, "allgather", a_block_too_large_for_memory_is_refused);
