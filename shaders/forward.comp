@@ -6,7 +6,7 @@
  * A workgroup (x: tile of rows, y: head, z: batch entry) computes gl_WorkGroupSize.x / LANES_PER_ROW · ROWS_PER_LANE rows. LANES_PER_ROW neighbouring lanes share
  * each row: lane `slice` of them holds every LANES_PER_ROW-th quad of the query and of the output in registers. KEYS_PER_STEP keys are read at a time, by
  * every lane from the same address (or from as many addresses as lanes share a row); scores are summed over the lanes of a row with shuffles.
- * No shared memory, no barrier. Whole heads and rows are independent, so lanes past the last row compute row rows - 1 again and write nothing.
+ * No shared memory, no barrier. Whole heads and rows are independent, so lanes past the last row compute that one again and write nothing.
  *
  * Loops over keys are tested at the bottom: on llvmpipe a loop tested at its top runs once more with all lanes off, and loads from an address that is the same in
  * all lanes are not masked there.
@@ -62,7 +62,10 @@ float maximum[ROWS_PER_LANE];
 float sum[ROWS_PER_LANE];
 float score[ROWS_PER_LANE * KEYS_PER_STEP];
 
-/* Quad `quad` of the `dim` elements at index `first` (in elements) from the address. Past the last element it repeats that one. */
+/*
+ * Quad `quad` of the `dim` elements at index `first` (in elements) from the address. Past the last element it repeats that one.
+ * Addresses are the same in all lanes, and lanes differ in 32-bit indices: cheaper everywhere, and llvmpipe with 512-bit vectors breaks on the other way.
+ */
 vec4 load_quad(uvec2 address, uint first, uint quad, uint dim)
 {
     if (ALIGNED)
@@ -72,34 +75,41 @@ vec4 load_quad(uvec2 address, uint first, uint quad, uint dim)
                 element_decode(from.at[first + min(4 * quad + 2, dim - 1)]), element_decode(from.at[first + min(4 * quad + 3, dim - 1)]));
 }
 
-void store_quad(uvec2 address, uint quad, uint dim, vec4 values)
+void store_quad(uvec2 address, uint first, uint quad, uint dim, vec4 values)
 {
     if (ALIGNED) {
         if (quad < dim / 4)
-            OutQuads(address).at[quad] = quad_encode(values);
+            OutQuads(address).at[first / 4 + quad] = quad_encode(values);
         return;
     }
     OutElements to = OutElements(address);
     [[unroll]] for (uint c = 0; c < 4; c++)
         if (4 * quad + c < dim)
-            to.at[4 * quad + c] = element_encode(values[c]);
+            to.at[first + 4 * quad + c] = element_encode(values[c]);
 }
 
-/* The row of the dispatch that slot r of this lane holds. */
-uint row_of(uint tile, uint r)
+/* The row of the tile that slot r of this lane holds. */
+uint row_of(uint r)
 {
-    return tile * TILE_ROWS + r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
+    return r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
 }
 
-void load_query(uint tile, uint slice)
+/* The first row of a tile in the workgroup's head and batch entry. */
+uvec2 tile_address(uvec2 address, uvec2 batch_stride, uvec2 head_stride, uvec2 row_stride, uint tile)
 {
-    uvec2 head = address_advance(address_advance(arguments.query, arguments.query_batch_stride, gl_WorkGroupID.z), arguments.query_head_stride,
-                                 gl_WorkGroupID.y);
+    address = address_advance(address, batch_stride, gl_WorkGroupID.z);
+    address = address_advance(address, head_stride, gl_WorkGroupID.y);
+    return address_advance(address, row_stride, tile * TILE_ROWS);
+}
+
+void load_query(uint tile, uint last_row, uint slice)
+{
+    uvec2 address = tile_address(arguments.query, arguments.query_batch_stride, arguments.query_head_stride, arguments.query_row_stride, tile);
+    uint stride = arguments.query_row_stride.x / ELEMENT_BYTES;
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        uvec2 row = address_advance(head, arguments.query_row_stride, min(row_of(tile, r), arguments.rows - 1));
         [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
             uint quad = d * LANES_PER_ROW + slice;
-            vec4 values = load_quad(row, 0, quad, HEAD_DIM) * arguments.score_scale;
+            vec4 values = load_quad(address, min(row_of(r), last_row) * stride, quad, HEAD_DIM) * arguments.score_scale;
             /* zero past the end: products with what load_quad repeats vanish */
             query_quads[r * LANE_HEAD_QUADS + d] = mix(vec4(0), values, lessThan(uvec4(4 * quad) + uvec4(0, 1, 2, 3), uvec4(HEAD_DIM)));
         }
@@ -149,33 +159,40 @@ void store_state()
         StatePairs(pairs).at[state_index(r, ROWS_PER_LANE)] = vec2(maximum[r], sum[r]);
 }
 
-void store_result(uint tile, uint slice)
+void store_result(uint tile, uint last_row, uint slice)
 {
-    uvec2 head = address_advance(address_advance(arguments.outputs, arguments.output_batch_stride, gl_WorkGroupID.z), arguments.output_head_stride,
-                                 gl_WorkGroupID.y);
-    uvec2 lse_head = address_advance(address_advance(arguments.lse, arguments.lse_batch_stride, gl_WorkGroupID.z), arguments.lse_head_stride,
-                                     gl_WorkGroupID.y);
+    uvec2 address = tile_address(arguments.outputs, arguments.output_batch_stride, arguments.output_head_stride, arguments.output_row_stride, tile);
+    uvec2 lse = tile_address(arguments.lse, arguments.lse_batch_stride, arguments.lse_head_stride, uvec2(4, 0), tile);
+    uint stride = arguments.output_row_stride.x / ELEMENT_BYTES;
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        uint row = row_of(tile, r);
-        if (row < arguments.rows) {
-            uvec2 to = address_advance(head, arguments.output_row_stride, row);
+        uint row = row_of(r);
+        if (row <= last_row) {
             float normaliser = softmax_normaliser(sum[r]);
             [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
-                store_quad(to, d * LANES_PER_ROW + slice, VALUE_DIM, output_quads[r * LANE_VALUE_QUADS + d] * normaliser);
+                store_quad(address, row * stride, d * LANES_PER_ROW + slice, VALUE_DIM, output_quads[r * LANE_VALUE_QUADS + d] * normaliser);
             if (slice == 0 && (arguments.lse.x | arguments.lse.y) != 0)
-                Floats(lse_head).at[row] = softmax_lse(maximum[r], sum[r]);
+                Floats(lse).at[row] = softmax_lse(maximum[r], sum[r]);
         }
     }
 }
 
-/* Adds to score[] the dot products with KEYS_PER_STEP keys from `keys` on; all but the first `left` repeat the last of those. */
-void score_keys(uvec2 keys, uint key_stride, uint left, uint slice)
+/* Row k of the rows from `first` on; past the first `left` it repeats the last of those. Computed once for each key, so that loads add only constants. */
+uvec2 row_address(uvec2 first, uint stride_bytes, uint k, uint left)
 {
+    return address_add(first, min(k, left - 1) * stride_bytes);
+}
+
+/* Fills score[] with the dot products with KEYS_PER_STEP keys. */
+void score_keys(uvec2 keys, uint left, uint slice)
+{
+    uvec2 address[KEYS_PER_STEP];
+    [[unroll]] for (uint k = 0; k < KEYS_PER_STEP; k++)
+        address[k] = row_address(keys, arguments.key_row_stride.x, k, left);
     [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * KEYS_PER_STEP; i++)
         score[i] = 0;
     [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < KEYS_PER_STEP; k++) {
-            vec4 key = load_quad(keys, min(k, left - 1) * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM);
+            vec4 key = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
                 vec4 query = query_quads[r * LANE_HEAD_QUADS + d];
                 float s = score[r * KEYS_PER_STEP + k];
@@ -215,11 +232,14 @@ void weigh_keys(uint r, uint kept)
     sum[r] += added;
 }
 
-void add_values(uvec2 values, uint value_stride, uint left, uint slice)
+void add_values(uvec2 values, uint left, uint slice)
 {
+    uvec2 address[KEYS_PER_STEP];
+    [[unroll]] for (uint k = 0; k < KEYS_PER_STEP; k++)
+        address[k] = row_address(values, arguments.value_row_stride.x, k, left);
     [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < KEYS_PER_STEP; k++) {
-            vec4 value = load_quad(values, min(k, left - 1) * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM);
+            vec4 value = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                 output_quads[r * LANE_VALUE_QUADS + d] =
                     fma(vec4(score[r * KEYS_PER_STEP + k]), value, output_quads[r * LANE_VALUE_QUADS + d]);
@@ -235,33 +255,33 @@ void main()
     uint kv_head = (arguments.first_head + gl_WorkGroupID.y) / arguments.heads_per_kv_head;
     uvec2 keys = address_advance(address_advance(arguments.key, arguments.key_batch_stride, gl_WorkGroupID.z), arguments.key_head_stride, kv_head);
     uvec2 values = address_advance(address_advance(arguments.value, arguments.value_batch_stride, gl_WorkGroupID.z), arguments.value_head_stride, kv_head);
-    uint key_stride = arguments.key_row_stride.x / ELEMENT_BYTES;
-    uint value_stride = arguments.value_row_stride.x / ELEMENT_BYTES;
 
-    load_query(tile, slice);
+    /* of the tile; those of the last tile may end early */
+    uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
+    load_query(tile, last_row, slice);
     load_state();
 
     /* keys that any row of the tile keeps, and that all rows keep */
     uint end = arguments.keys;
     uint full = arguments.keys;
+    int diagonal = int(tile * TILE_ROWS) + arguments.diagonal;
     if (CAUSAL) {
-        int last_row = int(min((tile + 1) * TILE_ROWS, arguments.rows)) - 1;
-        end = uint(clamp(last_row + arguments.diagonal + 1, 0, int(arguments.keys)));
-        full = uint(clamp(int(tile * TILE_ROWS) + arguments.diagonal + 1, 0, int(arguments.keys)));
+        end = uint(clamp(int(last_row) + diagonal + 1, 0, int(arguments.keys)));
+        full = uint(clamp(diagonal + 1, 0, int(arguments.keys)));
     }
 
     if (end > 0) {
         uint at = 0;
         do {
             uint left = end - at;
-            score_keys(keys, key_stride, left, slice);
+            score_keys(keys, left, slice);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
                 uint kept = left;
                 if (CAUSAL && at + KEYS_PER_STEP > full)
-                    kept = uint(clamp(int(min(row_of(tile, r), arguments.rows - 1)) + arguments.diagonal + 1 - int(at), 0, int(left)));
+                    kept = uint(clamp(int(min(row_of(r), last_row)) + diagonal + 1 - int(at), 0, int(left)));
                 weigh_keys(r, kept);
             }
-            add_values(values, value_stride, left, slice);
+            add_values(values, left, slice);
             keys = address_add(keys, KEYS_PER_STEP * arguments.key_row_stride.x);
             values = address_add(values, KEYS_PER_STEP * arguments.value_row_stride.x);
             at += KEYS_PER_STEP;
@@ -269,7 +289,7 @@ void main()
     }
 
     if (arguments.last != 0)
-        store_result(tile, slice);
+        store_result(tile, last_row, slice);
     else
         store_state();
 }
