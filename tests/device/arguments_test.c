@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/* Wrong arguments: each refused by name, before anything is touched. */
+#include <math.h>
+#include <string.h>
+
+#include "../harness/attention_case.h"
+#include "../harness/opened_device.h"
+
+static vkring_device *device;
+
+static const struct vkring_plan_params good = {
+    .batch = 2, .q_len = 6, .kv_len = 8, .heads = 4, .kv_heads = 2, .head_dim = 8, .value_dim = 4};
+
+static const uint64_t five_rows[] = {5};
+static const uint64_t nine_rows[] = {9};
+
+/* What to change in good parameters, and the word that the refusal must hold. */
+#define CHANGED(...)                                                                                                                       \
+    {                                                                                                                                      \
+        .batch = 2, .q_len = 6, .kv_len = 8, .heads = 4, .kv_heads = 2, .head_dim = 8, .value_dim = 4, __VA_ARGS__                         \
+    }
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
+#ifdef __clang__
+#pragma GCC diagnostic ignored "-Winitializer-overrides"
+#endif
+static const struct {
+    const char *word;
+    struct vkring_plan_params params;
+} refused_plans[] = {
+    {"type", CHANGED(.type = (enum vkring_type)3)},
+    {"type", CHANGED(.type = (enum vkring_type)(-1))},
+    {"heads", CHANGED(.heads = 0)},
+    {"heads", CHANGED(.heads = UINT64_MAX)},
+    {"kv_heads", CHANGED(.kv_heads = 3)},
+    {"kv_heads", CHANGED(.kv_heads = 8)},
+    {"head_dim", CHANGED(.head_dim = 0)},
+    {"head_dim", CHANGED(.head_dim = 257)},
+    {"head_dim", CHANGED(.head_dim = UINT64_MAX)},
+    {"value_dim", CHANGED(.value_dim = 257)},
+    {"batch", CHANGED(.batch = UINT64_MAX)},
+    {"q_len", CHANGED(.q_len = UINT64_MAX)},
+    {"kv_len", CHANGED(.kv_len = UINT64_MAX)},
+    {"q_len", CHANGED(.q_len = UINT64_C(1) << 59)},
+    {"kv_len", CHANGED(.kv_len = UINT64_C(1) << 59)},
+    {"scale", CHANGED(.has_scale = true, .scale = NAN)},
+    {"scale", CHANGED(.has_scale = true, .scale = -INFINITY)},
+    {"scale", CHANGED(.has_scale = true, .scale = 1e300)},
+    {"timeout_seconds", CHANGED(.timeout_seconds = -1)},
+    {"timeout_seconds", CHANGED(.timeout_seconds = NAN)},
+    {"dispatch_seconds", CHANGED(.dispatch_seconds = -1)},
+    {"dispatch_seconds", CHANGED(.dispatch_seconds = INFINITY)},
+    {"chunk_bytes", CHANGED(.chunk_bytes = UINT64_MAX)},
+    {"query_rows_of_rank", CHANGED(.query_rows_of_rank = five_rows)},
+    {"key_rows_of_rank", CHANGED(.key_rows_of_rank = nine_rows)},
+};
+#pragma GCC diagnostic pop
+
+START_TEST(plan_refuses_by_name)
+{
+    vkring_plan *plan = (vkring_plan *)&device;
+    struct vkring_plan_memory memory = {.device_bytes = 77, .host_bytes = 78};
+    struct vkring_memory_use before, after;
+    vkring_device_get_memory_use(device, &before);
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &refused_plans[_i].params, &plan), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_msg(strstr(vkring_last_error()->message, refused_plans[_i].word), "'%s' does not name %s", vkring_last_error()->message,
+                  refused_plans[_i].word);
+    ck_assert_int_eq(vkring_last_error()->status, VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_eq(plan, (vkring_plan *)&device);
+    ck_assert_int_eq(vkring_plan_measure(device, NULL, &refused_plans[_i].params, &memory), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_uint_eq(memory.device_bytes, 77);
+    ck_assert_uint_eq(memory.host_bytes, 78);
+    vkring_device_get_memory_use(device, &after);
+    ck_assert_uint_eq(after.device_bytes, before.device_bytes);
+    ck_assert_uint_eq(after.host_bytes, before.host_bytes);
+}
+END_TEST
+
+/* A run with good tensors, one of which a test makes bad. */
+enum { QUERY, KEY, VALUE, OUTPUT, LSE, TENSORS };
+static const char *const names[TENSORS] = {"query", "key", "value", "output", "lse"};
+static const struct tensor_shape_of_test shapes[TENSORS] = {{2, 6, 4, 8}, {2, 8, 2, 8}, {2, 8, 2, 4}, {2, 6, 4, 4}, {2, 1, 4, 6}};
+
+struct table {
+    vkring_plan *plan;
+    struct tensor_image images[TENSORS];
+    struct vkring_tensor tensors[TENSORS];
+};
+
+static void lay_table(struct table *table)
+{
+    static float zeros[2 * 8 * 4 * 8];
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &good, &table->plan), VKRING_OK);
+    for (int i = 0; i < TENSORS; i++) {
+        ck_assert(tensor_image_create(device, VKRING_TYPE_F32, &shapes[i], &(struct tensor_placement){0}, &table->images[i]));
+        if (i < OUTPUT)
+            tensor_image_put(&table->images[i], zeros);
+        ck_assert(tensor_image_upload(&table->images[i]));
+        table->tensors[i] = table->images[i].tensor;
+    }
+}
+
+static enum vkring_status forward(struct table *table)
+{
+    const struct vkring_forward_io io = {table->tensors[QUERY], table->tensors[KEY], table->tensors[VALUE], table->tensors[OUTPUT],
+                                         table->tensors[LSE]};
+    return vkring_forward(table->plan, &io);
+}
+
+/* Refused by name, nothing written; and the plan is as good as before. */
+static void check_refused(struct table *table, int which)
+{
+    ck_assert_msg(forward(table) == VKRING_ERROR_INVALID_ARGUMENT, "%s was not refused", names[which]);
+    ck_assert_msg(strstr(vkring_last_error()->message, names[which]), "'%s' does not name %s", vkring_last_error()->message, names[which]);
+    for (int i = 0; i < TENSORS; i++) {
+        ck_assert(tensor_image_download(&table->images[i]));
+        ck_assert(tensor_image_untouched(&table->images[i]));
+        table->tensors[i] = table->images[i].tensor;
+    }
+}
+
+static void clear_table(struct table *table)
+{
+    ck_assert_int_eq(forward(table), VKRING_OK);
+    vkring_plan_destroy(&table->plan);
+    for (int i = 0; i < TENSORS; i++)
+        tensor_image_destroy(&table->images[i]);
+}
+
+START_TEST(run_refuses_a_missing_buffer)
+{
+    struct table table = {0};
+    lay_table(&table);
+    for (int i = 0; i < LSE; i++) {
+        table.tensors[i].buffer = NULL;
+        check_refused(&table, i);
+    }
+    clear_table(&table);
+}
+END_TEST
+
+START_TEST(run_refuses_an_offset_between_elements)
+{
+    struct table table = {0};
+    lay_table(&table);
+    for (int i = 0; i < TENSORS; i++) {
+        table.tensors[i].offset_bytes += 2;
+        check_refused(&table, i);
+    }
+    clear_table(&table);
+}
+END_TEST
+
+START_TEST(run_refuses_a_tensor_that_leaves_its_buffer)
+{
+    struct table table = {0};
+    lay_table(&table);
+    for (int i = 0; i < TENSORS; i++) {
+        uint64_t extent = tensor_image_count(&table.images[i]) * sizeof(float);
+        table.tensors[i].offset_bytes = table.images[i].bytes - extent + sizeof(float);
+        check_refused(&table, i);
+        table.tensors[i].offset_bytes = UINT64_MAX / 8 * 8;
+        check_refused(&table, i);
+    }
+    clear_table(&table);
+}
+END_TEST
+
+START_TEST(run_refuses_strides_that_overflow)
+{
+    struct table table = {0};
+    lay_table(&table);
+    const uint64_t huge[] = {UINT64_MAX, UINT64_MAX / 4, (UINT64_C(1) << 62) + 1, UINT64_C(1) << 40};
+    for (int i = 0; i < TENSORS; i++)
+        for (size_t h = 0; h < sizeof(huge) / sizeof(huge[0]); h++) {
+            table.tensors[i].batch_stride = huge[h];
+            check_refused(&table, i);
+            table.tensors[i].head_stride = huge[h];
+            check_refused(&table, i);
+        }
+    clear_table(&table);
+}
+END_TEST
+
+START_TEST(run_refuses_output_rows_on_top_of_each_other)
+{
+    struct table table = {0};
+    lay_table(&table);
+    table.tensors[OUTPUT].head_stride = 3;
+    check_refused(&table, OUTPUT);
+    table.tensors[OUTPUT].sequence_stride = 15;
+    check_refused(&table, OUTPUT);
+    table.tensors[OUTPUT].batch_stride = 17;
+    check_refused(&table, OUTPUT);
+    table.tensors[LSE].head_stride = 5;
+    check_refused(&table, LSE);
+    table.tensors[LSE].batch_stride = 23;
+    check_refused(&table, LSE);
+    clear_table(&table);
+}
+END_TEST
+
+/* Inputs may overlap themselves: one key row for all, say. */
+START_TEST(inputs_may_repeat_rows)
+{
+    struct table table = {0};
+    lay_table(&table);
+    table.tensors[KEY].sequence_stride = 1;
+    table.tensors[KEY].head_stride = 1;
+    ck_assert_int_eq(forward(&table), VKRING_OK);
+    clear_table(&table);
+}
+END_TEST
+
+START_TEST(empty_tensors_need_no_buffer)
+{
+    struct vkring_plan_params params = good;
+    const struct vkring_forward_io nothing = {0};
+    vkring_plan *plan = NULL;
+    params.batch = 0;
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(plan, &nothing), VKRING_OK);
+    vkring_plan_destroy(&plan);
+    params.batch = 2;
+    params.q_len = 0;
+    params.kv_len = 0;
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(plan, &nothing), VKRING_OK);
+    vkring_plan_destroy(&plan);
+}
+END_TEST
+
+START_TEST(destroy_accepts_nothing)
+{
+    vkring_plan *plan = NULL;
+    vkring_buffer *buffer = NULL;
+    vkring_comm *comm = NULL;
+    vkring_device *none = NULL;
+    vkring_plan_destroy(&plan);
+    vkring_buffer_destroy(&buffer);
+    vkring_comm_destroy(&comm);
+    vkring_device_destroy(&none);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("arguments");
+    TCase *plans = tcase_create("plans");
+    device = test_device_open(NULL);
+    tcase_add_loop_test(plans, plan_refuses_by_name, 0, sizeof(refused_plans) / sizeof(refused_plans[0]));
+    suite_add_tcase(suite, plans);
+    suite_add(suite, "runs", run_refuses_a_missing_buffer);
+    suite_add(suite, "runs", run_refuses_an_offset_between_elements);
+    suite_add(suite, "runs", run_refuses_a_tensor_that_leaves_its_buffer);
+    suite_add(suite, "runs", run_refuses_strides_that_overflow);
+    suite_add(suite, "runs", run_refuses_output_rows_on_top_of_each_other);
+    suite_add(suite, "runs", inputs_may_repeat_rows);
+    suite_add(suite, "runs", empty_tensors_need_no_buffer);
+    suite_add(suite, "destroy", destroy_accepts_nothing);
+    return device_suite_run(suite, &device);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* A plan takes what it said it would take, a run takes nothing, and all of it comes back. */
+#include "../harness/attention_case.h"
+#include "../harness/opened_device.h"
+
+static vkring_device *device;
+static bool has_f16;
+
+static const struct vkring_plan_params plans[] = {
+    {.batch = 1, .q_len = 1, .kv_len = 1, .heads = 1, .head_dim = 1},
+    {.batch = 2, .q_len = 100, .kv_len = 200, .heads = 4, .kv_heads = 2, .head_dim = 64},
+    {.batch = 2, .q_len = 100, .kv_len = 200, .heads = 4, .kv_heads = 2, .head_dim = 64, .dispatch_seconds = 1e-9},
+    {.type = VKRING_TYPE_F16,
+     .batch = 1,
+     .q_len = 333,
+     .kv_len = 500,
+     .heads = 2,
+     .head_dim = 33,
+     .value_dim = 129,
+     .dispatch_seconds = 1e-9},
+    {.batch = 0, .q_len = 100, .kv_len = 200, .heads = 4, .head_dim = 64},
+    {.batch = 1, .q_len = 0, .kv_len = 200, .heads = 4, .head_dim = 64},
+    {.batch = 1, .q_len = 100, .kv_len = 0, .heads = 4, .head_dim = 64},
+};
+
+static struct vkring_memory_use now(void)
+{
+    struct vkring_memory_use use;
+    vkring_device_get_memory_use(device, &use);
+    return use;
+}
+
+START_TEST(a_plan_takes_what_it_promised)
+{
+    const struct attention_case c = {.seed = 1, .params = plans[_i]};
+    struct vkring_plan_memory promised;
+    struct vkring_plan_info info;
+    struct case_data data;
+    struct case_result result;
+    vkring_plan *plan = NULL;
+    if (c.params.type != VKRING_TYPE_F32 && !has_f16)
+        return;
+    ck_assert_int_eq(vkring_plan_measure(device, NULL, &c.params, &promised), VKRING_OK);
+    vkring_device_reset_memory_peak(device);
+    struct vkring_memory_use before = now();
+    ck_assert_uint_eq(before.device_peak_bytes, before.device_bytes);
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &c.params, &plan), VKRING_OK);
+    struct vkring_memory_use with_plan = now();
+    vkring_plan_get_info(plan, &info);
+    ck_assert_uint_eq(info.memory.device_bytes, promised.device_bytes);
+    ck_assert_uint_eq(info.memory.host_bytes, promised.host_bytes);
+    ck_assert_uint_eq(with_plan.device_bytes - before.device_bytes, promised.device_bytes);
+    ck_assert_uint_eq(with_plan.host_bytes - before.host_bytes, promised.host_bytes);
+    ck_assert_uint_eq(with_plan.device_peak_bytes, with_plan.device_bytes);
+
+    ck_assert(case_make_data(&c, &data) && case_run_plan(&c, device, plan, &data, &result));
+    ck_assert_uint_eq(now().device_bytes, with_plan.device_bytes);
+    ck_assert_uint_eq(now().host_bytes, with_plan.host_bytes);
+    vkring_plan_destroy(&plan);
+    ck_assert_uint_eq(now().device_bytes, before.device_bytes);
+    ck_assert_uint_eq(now().host_bytes, before.host_bytes);
+    case_free_result(&result);
+    case_free_data(&data);
+}
+END_TEST
+
+/* Tensors of the run are in the account too, so nothing else may come on top of them. */
+START_TEST(a_run_takes_nothing)
+{
+    const struct vkring_plan_params params = {.batch = 1, .q_len = 64, .kv_len = 64, .heads = 2, .head_dim = 16};
+    const uint64_t bytes = 64 * 2 * 16 * sizeof(float);
+    vkring_buffer *buffers[4] = {0};
+    vkring_plan *plan = NULL;
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(vkring_buffer_create(device, bytes, &buffers[i]), VKRING_OK);
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    vkring_device_reset_memory_peak(device);
+    const struct vkring_forward_io io = {
+        .query = {.buffer = buffers[0]}, .key = {.buffer = buffers[1]}, .value = {.buffer = buffers[2]}, .output = {.buffer = buffers[3]}};
+    static const char zeros[64 * 2 * 16 * sizeof(float)];
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(vkring_buffer_upload(buffers[i], 0, zeros, bytes), VKRING_OK);
+    vkring_device_reset_memory_peak(device);
+    struct vkring_memory_use before = now();
+    ck_assert_int_eq(vkring_forward(plan, &io), VKRING_OK);
+    ck_assert_uint_eq(now().device_peak_bytes, before.device_bytes);
+    ck_assert_uint_eq(now().host_peak_bytes, before.host_bytes);
+    vkring_plan_destroy(&plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&buffers[i]);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("plan memory");
+    TCase *tcase = tcase_create("promise");
+    struct vkring_device_info info;
+    device = test_device_open(NULL);
+    vkring_device_get_info(device, &info);
+    has_f16 = info.f16;
+    tcase_add_loop_test(tcase, a_plan_takes_what_it_promised, 0, sizeof(plans) / sizeof(plans[0]));
+    suite_add_tcase(suite, tcase);
+    suite_add(suite, "run", a_run_takes_nothing);
+    return device_suite_run(suite, &device);
+}
