@@ -1,21 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernel_choice.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "../base/checked.h"
 
 /* Quads of the query and of the output that a GPU lane holds for a row: more would leave registers for too few lanes. */
 #define GPU_QUADS_PER_LANE 8u
 #define GPU_WORKGROUP_SIZE 128u
 
+/* llvmpipe reads an address that is the same in all lanes once since Mesa 26; before, and elsewhere as far as known, once for each lane. */
+static bool loads_uniform_addresses_once(const vkring_device *device)
+{
+    const char *mesa = strstr(device->info.driver, "Mesa ");
+    return strstr(device->info.driver, "llvmpipe") && mesa && strtoul(mesa + strlen("Mesa "), NULL, 10) >= 26;
+}
+
+/* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
 static struct kernel_choice choose_for_cpu(const vkring_device *device)
 {
-    /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
     const struct kernel_choice choice = {
         .workgroup_size = device->limits.subgroup_size,
         .lanes_per_row = 1,
         .rows_per_lane = 1,
         .keys_per_step = 8,
         .keys_per_step_general = 2,
+    };
+    return choice;
+}
+
+/*
+ * All lanes share a row, so that each element of a key is read once for all rows. Few quads a lane keep the code short: these compilers take minutes over
+ * what unrolls to thousands of loads.
+ */
+static struct kernel_choice choose_for_cpu_with_gathers(const vkring_device *device, const struct problem *problem)
+{
+    const uint32_t lanes = device->limits.subgroup_size;
+    const uint32_t lane_quads = (uint32_t)divide_up(divide_up(max_u64(problem->head_dim, problem->value_dim), 4), lanes);
+    const struct kernel_choice choice = {
+        .shuffle = true,
+        .workgroup_size = lanes,
+        .lanes_per_row = lanes,
+        .rows_per_lane = (uint32_t)max_u64(min_u64(8, 32 / lane_quads), 1),
+        .keys_per_step = 1,
+        .keys_per_step_general = 1,
     };
     return choice;
 }
@@ -40,10 +69,11 @@ static struct kernel_choice choose_for_gpu(const vkring_device *device, const st
 
 struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem)
 {
-    if (device->info.kind == VKRING_DEVICE_CPU)
+    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    if (is_cpu && loads_uniform_addresses_once(device))
         return choose_for_cpu(device);
     if (device->limits.subgroup_shuffle)
-        return choose_for_gpu(device, problem);
+        return is_cpu ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
     return kernel_choice_portable(device);
 }
 
