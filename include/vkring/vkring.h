@@ -267,9 +267,10 @@ struct vkring_plan_params {
      */
     const uint64_t *query_rows_of_rank;
     const uint64_t *key_rows_of_rank;
-    double timeout_seconds;    /**< how long to wait for a peer or the device that makes no progress; 0 for 300 */
-    uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for the default */
-    double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1 */
+    double timeout_seconds;    /**< how long to wait for a peer or the device that makes no progress; 0 for 300. More than a step takes on the
+                                    slowest rank. May differ between ranks */
+    uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for 4 MiB; at most 2^30 */
+    double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1. May differ between ranks */
 };
 
 /** A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress. */
@@ -286,14 +287,17 @@ VKRING_API enum vkring_status vkring_plan_measure(vkring_device *device, vkring_
                                                   struct vkring_plan_memory *out_memory);
 
 /**
- * Collective over comm (null: one rank). Every rank passes the same params; memory, device and kernels may differ.
+ * Collective over comm (null: one rank). Every rank passes the same params but for what says that it may differ; so may devices and kernels.
  *
  * VKRING_ERROR_MISMATCH on every rank: the message names the field and the rank. If one rank fails, the others get VKRING_ERROR_PEER, which names it.
  */
 VKRING_API enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                                  vkring_plan **out_plan);
 
-/** Accepts a pointer to null; writes null. Not collective, and never waits for a peer. */
+/**
+ * Accepts a pointer to null; writes null. Not collective, and never waits for a peer. What the network or the device may still touch after a run
+ * that broke off is not freed.
+ */
 VKRING_API void vkring_plan_destroy(vkring_plan **plan);
 
 struct vkring_plan_info {
@@ -354,7 +358,7 @@ struct vkring_forward_io {
  * A tensor without elements may have a null buffer.
  * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank.
  * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed; the last error names
- * rank and step. Same bits every run with the same ranks, devices and shapes.
+ * rank and step; the network may read key and value until the communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
  */
 VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
 

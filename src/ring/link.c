@@ -41,11 +41,10 @@ static char *chunk_at(const struct link *link, uint64_t at, uint64_t *out_bytes)
     return link->memory.value + (at - key_bytes);
 }
 
-static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, uint32_t tag, void **out_request)
+static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, enum comm_tag tag, void **out_request)
 {
-    const struct vkring_comm_functions *fn = &link->comm->fn;
-    return link->sends ? fn->send(fn->context, data, bytes, link->peer, tag, out_request)
-                       : fn->receive(fn->context, data, bytes, link->peer, tag, out_request);
+    return link->sends ? comm_send(link->comm, data, bytes, link->peer, tag, out_request)
+                       : comm_receive(link->comm, data, bytes, link->peer, tag, out_request);
 }
 
 static enum vkring_status post_chunks(struct link *link)
@@ -70,12 +69,11 @@ fail:
 static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
 {
     enum vkring_status status;
-    const struct vkring_comm_functions *fn = &link->comm->fn;
     while (link->pending > 0) {
         const uint64_t expected = link->request_bytes[link->oldest];
         uint64_t came = expected, bytes;
         bool done = false;
-        TRY(fn->test(fn->context, &link->requests[link->oldest], &done, &came), fail);
+        TRY(comm_test(link->comm, &link->requests[link->oldest], link->peer, &done, &came), fail);
         if (!done)
             return VKRING_OK;
         if (!link->sends && came != expected)
@@ -98,7 +96,6 @@ fail:
 static enum vkring_status close_packet(struct link *link, bool *out_progress)
 {
     enum vkring_status status;
-    const struct vkring_comm_functions *fn = &link->comm->fn;
     uint64_t came = sizeof(link->header);
     bool done = false;
     if (!link->header_request) {
@@ -106,7 +103,7 @@ static enum vkring_status close_packet(struct link *link, bool *out_progress)
             packet_header_make(&link->identity, link->crc, &link->header);
         TRY(start_message(link, &link->header, sizeof(link->header), COMM_TAG_HEADER, &link->header_request), fail);
     }
-    TRY(fn->test(fn->context, &link->header_request, &done, &came), fail);
+    TRY(comm_test(link->comm, &link->header_request, link->peer, &done, &came), fail);
     if (!done)
         return VKRING_OK;
     if (!link->sends)
@@ -136,16 +133,13 @@ fail:
 
 bool link_abandon(struct link *link)
 {
-    const struct vkring_comm_functions *fn = &link->comm->fn;
     bool pending = link->pending > 0 || link->header_request;
     while (link->pending > 0) {
-        if (link->requests[link->oldest])
-            fn->abandon(fn->context, &link->requests[link->oldest]);
+        comm_abandon(link->comm, &link->requests[link->oldest]);
         link->oldest = (link->oldest + 1) % LINK_WINDOW;
         link->pending--;
     }
-    if (link->header_request)
-        fn->abandon(fn->context, &link->header_request);
+    comm_abandon(link->comm, &link->header_request);
     link->active = false;
     return pending;
 }

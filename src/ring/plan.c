@@ -189,14 +189,14 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     *plan_pointer = NULL;
     if (plan->compute.device && compute_drain(&plan->compute, DRAIN_SECONDS, &drained) != VKRING_OK)
         drained = true; /* a lost device touches nothing more */
-    if (!plan->quarantined && drained) {
-        staging_destroy(&plan->staging);
-        compute_destroy(&plan->compute);
-        pack_kernel_destroy(plan->device, &plan->pack);
-        forward_kernel_destroy(plan->device, &plan->kernel);
-        vkring_buffer_destroy(&plan->arguments);
-        vkring_buffer_destroy(&plan->state);
-    }
+    if (plan->quarantined || !drained)
+        return;
+    staging_destroy(&plan->staging);
+    compute_destroy(&plan->compute);
+    pack_kernel_destroy(plan->device, &plan->pack);
+    forward_kernel_destroy(plan->device, &plan->kernel);
+    vkring_buffer_destroy(&plan->arguments);
+    vkring_buffer_destroy(&plan->state);
     free(plan->box_steps);
     layout_free(&plan->layout);
     free(plan);

@@ -7,6 +7,7 @@
 #include "../attention/pack.h"
 #include "compute.h"
 #include "layout.h"
+#include "link.h"
 #include "staging.h"
 
 /** The steps at which a box of query rows meets keys that it keeps. */
@@ -31,11 +32,12 @@ struct vkring_plan {
     vkring_buffer *arguments;
     struct staging staging; /* with several ranks */
     struct compute compute;
+    struct link send, receive; /* here and not in a run, as the network may hold on to them longer */
     struct vkring_plan_memory memory;
 
     uint64_t calls;
     bool failed;      /* a run broke off: the plan can only be destroyed */
-    bool quarantined; /* the network or the device may still touch its buffers: they are not freed */
+    bool quarantined; /* the network or the device may still touch what the plan holds: it is never freed */
     struct vkring_run_stats stats;
     atomic_uint_fast64_t progress_done, progress_total;
 };

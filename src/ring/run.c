@@ -31,7 +31,6 @@ struct run {
     struct cursor at;                    /* next piece of work to submit */
     uint64_t step_value[STAGING_SLOTS];  /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
-    struct link send, receive;
     uint64_t own_value;           /* compute timeline when our own packet is in host memory */
     bool own_in_place;            /* it is sent from the application's buffers */
     bool own_ready;
@@ -294,13 +293,13 @@ static enum vkring_status start_receive(struct run *run)
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->received;
     bool is_free;
-    if (run->receive.active || step == ranks_of(run) || run->arrived < step)
+    if (run->plan->receive.active || step == ranks_of(run) || run->arrived < step)
         return VKRING_OK;
     TRY(slot_is_free(run, step, &is_free), fail);
     if (is_free) {
         const struct packet_shape shape = shape_at(run, step);
         const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step);
-        link_start(&run->receive, &identity, staging_memory(&plan->staging, step % STAGING_SLOTS, &shape), NULL);
+        link_start(&run->plan->receive, &identity, staging_memory(&plan->staging, step % STAGING_SLOTS, &shape), NULL);
         run->received++;
     }
     return VKRING_OK;
@@ -321,10 +320,10 @@ static enum vkring_status finish_receive(struct run *run)
 {
     enum vkring_status status;
     const uint32_t step = run->arrived;
-    if (run->receive.active || step == run->received || !upload_slot_is_free(run, step))
+    if (run->plan->receive.active || step == run->received || !upload_slot_is_free(run, step))
         return VKRING_OK;
     const struct packet_shape shape = shape_at(run, step);
-    run->crc[step % STAGING_SLOTS] = run->receive.crc;
+    run->crc[step % STAGING_SLOTS] = run->plan->receive.crc;
     TRY(staging_arrived(&run->plan->staging, step % STAGING_SLOTS, &shape), fail);
     run->arrived++;
     return VKRING_OK;
@@ -349,7 +348,7 @@ static enum vkring_status start_send(struct run *run)
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->sent;
-    if (run->send.active || step + 1 >= ranks_of(run) || step >= run->arrived)
+    if (run->plan->send.active || step + 1 >= ranks_of(run) || step >= run->arrived)
         return VKRING_OK;
     if (!run->own_ready) {
         if (plan->compute.done_value < run->own_value)
@@ -360,7 +359,7 @@ static enum vkring_status start_send(struct run *run)
     }
     const struct packet_shape shape = shape_at(run, step);
     const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step + 1);
-    link_start(&run->send, &identity, memory_to_send(run, step, &shape), step > 0 ? &run->crc[step % STAGING_SLOTS] : NULL);
+    link_start(&run->plan->send, &identity, memory_to_send(run, step, &shape), step > 0 ? &run->crc[step % STAGING_SLOTS] : NULL);
     return VKRING_OK;
 fail:
     return status;
@@ -369,12 +368,12 @@ fail:
 static enum vkring_status poll_network(struct run *run, bool *progress)
 {
     enum vkring_status status;
-    const bool was_sending = run->send.active;
+    const bool was_sending = run->plan->send.active;
     TRY(start_receive(run), fail);
-    TRY(link_poll(&run->receive, progress), fail);
+    TRY(link_poll(&run->plan->receive, progress), fail);
     TRY(finish_receive(run), fail);
-    TRY(link_poll(&run->send, progress), fail);
-    if (was_sending && !run->send.active)
+    TRY(link_poll(&run->plan->send, progress), fail);
+    if (was_sending && !run->plan->send.active)
         run->sent++;
     TRY(start_send(run), fail);
     return VKRING_OK;
@@ -398,7 +397,7 @@ static void account(struct run *run)
 {
     const double now = clock_seconds();
     struct vkring_run_stats *stats = &run->plan->stats;
-    if (run->send.active || run->receive.active)
+    if (run->plan->send.active || run->plan->receive.active)
         stats->transfer_seconds += now - run->last;
     if (run->plan->compute.pending == 0 && !all_submitted(run))
         stats->exposed_wait_seconds += now - run->last;
@@ -413,12 +412,12 @@ static enum vkring_status blame(const struct run *run)
         return status_fail_at(VKRING_ERROR_TIMEOUT, plan->layout.rank, run->at.step, "the device of rank %u made no progress for %g s at step %u",
                               plan->layout.rank, seconds, run->at.step);
     if (run->arrived < ranks_of(run))
-        return status_fail_at(VKRING_ERROR_TIMEOUT, run->receive.peer, run->arrived, "rank %u sent nothing for %g s at step %u (%llu of %llu bytes came)",
-                              run->receive.peer, seconds, run->arrived, (unsigned long long)run->receive.done_bytes,
-                              (unsigned long long)(run->receive.identity.key_bytes + run->receive.identity.value_bytes));
-    return status_fail_at(VKRING_ERROR_TIMEOUT, run->send.peer, run->sent, "rank %u took nothing for %g s at step %u (%llu of %llu bytes went)",
-                          run->send.peer, seconds, run->sent, (unsigned long long)run->send.done_bytes,
-                          (unsigned long long)(run->send.identity.key_bytes + run->send.identity.value_bytes));
+        return status_fail_at(VKRING_ERROR_TIMEOUT, run->plan->receive.peer, run->arrived, "rank %u sent nothing for %g s at step %u (%llu of %llu bytes came)",
+                              run->plan->receive.peer, seconds, run->arrived, (unsigned long long)run->plan->receive.done_bytes,
+                              (unsigned long long)(run->plan->receive.identity.key_bytes + run->plan->receive.identity.value_bytes));
+    return status_fail_at(VKRING_ERROR_TIMEOUT, run->plan->send.peer, run->sent, "rank %u took nothing for %g s at step %u (%llu of %llu bytes went)",
+                          run->plan->send.peer, seconds, run->sent, (unsigned long long)run->plan->send.done_bytes,
+                          (unsigned long long)(run->plan->send.identity.key_bytes + run->plan->send.identity.value_bytes));
 }
 
 /* With only the device to wait for, sleep on its timeline; else poll. */
@@ -471,8 +470,8 @@ static void begin(struct run *run)
     atomic_store(&plan->progress_total, plan->tiling.boxes * ranks_of(run));
     run->begin = run->last = run->last_progress = clock_seconds();
     run->received = run->arrived = 1;
-    link_init(&run->send, plan->comm, layout_next(&plan->layout), true, plan->chunk_bytes);
-    link_init(&run->receive, plan->comm, layout_previous(&plan->layout), false, plan->chunk_bytes);
+    link_init(&plan->send, plan->comm, layout_next(&plan->layout), true, plan->chunk_bytes);
+    link_init(&plan->receive, plan->comm, layout_previous(&plan->layout), false, plan->chunk_bytes);
 }
 
 static void finish_stats(struct run *run)
@@ -485,8 +484,8 @@ static void finish_stats(struct run *run)
         problem_kept_pairs(problem, layout->first_query_row[layout->rank], layout_query_rows(layout, layout->rank), 0, problem->kv_len);
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;
-    stats->sent_bytes = run->send.total_bytes;
-    stats->received_bytes = run->receive.total_bytes;
+    stats->sent_bytes = run->plan->send.total_bytes;
+    stats->received_bytes = run->plan->receive.total_bytes;
     stats->flop = 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
@@ -496,8 +495,8 @@ static void give_up(struct run *run)
     struct vkring_plan *plan = run->plan;
     plan->failed = true;
     if (ranks_of(run) > 1) {
-        bool sending = link_abandon(&run->send);
-        bool receiving = link_abandon(&run->receive);
+        bool sending = link_abandon(&plan->send);
+        bool receiving = link_abandon(&plan->receive);
         plan->quarantined = sending || receiving;
     }
 }
