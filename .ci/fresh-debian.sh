@@ -21,7 +21,7 @@ install_backports_mesa()
     sed -n 's/ trixie / trixie-backports /p' "$sources" >"$sources.d/backports.list"
     "${in_fresh_root[@]}" apt-get -qq update &&
         "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
-            --target-release trixie-backports mesa-vulkan-drivers
+            --target-release trixie-backports mesa-vulkan-drivers >/dev/null
 }
 
 copy_checkout()

@@ -4,6 +4,8 @@
 
 skip_status=77
 test_seconds=1500
+# The same tests run several times over: all their random cases only once on each driver.
+few_cases=20
 
 skip()
 {
@@ -61,7 +63,7 @@ shaders()
 # The tests count the layer's messages and fail on any.
 validation()
 {
-    export VKRING_TEST_VALIDATION=1
+    export VKRING_TEST_VALIDATION=1 VKRING_TEST_CASES=$few_cases
     results_of validation "$build" "$checkout/scripts/test" --suite device
 }
 
@@ -108,6 +110,7 @@ run_sanitized()
 sanitizers()
 {
     local status=0
+    export VKRING_TEST_CASES=$few_cases
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$checkout/.ci/leaks-of-others.txt:print_suppressions=0
     prepare_mpirun
