@@ -60,8 +60,11 @@ static void take_candidate(vkring_device *device, const struct vk_candidate *can
     device->physical = candidate->physical;
     device->info = candidate->info;
     device->limits = candidate->limits;
-    if (overrides)
+    if (overrides) {
         vk_limits_override(&device->limits, overrides);
+        if (overrides->kind)
+            device->info.kind = overrides->kind;
+    }
     device->queues[VK_QUEUE_COMPUTE].family = candidate->compute_family;
     device->queues[VK_QUEUE_COMPUTE].timestamp_bits = candidate->timestamp_bits;
     device->queues[VK_QUEUE_TRANSFER].family = device->limits.transfer_queue ? candidate->transfer_family : candidate->compute_family;

@@ -3,8 +3,7 @@
 #ifndef VKRING_VK_LIMITS_H
 #define VKRING_VK_LIMITS_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <vkring/vkring.h>
 
 struct vk_limits {
     uint32_t max_workgroup_count[3];
@@ -26,6 +25,7 @@ struct vk_limits {
 
 /** What tests take away from a device. Zero leaves a limit alone. */
 struct vk_limit_overrides {
+    enum vkring_device_kind kind; /* kernels are chosen as for a device of this kind */
     uint32_t max_workgroup_count;
     uint32_t shared_memory_bytes;
     uint64_t max_buffer_bytes;
