@@ -489,10 +489,13 @@ static void finish_stats(struct run *run)
     stats->flop = 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
-/* Leaves the plan to be destroyed. Its buffers stay where the network may still reach them. */
+/* Leaves the plan to be destroyed. Its buffers stay where the network may still reach them. An error of the device is told with rank and step. */
 static void give_up(struct run *run)
 {
     struct vkring_plan *plan = run->plan;
+    const struct vkring_error error = *vkring_last_error();
+    if (error.rank == VKRING_NONE)
+        status_fail_at(error.status, plan->layout.rank, run->at.step, "rank %u, step %u: %s", plan->layout.rank, run->at.step, error.message);
     plan->failed = true;
     if (ranks_of(run) > 1) {
         bool sending = link_abandon(&plan->send);
