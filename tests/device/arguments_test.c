@@ -258,5 +258,5 @@ int main(void)
     suite_add(suite, "runs", inputs_may_repeat_rows);
     suite_add(suite, "runs", empty_tensors_need_no_buffer);
     suite_add(suite, "destroy", destroy_accepts_nothing);
-    return device_suite_run(suite, &device);
+    return device_suite_run(suite, &device, 1);
 }

@@ -112,5 +112,5 @@ int main(void)
     for (int i = 0; i < (info.f16 ? 6 : 2); i++)
         tcase_add_loop_test(tcase, tests[i], 0, sizeof(cases) / sizeof(cases[0]));
     suite_add_tcase(suite, tcase);
-    return device_suite_run(suite, &device);
+    return device_suite_run(suite, &device, 1);
 }

@@ -24,5 +24,5 @@ int main(void)
     has_f16 = info.f16;
     tcase_add_loop_test(tcase, random_case, 0, (int)environment_number("VKRING_TEST_CASES", 100));
     suite_add_tcase(suite, tcase);
-    return device_suite_run(suite, &device);
+    return device_suite_run(suite, &device, 1);
 }

@@ -102,5 +102,5 @@ int main(void)
     tcase_add_loop_test(tcase, a_plan_takes_what_it_promised, 0, sizeof(plans) / sizeof(plans[0]));
     suite_add_tcase(suite, tcase);
     suite_add(suite, "run", a_run_takes_nothing);
-    return device_suite_run(suite, &device);
+    return device_suite_run(suite, &device, 1);
 }

@@ -17,6 +17,7 @@ static const struct {
     {"no shuffle", {.no_subgroup_shuffle = true}},
     {"no timestamps", {.no_timestamps = true}},
     {"16 KiB of shared memory", {.shared_memory_bytes = 16384}},
+    {"the kernels of a GPU", {.kind = VKRING_DEVICE_DISCRETE}},
     {"nothing of it",
      {.max_workgroup_count = 6,
       .no_unified_memory = true,
@@ -32,6 +33,8 @@ static const struct attention_case cases[] = {
      .placement = {ORDER_PADDED, .padding = 3},
      .params =
          {.type = VKRING_TYPE_F16, .batch = 2, .q_len = 65, .kv_len = 127, .heads = 4, .kv_heads = 2, .head_dim = 33, .causal = true}},
+    {.name = "wide heads",
+     .params = {.batch = 1, .q_len = 150, .kv_len = 77, .heads = 1, .head_dim = 128, .value_dim = 100, .causal = true}},
     {.name = "cut finely",
      .params =
          {.batch = 2, .q_len = 65, .kv_len = 333, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true, .dispatch_seconds = 1e-9}},
@@ -107,5 +110,5 @@ int main(void)
     suite_add_tcase(suite, tcase);
     suite_add(suite, "types", no_16_bit_storage_refuses_16_bit_types);
     suite_add(suite, "memory", what_does_not_fit_is_refused_cleanly);
-    return device_suite_run(suite, NULL);
+    return device_suite_run(suite, NULL, 0);
 }

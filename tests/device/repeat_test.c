@@ -181,5 +181,5 @@ int main(void)
     suite_add(suite, "bits", plans_run_from_two_threads);
     suite_add(suite, "cut", work_is_cut_over_everything);
     suite_add(suite, "stats", a_run_says_what_it_did);
-    return device_suite_run(suite, &device);
+    return device_suite_run(suite, &device, 1);
 }

@@ -36,15 +36,15 @@ vkring_device *test_device_open(const struct vk_limit_overrides *overrides)
     exit(status == VKRING_ERROR_NO_DEVICE || status == VKRING_ERROR_UNSUPPORTED ? TEST_SKIPPED : EXIT_FAILURE);
 }
 
-int device_suite_run(Suite *suite, vkring_device **device)
+int device_suite_run(Suite *suite, vkring_device **devices, int count)
 {
     int result = suite_run(suite);
-    if (device) {
-        if (atomic_load(&(*device)->kernels_failed)) {
-            printf("the device failed the self-test of a kernel\n");
+    for (int i = 0; i < count; i++) {
+        if (devices[i] && atomic_load(&devices[i]->kernels_failed)) {
+            printf("device %d failed the self-test of a kernel\n", i);
             result = EXIT_FAILURE;
         }
-        vkring_device_destroy(device);
+        vkring_device_destroy(&devices[i]);
     }
     unsigned messages = atomic_load(&validation_messages);
     if (messages == 0)

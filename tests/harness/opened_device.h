@@ -17,9 +17,9 @@ vkring_device *test_device_open(const struct vk_limit_overrides *overrides);
 struct vkring_device_params test_device_params(void);
 
 /**
- * suite_run, then destroys the device (may be null); fails too if a kernel of the device failed its self-test, or the
- * validation layer said anything since the process began.
+ * suite_run, then destroys count devices (any may be null); fails too if a kernel of one failed its self-test, or the validation layer said
+ * anything since the process began.
  */
-int device_suite_run(Suite *suite, vkring_device **device);
+int device_suite_run(Suite *suite, vkring_device **devices, int count);
 
 #endif

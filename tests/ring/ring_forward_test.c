@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* Attention around the ring: right on every rank, as exact as on one, and the same bits again. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <base/clock.h>
+
+#include "world.h"
+
+/* The device as it is, and ones to which packets have to be uploaded. */
+enum { AS_IT_IS, NOT_UNIFIED, NOT_COHERENT, DEVICES };
+static vkring_device *devices[DEVICES];
+static vkring_comm *comm;
+
+static const struct attention_case cases[] = {
+    {.name = "plain", .params = {.batch = 2, .q_len = 200, .kv_len = 200, .heads = 2, .head_dim = 16}},
+    {.name = "causal", .params = {.batch = 2, .q_len = 333, .kv_len = 333, .heads = 2, .head_dim = 16, .causal = true}},
+    {.name = "after a cache",
+     .params = {.batch = 1, .q_len = 65, .kv_len = 333, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true}},
+    {.name = "fewer rows than ranks", .params = {.batch = 1, .q_len = 2, .kv_len = 3, .heads = 2, .head_dim = 16}},
+    {.name = "one row", .params = {.batch = 1, .q_len = 1, .kv_len = 1, .heads = 2, .head_dim = 16, .causal = true}},
+    {.name = "one query", .params = {.batch = 1, .q_len = 1, .kv_len = 127, .heads = 2, .head_dim = 16}},
+    {.name = "one key", .params = {.batch = 1, .q_len = 127, .kv_len = 1, .heads = 2, .head_dim = 16}},
+    {.name = "no queries", .params = {.batch = 1, .q_len = 0, .kv_len = 127, .heads = 2, .head_dim = 16}},
+    {.name = "no keys", .params = {.batch = 1, .q_len = 127, .kv_len = 0, .heads = 2, .head_dim = 16}},
+    {.name = "no batch", .params = {.batch = 0, .q_len = 127, .kv_len = 127, .heads = 2, .head_dim = 16}},
+    {.name = "first rows keep nothing",
+     .params = {.batch = 1,
+                .q_len = 127,
+                .kv_len = 127,
+                .heads = 2,
+                .head_dim = 16,
+                .causal = true,
+                .has_query_offset = true,
+                .query_offset = -50}},
+    {.name = "nothing kept",
+     .params = {.batch = 1,
+                .q_len = 127,
+                .kv_len = 127,
+                .heads = 2,
+                .head_dim = 16,
+                .causal = true,
+                .has_query_offset = true,
+                .query_offset = INT64_MIN}},
+    {.name = "block gaps", .inputs = INPUTS_BLOCK_GAPS, .params = {.batch = 1, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16}},
+    {.name = "big logits", .inputs = INPUTS_BIG_LOGITS, .params = {.batch = 1, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16}},
+    {.name = "huge key", .inputs = INPUTS_HUGE_KEY, .params = {.batch = 1, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16}},
+    {.name = "values one", .inputs = INPUTS_VALUES_ONE, .params = {.batch = 1, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16}},
+    {.name = "one-hot", .inputs = INPUTS_ONE_HOT, .params = {.batch = 1, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16}},
+    {.name = "many small chunks",
+     .params = {.batch = 2, .q_len = 63, .kv_len = 127, .heads = 2, .head_dim = 16, .value_dim = 3, .chunk_bytes = 48}},
+    {.name = "chunks of one byte", .params = {.batch = 1, .q_len = 7, .kv_len = 15, .heads = 1, .head_dim = 4, .chunk_bytes = 1}},
+    {.name = "cut finely",
+     .params = {.batch = 2, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16, .causal = true, .dispatch_seconds = 1e-9}},
+    {.name = "f16, padded",
+     .placement = {ORDER_PADDED, .padding = 3},
+     .params = {.type = VKRING_TYPE_F16,
+                .batch = 2,
+                .q_len = 65,
+                .kv_len = 200,
+                .heads = 4,
+                .kv_heads = 1,
+                .head_dim = 33,
+                .value_dim = 7,
+                .causal = true}},
+    {.name = "bf16, heads before rows",
+     .placement = {ORDER_HEADS_FIRST, .offset_elements = 1},
+     .params = {.type = VKRING_TYPE_BF16, .batch = 2, .q_len = 65, .kv_len = 200, .heads = 2, .head_dim = 16}},
+    {.name = "f32, padded oddly",
+     .placement = {ORDER_PADDED, .padding = 1},
+     .params = {.batch = 2, .q_len = 65, .kv_len = 200, .heads = 2, .head_dim = 16, .causal = true}},
+};
+
+static bool can_run(const struct attention_case *c)
+{
+    return c->params.type == VKRING_TYPE_F32 || devices[AS_IT_IS]->limits.storage_16bit;
+}
+
+static bool passes_on(const struct attention_case *c, int device)
+{
+    return world_agrees(world_expect(case_passes(c, devices[device], comm), "on device variant %d", device));
+}
+
+START_TEST(a_named_case)
+{
+    struct attention_case c = cases[_i];
+    c.seed = (uint64_t)_i;
+    c.params.timeout_seconds = 60;
+    if (!can_run(&c))
+        return;
+    for (int device = 0; device < DEVICES; device++)
+        ck_assert_msg(passes_on(&c, device), "%s", c.name);
+}
+END_TEST
+
+/* All of the keys, or of the queries, on one rank. */
+START_TEST(one_rank_holds_all)
+{
+    uint64_t queries[64] = {0}, keys[64] = {0};
+    struct attention_case c = {.name = "one rank holds all",
+                               .seed = 3,
+                               .params = {.batch = 1, .q_len = 127, .kv_len = 200, .heads = 2, .head_dim = 16, .causal = true}};
+    c.params.query_rows_of_rank = queries;
+    c.params.key_rows_of_rank = keys;
+    c.params.timeout_seconds = 60;
+    queries[(uint32_t)_i / world_size] = c.params.q_len;
+    keys[(uint32_t)_i % world_size] = c.params.kv_len;
+    ck_assert(passes_on(&c, _i % DEVICES));
+}
+END_TEST
+
+START_TEST(a_random_case)
+{
+    uint64_t rows[2 * 64];
+    struct attention_case c = case_random(environment_number("VKRING_TEST_SEED", 2026) + world_size, (uint64_t)_i, world_size, rows);
+    c.params.timeout_seconds = 60;
+    /* compiling takes longer than all the rest: dimensions of single-device tests need no repetition here */
+    if (!environment_number("VKRING_TEST_CASES", 0)) {
+        static const uint64_t dims[] = {16, 33, 4, 64};
+        c.params.head_dim = dims[_i % 4];
+        c.params.value_dim = dims[_i / 4 % 3];
+    }
+    if (can_run(&c))
+        ck_assert_msg(passes_on(&c, _i % DEVICES), "case %d", _i);
+}
+END_TEST
+
+/* Squares of the errors of this rank's rows. */
+static double error_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *result, uint64_t first,
+                            uint64_t rows)
+{
+    const uint64_t width = c->params.heads * c->params.head_dim;
+    double squares = 0;
+    for (uint64_t b = 0; b < c->params.batch; b++)
+        for (uint64_t i = 0; i < rows * width; i++) {
+            uint64_t row = first + i / width;
+            uint64_t at = (b * result->info.query_rows + row - result->info.first_query_row) * width + i % width;
+            double error = (double)result->output[at] - data->output[(b * c->params.q_len + row) * width + i % width];
+            squares += error * error;
+        }
+    return squares;
+}
+
+START_TEST(the_error_does_not_grow_with_the_ring)
+{
+    struct attention_case c = {.name = "error growth",
+                               .seed = 77,
+                               .params = {.type = (enum vkring_type)(_i % 3),
+                                          .batch = 1,
+                                          .q_len = 512,
+                                          .kv_len = 512,
+                                          .heads = 4,
+                                          .head_dim = 64,
+                                          .causal = _i >= 3,
+                                          .timeout_seconds = 60}};
+    struct case_data data = {0};
+    struct case_result alone = {0}, around = {0};
+    if (!can_run(&c))
+        return;
+    bool ran = case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], NULL, &data, &alone);
+    ran = world_agrees(ran) && case_run(&c, devices[AS_IT_IS], comm, &data, &around);
+    ran = world_agrees(ran) && case_refer(&c, &data, around.info.first_query_row, around.info.query_rows);
+    ck_assert(world_agrees(ran));
+    uint64_t first = around.info.first_query_row, rows = around.info.query_rows;
+    double one = sqrt(world_sum(error_squares(&c, &data, &alone, first, rows)));
+    double many = sqrt(world_sum(error_squares(&c, &data, &around, first, rows)));
+    ck_assert_msg(many <= 1.05 * one, "type %d: error %.4g on %u ranks, %.4g on one", _i % 3, many, world_size, one);
+    case_free_result(&alone);
+    case_free_result(&around);
+    case_free_data(&data);
+}
+END_TEST
+
+/* Also when ranks come late, each at another time. */
+START_TEST(the_same_bits_again)
+{
+    struct attention_case c = {.name = "repeated",
+                               .seed = 8,
+                               .params = {.batch = 2,
+                                          .q_len = 200,
+                                          .kv_len = 333,
+                                          .heads = 2,
+                                          .head_dim = 16,
+                                          .causal = true,
+                                          .chunk_bytes = 1000,
+                                          .timeout_seconds = 60}};
+    struct case_data data = {0};
+    struct case_result results[4] = {0};
+    vkring_plan *plan = NULL;
+    ck_assert(world_agrees(case_make_data(&c, &data)));
+    ck_assert(world_agrees(vkring_plan_create(devices[_i], comm, &c.params, &plan) == VKRING_OK));
+    bool same = true;
+    for (int i = 0; i < 4; i++) {
+        clock_sleep(i == 0 ? 0 : 0.05 * ((world_rank * 3 + (uint32_t)i) % 4));
+        same = world_agrees(case_run_plan(&c, devices[_i], plan, &data, &results[i]));
+        ck_assert(same);
+    }
+    for (int i = 1; i < 4; i++)
+        same = same && case_same_bits(&c, &results[0], &results[i]);
+    vkring_plan_destroy(&plan);
+    for (int i = 0; i < 4; i++)
+        case_free_result(&results[i]);
+    case_free_data(&data);
+    ck_assert(world_agrees(same));
+}
+END_TEST
+
+static uint64_t packet_bytes(const struct attention_case *c, uint64_t rows)
+{
+    return rows * c->params.batch * c->params.heads * (c->params.head_dim + c->params.head_dim) * sizeof(float);
+}
+
+START_TEST(stats_count_what_moved)
+{
+    struct attention_case c = {
+        .name = "stats", .seed = 9, .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 60}};
+    struct case_data data = {0};
+    struct case_result result = {0};
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
+    const struct vkring_run_stats *s = &result.stats;
+    /* all packets but the last one pass through: those of all ranks but the next are sent, of all but this one received */
+    uint64_t next = (world_rank + 1) % world_size;
+    uint64_t next_rows = c.params.kv_len * (next + 1) / world_size - c.params.kv_len * next / world_size;
+    uint64_t sent = packet_bytes(&c, c.params.kv_len - next_rows), received = packet_bytes(&c, c.params.kv_len - result.info.key_rows);
+    uint64_t headers = 128 * (world_size - 1);
+    bool good =
+        world_expect(s->sent_bytes >= sent && s->sent_bytes <= sent + headers, "sent %llu of %llu", (unsigned long long)s->sent_bytes,
+                     (unsigned long long)sent) &&
+        world_expect(s->received_bytes >= received && s->received_bytes <= received + headers, "received %llu of %llu",
+                     (unsigned long long)s->received_bytes, (unsigned long long)received) &&
+        world_expect(s->steps == world_size, "%u steps", s->steps) &&
+        world_expect(s->flop == 4.0 * 2 * 2 * (double)result.info.query_rows * 333 * 16, "%g flop", s->flop) &&
+        world_expect(s->total_seconds >= s->exposed_wait_seconds && s->total_seconds >= s->transfer_seconds, "seconds do not add up");
+    case_free_result(&result);
+    case_free_data(&data);
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
+static void open_devices(vkring_device *device)
+{
+    const struct vk_limit_overrides not_unified = {.no_unified_memory = true};
+    const struct vk_limit_overrides not_coherent = {
+        .no_unified_memory = world_rank % 2 == 0, .not_coherent = true, .no_transfer_queue = true};
+    devices[AS_IT_IS] = device;
+    devices[NOT_UNIFIED] = test_device_open(&not_unified);
+    devices[NOT_COHERENT] = test_device_open(&not_coherent);
+}
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("ring forward");
+    TCase *named = tcase_create("named"), *drawn = tcase_create("random"), *exact = tcase_create("exact");
+    open_devices(world_begin(&argc, &argv));
+    comm = world_comm();
+    tcase_add_loop_test(named, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_loop_test(named, one_rank_holds_all, 0, (int)(world_size * world_size));
+    tcase_add_loop_test(drawn, a_random_case, 0, (int)environment_number("VKRING_TEST_CASES", 40));
+    tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 6);
+    tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
+    tcase_add_test(exact, stats_count_what_moved);
+    suite_add_tcase(suite, named);
+    suite_add_tcase(suite, drawn);
+    suite_add_tcase(suite, exact);
+    return world_end(suite, devices, DEVICES, &comm);
+}

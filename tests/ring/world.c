@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+uint32_t world_rank, world_size;
+
+vkring_device *world_begin(int *argc, char ***argv)
+{
+    int provided, rank, size;
+    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    world_rank = (uint32_t)rank;
+    world_size = (uint32_t)size;
+    return test_device_open(NULL);
+}
+
+int world_end(Suite *suite, vkring_device **devices, int count, vkring_comm **comm)
+{
+    int result = device_suite_run(suite, devices, count);
+    vkring_comm_destroy(comm);
+    MPI_Finalize();
+    return result;
+}
+
+bool world_agrees(bool mine)
+{
+    int here = mine, everywhere = 0;
+    MPI_Allreduce(&here, &everywhere, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    return everywhere != 0;
+}
+
+double world_sum(double mine)
+{
+    double sum = 0;
+    MPI_Allreduce(&mine, &sum, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    return sum;
+}
+
+vkring_comm *world_comm(void)
+{
+    vkring_comm *comm = NULL;
+    if (vkring_comm_create_mpi(MPI_COMM_WORLD, &comm) == VKRING_OK)
+        return comm;
+    fprintf(stderr, "rank %u: %s\n", world_rank, vkring_last_error()->message);
+    exit(EXIT_FAILURE);
+}
+
+bool world_expect(bool condition, const char *format, ...)
+{
+    va_list arguments;
+    if (condition)
+        return true;
+    fprintf(stderr, "rank %u: ", world_rank);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    return false;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A suite that all ranks of MPI_COMM_WORLD run in step. A rank that leaves a test early would leave the others waiting, so a test body
+ * gathers what it finds in a bool and ends with ck_assert(world_agrees(...)).
+ */
+#ifndef VKRING_TESTS_WORLD_H
+#define VKRING_TESTS_WORLD_H
+
+#include <vkring/mpi.h>
+
+#include "../harness/attention_case.h"
+#include "../harness/opened_device.h"
+
+extern uint32_t world_rank, world_size;
+
+/** MPI_Init, and the device of this rank; where one rank has none, all exit with TEST_SKIPPED. */
+vkring_device *world_begin(int *argc, char ***argv);
+
+/** device_suite_run, the end of the communicator (may be null), and MPI_Finalize. */
+int world_end(Suite *suite, vkring_device **devices, int count, vkring_comm **comm);
+
+/** True on every rank if it is true on every rank. */
+bool world_agrees(bool mine);
+double world_sum(double mine);
+
+/** A communicator of all ranks; exits on failure. */
+vkring_comm *world_comm(void);
+
+/** Says what is wrong, with the rank, on standard error; returns condition. */
+bool world_expect(bool condition, const char *format, ...);
+
+#endif
