@@ -47,8 +47,8 @@ static bool dims_aligned(const struct problem *problem)
     return problem->head_dim % 4 == 0 && problem->value_dim % 4 == 0;
 }
 
-static enum vkring_status create_pipeline(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, bool aligned,
-                                          struct vk_pipeline *out_pipeline)
+static enum vkring_status create_pipeline(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
+                                          bool aligned, struct vk_pipeline *out_pipeline)
 {
     const uint32_t constants[] = {
         choice->workgroup_size,
@@ -99,8 +99,8 @@ void forward_kernel_destroy(vkring_device *device, struct forward_kernel *kernel
     vk_pipeline_destroy(device, &kernel->general);
 }
 
-void forward_tile(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, uint64_t rows, uint64_t most_keys,
-                  double dispatch_seconds, struct tiling *out_tiling)
+void forward_tile(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, uint64_t rows,
+                  uint64_t most_keys, double dispatch_seconds, struct tiling *out_tiling)
 {
     double seconds = dispatch_seconds > 0 ? dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     uint64_t state_quads = lane_quads(problem->value_dim, choice->lanes_per_row) * choice->rows_per_lane * choice->workgroup_size;
@@ -174,7 +174,8 @@ static struct forward_arguments make_arguments(const struct forward_kernel *kern
     return arguments;
 }
 
-void forward_record(vkring_device *device, const struct vk_commands *commands, const struct forward_kernel *kernel, const struct forward_dispatch *dispatch)
+void forward_record(vkring_device *device, const struct vk_commands *commands, const struct forward_kernel *kernel,
+                    const struct forward_dispatch *dispatch)
 {
     const struct forward_arguments arguments = make_arguments(kernel, dispatch);
     const uint64_t offset = dispatch->argument_slot * FORWARD_ARGUMENT_BYTES;

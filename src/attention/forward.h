@@ -26,8 +26,8 @@ void forward_kernel_destroy(vkring_device *device, struct forward_kernel *kernel
 uint64_t forward_state_bytes_per_workgroup(const struct kernel_choice *choice, const struct problem *problem);
 
 /** Cuts rows of a rank and packets of at most most_keys; dispatch_seconds as in vkring_plan_params, 0 for the default. */
-void forward_tile(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, uint64_t rows, uint64_t most_keys,
-                  double dispatch_seconds, struct tiling *out_tiling);
+void forward_tile(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, uint64_t rows,
+                  uint64_t most_keys, double dispatch_seconds, struct tiling *out_tiling);
 
 /** The tensors of a run. Rows of query, output and lse are those of the rank. */
 struct forward_tensors {
@@ -56,12 +56,13 @@ struct forward_dispatch {
     uint64_t query_row; /* of the sequence, that row 0 of the tensors is */
     bool first, last;
     bool aligned;
-    uint64_t state_address;            /* of the whole state */
-    const vkring_buffer *arguments;    /* of kind VK_MEMORY_ARGUMENTS */
+    uint64_t state_address;         /* of the whole state */
+    const vkring_buffer *arguments; /* of kind VK_MEMORY_ARGUMENTS */
     uint64_t argument_slot;
 };
 
 /** Writes the arguments into their slot and records the dispatch. */
-void forward_record(vkring_device *device, const struct vk_commands *commands, const struct forward_kernel *kernel, const struct forward_dispatch *dispatch);
+void forward_record(vkring_device *device, const struct vk_commands *commands, const struct forward_kernel *kernel,
+                    const struct forward_dispatch *dispatch);
 
 #endif

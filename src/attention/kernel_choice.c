@@ -31,8 +31,8 @@ static struct kernel_choice choose_for_cpu(const vkring_device *device)
 }
 
 /*
- * All lanes share a row, so that each element of a key is read once for all rows. Few quads a lane keep the code short: these compilers take minutes over
- * what unrolls to thousands of loads.
+ * All lanes share a row, so that each element of a key is read once for all rows. Few quads a lane keep the code short: these compilers
+ * take minutes over what unrolls to thousands of loads.
  */
 static struct kernel_choice choose_for_cpu_with_gathers(const vkring_device *device, const struct problem *problem)
 {

@@ -8,8 +8,8 @@
 #include "../vk/device.h"
 
 struct kernel_choice {
-    bool shuffle;               /* lanes that share a row sum with subgroup shuffles */
-    uint32_t subgroup_size;     /* to ask for; 0: the driver's */
+    bool shuffle;           /* lanes that share a row sum with subgroup shuffles */
+    uint32_t subgroup_size; /* to ask for; 0: the driver's */
     uint32_t workgroup_size;
     uint32_t lanes_per_row;
     uint32_t rows_per_lane;

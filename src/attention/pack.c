@@ -48,8 +48,8 @@ void pack_kernel_destroy(vkring_device *device, struct pack_kernel *kernel)
     vk_pipeline_destroy(device, &kernel->general);
 }
 
-void pack_record(vkring_device *device, const struct vk_commands *commands, const struct pack_kernel *kernel, const struct tensor_view *from,
-                 const struct tensor_shape *shape, uint64_t to_address)
+void pack_record(vkring_device *device, const struct vk_commands *commands, const struct pack_kernel *kernel,
+                 const struct tensor_view *from, const struct tensor_shape *shape, uint64_t to_address)
 {
     const uint64_t quad = 4 * kernel->element_bytes;
     const bool aligned = shape->dim % 4 == 0 && tensor_aligned(from, quad) && to_address % quad == 0;

@@ -16,7 +16,7 @@ enum vkring_status pack_kernel_create(vkring_device *device, enum vkring_type ty
 void pack_kernel_destroy(vkring_device *device, struct pack_kernel *kernel);
 
 /** Records copies of a tensor that is not empty to to_address, packed. */
-void pack_record(vkring_device *device, const struct vk_commands *commands, const struct pack_kernel *kernel, const struct tensor_view *from,
-                 const struct tensor_shape *shape, uint64_t to_address);
+void pack_record(vkring_device *device, const struct vk_commands *commands, const struct pack_kernel *kernel,
+                 const struct tensor_view *from, const struct tensor_shape *shape, uint64_t to_address);
 
 #endif

@@ -35,7 +35,8 @@ static enum vkring_status check_lengths(const struct problem *problem)
     } lengths[] = {{"batch", problem->batch}, {"q_len", problem->q_len}, {"kv_len", problem->kv_len}};
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
         if (lengths[i].length > MAX_LENGTH)
-            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %llu, above 2^60", lengths[i].name, (unsigned long long)lengths[i].length);
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %llu, above 2^60", lengths[i].name,
+                               (unsigned long long)lengths[i].length);
 
     const uint64_t query[] = {problem->batch, problem->q_len, problem->heads, MAX_DIM, 4};
     const uint64_t key[] = {problem->batch, problem->kv_len, problem->kv_heads, MAX_DIM, 4};

@@ -11,7 +11,13 @@
 enum { Q_LEN = 37, KV_LEN = 53, FIRST_KEYS = 24, HEADS = 2, DIM = 32 };
 #define DEADLINE_SECONDS 60.0
 
-enum { QUERY = 0, KEY = Q_LEN * HEADS * DIM, VALUE = KEY + KV_LEN * DIM, OUTPUT = VALUE + KV_LEN * DIM, ELEMENTS = OUTPUT + Q_LEN * HEADS * DIM };
+enum {
+    QUERY = 0,
+    KEY = Q_LEN * HEADS * DIM,
+    VALUE = KEY + KV_LEN * DIM,
+    OUTPUT = VALUE + KV_LEN * DIM,
+    ELEMENTS = OUTPUT + Q_LEN * HEADS * DIM
+};
 
 static const struct problem known_problem = {
     .batch = 1,
@@ -88,7 +94,8 @@ static void bench_close(struct bench *bench)
     forward_kernel_destroy(bench->device, &bench->kernel);
 }
 
-static enum vkring_status bench_open(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, struct bench *bench)
+static enum vkring_status bench_open(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
+                                     struct bench *bench)
 {
     enum vkring_status status;
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
@@ -234,7 +241,8 @@ enum vkring_status self_test_choose(vkring_device *device, const struct problem 
     log_line(&device->log, VKRING_LOG_WARNING, "%s: the kernel of choice gives wrong results; trying the portable one", device->info.name);
     TRY(verdict(device, problem->type, true, &right), fail);
     if (!right)
-        return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name, device->info.driver);
+        return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name,
+                           device->info.driver);
     *out_choice = kernel_choice_portable(device);
     return VKRING_OK;
 fail:

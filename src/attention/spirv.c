@@ -11,7 +11,10 @@
 #include "pack_f16.spv.h"
 #include "pack_f32.spv.h"
 
-#define MODULE(name) {name##_code, sizeof(name##_code)}
+#define MODULE(name)                                                                                                                       \
+    {                                                                                                                                      \
+        name##_code, sizeof(name##_code)                                                                                                   \
+    }
 
 struct spirv_module spirv_forward(enum vkring_type type, bool shuffle)
 {

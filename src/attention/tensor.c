@@ -27,8 +27,8 @@ static enum vkring_status check_inside(const struct tensor_view *view, const str
 {
     uint64_t bytes, end;
     if (view->offset_bytes % shape->element_bytes != 0)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: offset_bytes %llu is not a multiple of the element's %llu bytes", shape->name,
-                           (unsigned long long)view->offset_bytes, (unsigned long long)shape->element_bytes);
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: offset_bytes %llu is not a multiple of the element's %llu bytes",
+                           shape->name, (unsigned long long)view->offset_bytes, (unsigned long long)shape->element_bytes);
     if (!extent(view, shape, &bytes) || !checked_add(view->offset_bytes, bytes, &end))
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: strides reach past 2^64 bytes", shape->name);
     if (end > view->buffer->size_bytes)
@@ -57,7 +57,8 @@ enum vkring_status tensor_resolve(const struct vkring_tensor *tensor, const stru
     }
     if (!view.buffer)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: buffer is null", shape->name);
-    if (!stride_bytes(tensor->sequence_stride, row, bytes, &view.row_stride) || !stride_bytes(tensor->head_stride, shape->dim, bytes, &view.head_stride) ||
+    if (!stride_bytes(tensor->sequence_stride, row, bytes, &view.row_stride) ||
+        !stride_bytes(tensor->head_stride, shape->dim, bytes, &view.head_stride) ||
         !stride_bytes(tensor->batch_stride, shape->rows * row, bytes, &view.batch_stride))
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: a stride is past 2^64 bytes", shape->name);
     TRY(check_inside(&view, shape), fail);
@@ -70,7 +71,8 @@ fail:
     return status;
 }
 
-enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows, struct tensor_view *out_view)
+enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows,
+                               struct tensor_view *out_view)
 {
     /* seen as one row of `heads` heads of dimension `rows` */
     const struct tensor_shape shape = {"lse", sizeof(float), batch, 1, heads, rows};

@@ -23,7 +23,8 @@ struct tensor_shape {
 /** Packed strides replace those that are 0. */
 enum vkring_status tensor_resolve(const struct vkring_tensor *tensor, const struct tensor_shape *shape, struct tensor_view *out_view);
 /** lse [batch][heads][rows] f32; its head_stride is in head_stride, its rows are contiguous. */
-enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows, struct tensor_view *out_view);
+enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows,
+                               struct tensor_view *out_view);
 /** No two elements share a place; for tensors that are written. */
 enum vkring_status tensor_check_distinct(const struct tensor_view *view, const struct tensor_shape *shape);
 

@@ -19,10 +19,11 @@ static uint64_t keys_of_dispatch(const struct tiling_limits *limits, uint64_t wo
     return min_u64(max_u64(cut, KEY_CUT), most);
 }
 
-void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t heads, uint64_t rows, uint64_t tile_rows, double flop_per_row_key,
-                 uint64_t most_keys, struct tiling *out_tiling)
+void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t heads, uint64_t rows, uint64_t tile_rows,
+                 double flop_per_row_key, uint64_t most_keys, struct tiling *out_tiling)
 {
-    struct tiling tiling = {.batch = batch, .heads = heads, .rows = rows, .tile_rows = tile_rows, .tiles = divide_up(rows, tile_rows), .keys = 1};
+    struct tiling tiling = {
+        .batch = batch, .heads = heads, .rows = rows, .tile_rows = tile_rows, .tiles = divide_up(rows, tile_rows), .keys = 1};
     double workgroup_flop_per_key = (double)tile_rows * flop_per_row_key;
     if (batch == 0 || rows == 0) {
         *out_tiling = tiling;
@@ -33,11 +34,11 @@ void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t he
     double affordable = limits->flop / (workgroup_flop_per_key * (double)tiling.keys);
     uint64_t budget = affordable >= (double)limits->max_workgroups ? limits->max_workgroups : max_u64((uint64_t)affordable, 1);
     tiling.box_tiles = min_u64(min_u64(tiling.tiles, budget), min_u64(limits->max_workgroup_count[0], MAX_ROWS / tile_rows));
-    tiling.box_heads = tiling.box_tiles < tiling.tiles ? 1 : min_u64(min_u64(heads, max_u64(budget / tiling.tiles, 1)), limits->max_workgroup_count[1]);
-    tiling.box_batch =
-        tiling.box_heads < heads || tiling.box_tiles < tiling.tiles
-            ? 1
-            : min_u64(min_u64(batch, max_u64(budget / (tiling.tiles * heads), 1)), limits->max_workgroup_count[2]);
+    tiling.box_heads =
+        tiling.box_tiles < tiling.tiles ? 1 : min_u64(min_u64(heads, max_u64(budget / tiling.tiles, 1)), limits->max_workgroup_count[1]);
+    tiling.box_batch = tiling.box_heads < heads || tiling.box_tiles < tiling.tiles
+                           ? 1
+                           : min_u64(min_u64(batch, max_u64(budget / (tiling.tiles * heads), 1)), limits->max_workgroup_count[2]);
     tiling.boxes_tiles = divide_up(tiling.tiles, tiling.box_tiles);
     tiling.boxes_heads = divide_up(heads, tiling.box_heads);
     tiling.boxes_batch = divide_up(batch, tiling.box_batch);

@@ -9,9 +9,9 @@
 /** What a dispatch may be. */
 struct tiling_limits {
     uint32_t max_workgroup_count[3];
-    uint64_t max_workgroups;     /* of one dispatch, in all */
-    uint64_t enough_workgroups;  /* fewer leave the device idle: keys are cut only below that */
-    double flop;                 /* of one dispatch */
+    uint64_t max_workgroups;    /* of one dispatch, in all */
+    uint64_t enough_workgroups; /* fewer leave the device idle: keys are cut only below that */
+    double flop;                /* of one dispatch */
 };
 
 /** [batch][heads][tiles] workgroups in boxes: an outer axis is cut down to 1 before an inner one is cut at all. */
@@ -31,8 +31,8 @@ struct tiling_box {
 };
 
 /** flop_per_row_key: of one row and key. No rows make no boxes. */
-void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t heads, uint64_t rows, uint64_t tile_rows, double flop_per_row_key,
-                 uint64_t most_keys, struct tiling *out_tiling);
+void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t heads, uint64_t rows, uint64_t tile_rows,
+                 double flop_per_row_key, uint64_t most_keys, struct tiling *out_tiling);
 struct tiling_box tiling_box_at(const struct tiling *tiling, uint64_t index);
 /** Of all boxes. */
 uint64_t tiling_workgroups(const struct tiling *tiling);

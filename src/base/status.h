@@ -12,11 +12,11 @@
 #endif
 
 /** Runs call; on failure goes to label. Needs a variable `status`. */
-#define TRY(call, label)          \
-    do {                          \
-        status = (call);          \
-        if (status != VKRING_OK)  \
-            goto label;           \
+#define TRY(call, label)                                                                                                                   \
+    do {                                                                                                                                   \
+        status = (call);                                                                                                                   \
+        if (status != VKRING_OK)                                                                                                           \
+            goto label;                                                                                                                    \
     } while (0)
 
 /** Records the calling thread's last error and returns status. */

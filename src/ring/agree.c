@@ -19,14 +19,10 @@ static const struct {
     const char *name;
     enum field_kind kind;
 } fields[FIELD_COUNT] = {
-    {"protocol version", FIELD_UNSIGNED}, {"type", FIELD_UNSIGNED},
-    {"batch", FIELD_UNSIGNED},            {"q_len", FIELD_UNSIGNED},
-    {"kv_len", FIELD_UNSIGNED},           {"heads", FIELD_UNSIGNED},
-    {"kv_heads", FIELD_UNSIGNED},         {"head_dim", FIELD_UNSIGNED},
-    {"value_dim", FIELD_UNSIGNED},        {"causal", FIELD_UNSIGNED},
-    {"query_offset", FIELD_SIGNED},       {"scale", FIELD_DOUBLE},
-    {"query_rows_of_rank", FIELD_HASH},   {"key_rows_of_rank", FIELD_HASH},
-    {"chunk_bytes", FIELD_UNSIGNED},
+    {"protocol version", FIELD_UNSIGNED}, {"type", FIELD_UNSIGNED},         {"batch", FIELD_UNSIGNED},       {"q_len", FIELD_UNSIGNED},
+    {"kv_len", FIELD_UNSIGNED},           {"heads", FIELD_UNSIGNED},        {"kv_heads", FIELD_UNSIGNED},    {"head_dim", FIELD_UNSIGNED},
+    {"value_dim", FIELD_UNSIGNED},        {"causal", FIELD_UNSIGNED},       {"query_offset", FIELD_SIGNED},  {"scale", FIELD_DOUBLE},
+    {"query_rows_of_rank", FIELD_HASH},   {"key_rows_of_rank", FIELD_HASH}, {"chunk_bytes", FIELD_UNSIGNED},
 };
 
 struct record {
@@ -87,13 +83,14 @@ static enum vkring_status compare_fields(const struct record *records, uint32_t 
                 char here[40], there[40];
                 format_value(fields[field].kind, records[0].values[field], here, sizeof(here));
                 format_value(fields[field].kind, records[rank].values[field], there, sizeof(there));
-                return status_fail_at(VKRING_ERROR_MISMATCH, rank, VKRING_NONE, "ranks disagree on %s: %s on rank 0, %s on rank %u", fields[field].name,
-                                      here, there, rank);
+                return status_fail_at(VKRING_ERROR_MISMATCH, rank, VKRING_NONE, "ranks disagree on %s: %s on rank 0, %s on rank %u",
+                                      fields[field].name, here, there, rank);
             }
     return VKRING_OK;
 }
 
-static enum vkring_status gather(vkring_comm *comm, const struct record *mine, const char *doing, double timeout_seconds, struct record **out_records)
+static enum vkring_status gather(vkring_comm *comm, const struct record *mine, const char *doing, double timeout_seconds,
+                                 struct record **out_records)
 {
     enum vkring_status status;
     const uint32_t ranks = vkring_comm_size(comm);

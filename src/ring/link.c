@@ -77,8 +77,9 @@ static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
         if (!done)
             return VKRING_OK;
         if (!link->sends && came != expected)
-            return status_fail_at(VKRING_ERROR_PEER, link->peer, link->identity.step, "rank %u sent %llu bytes of a packet where %llu were due at step %u",
-                                  link->peer, (unsigned long long)came, (unsigned long long)expected, link->identity.step);
+            return status_fail_at(VKRING_ERROR_PEER, link->peer, link->identity.step,
+                                  "rank %u sent %llu bytes of a packet where %llu were due at step %u", link->peer,
+                                  (unsigned long long)came, (unsigned long long)expected, link->identity.step);
         if (!link->sends)
             link->crc = packet_crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
         link->oldest = (link->oldest + 1) % LINK_WINDOW;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** Moving packets between neighbours: each packet in chunks, closed by a header that proves it. Starts, then advances when polled; never waits. */
+/** Moving packets between neighbours: each packet in chunks, closed by a header that proves it. Starts, then advances when polled; never
+ * waits. */
 #ifndef VKRING_RING_LINK_H
 #define VKRING_RING_LINK_H
 
@@ -44,7 +45,8 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
 /** Posts and completes what can be. out_progress is set to true when something moved, and left alone otherwise. */
 enum vkring_status link_poll(struct link *link, bool *out_progress);
 
-/** Gives up what is pending. Memory may still be read or written until the communicator is destroyed. Returns whether anything was pending. */
+/** Gives up what is pending. Memory may still be read or written until the communicator is destroyed. Returns whether anything was pending.
+ */
 bool link_abandon(struct link *link);
 
 #endif

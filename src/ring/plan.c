@@ -42,8 +42,8 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     if (params->chunk_bytes > MAX_CHUNK_BYTES)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "chunk_bytes is %llu, above 2^30", (unsigned long long)params->chunk_bytes);
     TRY(problem_resolve(params, &plan->problem), fail);
-    TRY(layout_make(rank_of(comm), ranks_of(comm), plan->problem.q_len, plan->problem.kv_len, params->query_rows_of_rank, params->key_rows_of_rank,
-                    &plan->layout),
+    TRY(layout_make(rank_of(comm), ranks_of(comm), plan->problem.q_len, plan->problem.kv_len, params->query_rows_of_rank,
+                    params->key_rows_of_rank, &plan->layout),
         fail);
     plan->timeout_seconds = timeout_of(params);
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
@@ -61,8 +61,8 @@ static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_
 
 static void tile(struct vkring_plan *plan, const struct vkring_plan_params *params, const struct kernel_choice *choice)
 {
-    forward_tile(plan->device, &plan->problem, choice, layout_query_rows(&plan->layout, plan->layout.rank), layout_most_key_rows(&plan->layout),
-                 params->dispatch_seconds, &plan->tiling);
+    forward_tile(plan->device, &plan->problem, choice, layout_query_rows(&plan->layout, plan->layout.rank),
+                 layout_most_key_rows(&plan->layout), params->dispatch_seconds, &plan->tiling);
 }
 
 static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
@@ -151,7 +151,8 @@ fail:
     return status;
 }
 
-enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params, vkring_plan **out_plan)
+enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                      vkring_plan **out_plan)
 {
     enum vkring_status status;
     const bool alone = ranks_of(comm) == 1;

@@ -20,7 +20,8 @@ struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows
     return shape;
 }
 
-enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct vkring_plan_memory *memory)
+enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,
+                                   struct vkring_plan_memory *memory)
 {
     enum vkring_status status;
     const struct packet_shape shape = packet_shape_of(problem, most_rows);
@@ -76,7 +77,8 @@ struct packet_memory staging_memory(const struct staging *staging, uint32_t slot
     return (struct packet_memory){first, first ? first + shape->value_offset : NULL};
 }
 
-static struct tensor_view packed_view(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t rows, uint64_t heads, uint64_t dim, uint64_t element_bytes)
+static struct tensor_view packed_view(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t rows, uint64_t heads, uint64_t dim,
+                                      uint64_t element_bytes)
 {
     const uint64_t head = dim * element_bytes;
     return (struct tensor_view){

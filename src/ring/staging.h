@@ -2,8 +2,8 @@
 /**
  * Two slots for packets: one is attended to and passed on while the next arrives in the other.
  *
- * Where memory is unified a slot is one buffer that the network, the host and kernels use alike. Elsewhere it is a pinned host buffer, which the
- * network uses, and a device buffer, to which each packet is uploaded once.
+ * Where memory is unified a slot is one buffer that the network, the host and kernels use alike. Elsewhere it is a pinned host buffer,
+ * which the network uses, and a device buffer, to which each packet is uploaded once.
  */
 #ifndef VKRING_RING_STAGING_H
 #define VKRING_RING_STAGING_H
@@ -38,7 +38,8 @@ struct packet_shape {
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
 
 /** What slots for packets of at most most_rows take. */
-enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct vkring_plan_memory *memory);
+enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,
+                                   struct vkring_plan_memory *memory);
 /** problem is borrowed. */
 enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging);
 /** Accepts one that was not created. Nothing may be in flight. */
