@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/** The command line of vkring attend. */
+#ifndef VKRING_TOOLS_ATTEND_OPTIONS_H
+#define VKRING_TOOLS_ATTEND_OPTIONS_H
+
+#include "failure.h"
+
+/** Paths are borrowed from argv; null for those that were not given. */
+struct attend_options {
+    const char *query, *key, *value, *output;
+    const char *lse, *report;
+    bool has_type;
+    enum vkring_type type;
+    bool causal;
+    bool has_scale;
+    double scale; /**< finite as an f32 */
+    bool has_query_offset;
+    int64_t query_offset;
+    double *shares; /**< each finite and >= 0, one above 0; null for equal ones */
+    uint32_t share_count;
+    bool has_device;
+    uint32_t device;
+    double timeout_seconds; /**< above 0 */
+    bool quiet;
+    bool help; /**< was asked for; the rest is then unchecked */
+};
+
+/** argv[0] is the command's name. ranks is how many shares there must be. Free the options whatever is returned. */
+bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure);
+void attend_options_free(struct attend_options *options);
+
+extern const char attend_help[];
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "cleanup.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A driver that crashes leaves files too. */
+static const int endings[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+#define ENDING_COUNT (sizeof(endings) / sizeof(endings[0]))
+
+/* Read by the handler. */
+static char files[CLEANUP_FILES_MAX][PATH_MAX];
+static volatile sig_atomic_t file_count;
+static volatile sig_atomic_t speaks_alone;
+static volatile sig_atomic_t bar_shown;
+static volatile sig_atomic_t held;
+static volatile sig_atomic_t waiting_signal; /* came while held */
+static struct sigaction actions_before[ENDING_COUNT];
+
+static bool remove_files(void)
+{
+    bool removed = false;
+    for (sig_atomic_t i = 0; i < file_count; i++)
+        removed |= unlink(files[i]) == 0;
+    return removed;
+}
+
+/* What a signal handler may call is little: no sprintf. */
+static size_t put_number(char *to, int number)
+{
+    size_t digits = number >= 100 ? 3 : number >= 10 ? 2 : 1;
+    for (size_t i = digits; i-- > 0; number /= 10)
+        to[i] = (char)('0' + number % 10);
+    return digits;
+}
+
+static void say_ended_by(int signal_number)
+{
+    static const char start[] = ERASE_LINE "vkring: ended by signal ";
+    const size_t skipped = bar_shown ? 0 : sizeof(ERASE_LINE) - 1;
+    char line[sizeof(start) + 8];
+    size_t length = sizeof(start) - 1;
+    memcpy(line, start, length);
+    length += put_number(line + length, signal_number);
+    line[length++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line + skipped, length - skipped);
+    (void)written;
+}
+
+static void restore(int signal_number)
+{
+    for (size_t i = 0; i < ENDING_COUNT; i++) {
+        if (endings[i] == signal_number)
+            sigaction(signal_number, &actions_before[i], NULL);
+    }
+}
+
+/* Any thread may run it, the driver's too: what is to keep it off cannot be a mask of one thread. */
+static void on_signal(int signal_number)
+{
+    if (held) {
+        waiting_signal = signal_number;
+        return;
+    }
+    bool removed = remove_files();
+    if (removed || speaks_alone)
+        say_ended_by(signal_number);
+    restore(signal_number);
+    raise(signal_number); /* delivered on return */
+}
+
+void cleanup_on_signals(const struct ranks *ranks)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    speaks_alone = ranks->size == 1;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < ENDING_COUNT; i++) {
+        sigaction(endings[i], NULL, &actions_before[i]);
+        /* what nohup or a shell's background job ignores stays ignored */
+        if (actions_before[i].sa_handler != SIG_IGN)
+            sigaction(endings[i], &action, NULL);
+    }
+    /* a file that is too large, and standard error that nobody reads, are errors of a call */
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+bool cleanup_add(const char *path)
+{
+    if (file_count == CLEANUP_FILES_MAX || strlen(path) >= PATH_MAX)
+        return false;
+    snprintf(files[file_count], PATH_MAX, "%s", path);
+    file_count = file_count + 1;
+    return true;
+}
+
+bool cleanup_pending(void)
+{
+    return file_count > 0;
+}
+
+bool cleanup_remove(void)
+{
+    bool removed = remove_files();
+    file_count = 0;
+    return removed;
+}
+
+void cleanup_forget(void)
+{
+    file_count = 0;
+}
+
+void cleanup_set_bar(bool shown)
+{
+    bar_shown = shown;
+}
+
+void cleanup_hold_signals(void)
+{
+    held = 1;
+}
+
+void cleanup_release_signals(void)
+{
+    held = 0;
+    if (waiting_signal)
+        raise(waiting_signal);
+}

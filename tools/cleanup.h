@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/** Temporary files that must not outlive the process, whatever ends it but SIGKILL. One list per process. */
+#ifndef VKRING_TOOLS_CLEANUP_H
+#define VKRING_TOOLS_CLEANUP_H
+
+#include "ranks.h"
+
+#define CLEANUP_FILES_MAX 4
+
+/**
+ * From now on a signal that ends the process first removes the files of the list.
+ *
+ * With one rank it also says so. Of several, a launcher mostly ends all at once: the one that finds and removes a file speaks,
+ * so that one line comes in all, and none if a failure was reported (and the files removed) before.
+ */
+void cleanup_on_signals(const struct ranks *ranks);
+
+/** path is copied. False if it is too long or the list is full. */
+bool cleanup_add(const char *path);
+
+/** Whether there is anything in the list. */
+bool cleanup_pending(void);
+
+/** Removes the files that are still there and empties the list. Returns whether one was removed. */
+bool cleanup_remove(void);
+
+/** Empties the list: the files have their final names. */
+void cleanup_forget(void);
+
+/** Whether a progress bar stands on the terminal, which a line from a signal first has to erase. */
+void cleanup_set_bar(bool shown);
+
+/** Between hold and release a signal waits, so that several files get their final names together. */
+void cleanup_hold_signals(void);
+void cleanup_release_signals(void);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "option_takers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "option_values.h"
+
+bool option_malformed(struct parsing *parsing, const char *text, const char *wanted)
+{
+    return fail_usage(parsing->failure, "%s: '%s' is not %s", parsing->name, text, wanted);
+}
+
+static bool is_one_of(const char *text, const char *const *words, size_t count, size_t *out_index)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *out_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool option_take_path(struct parsing *parsing, const char *text, const char **out_path)
+{
+    if (!*text)
+        return fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
+    *out_path = text;
+    return true;
+}
+
+bool take_query(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->query);
+}
+
+bool take_key(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->key);
+}
+
+bool take_value(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->value);
+}
+
+bool take_output(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->output);
+}
+
+bool take_lse(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->lse);
+}
+
+bool take_report(struct parsing *parsing, const char *text)
+{
+    return option_take_path(parsing, text, &parsing->options->report);
+}
+
+bool take_type(struct parsing *parsing, const char *text)
+{
+    static const char *const names[] = {"f32", "f16", "bf16"};
+    static const enum vkring_type types[] = {VKRING_TYPE_F32, VKRING_TYPE_F16, VKRING_TYPE_BF16};
+    size_t index;
+    if (!is_one_of(text, names, 3, &index))
+        return option_malformed(parsing, text, "f32, f16 or bf16");
+    parsing->options->has_type = true;
+    parsing->options->type = types[index];
+    return true;
+}
+
+bool take_causal(struct parsing *parsing, const char *text)
+{
+    (void)text;
+    parsing->options->causal = true;
+    return true;
+}
+
+bool take_scale(struct parsing *parsing, const char *text)
+{
+    if (!value_real(text, &parsing->options->scale) || !isfinite((float)parsing->options->scale))
+        return option_malformed(parsing, text, "a finite number (of 32 bits)");
+    parsing->options->has_scale = true;
+    return true;
+}
+
+bool take_query_offset(struct parsing *parsing, const char *text)
+{
+    if (!value_signed(text, &parsing->options->query_offset))
+        return option_malformed(parsing, text, "an integer (of 64 bits)");
+    parsing->options->has_query_offset = true;
+    return true;
+}
+
+bool take_layout(struct parsing *parsing, const char *text)
+{
+    static const char *const names[] = {"contiguous", "auto", "zigzag", "striped"};
+    size_t index;
+    if (!is_one_of(text, names, 4, &index))
+        return option_malformed(parsing, text, "contiguous, zigzag, striped or auto");
+    if (index >= 2 && !parsing->later)
+        parsing->later = index == 2 ? "--layout zigzag" : "--layout striped";
+    return true;
+}
+
+static bool check_shares(struct parsing *parsing, const char *text)
+{
+    const struct attend_options *options = parsing->options;
+    double largest = 0;
+    for (uint32_t i = 0; i < options->share_count; i++) {
+        if (options->shares[i] < 0)
+            return option_malformed(parsing, text, "a list of numbers >= 0");
+        largest = fmax(largest, options->shares[i]);
+    }
+    return largest > 0 ? true : option_malformed(parsing, text, "a list with a number above 0");
+}
+
+bool take_shares(struct parsing *parsing, const char *text)
+{
+    struct attend_options *options = parsing->options;
+    free(options->shares);
+    options->shares = NULL;
+    options->share_count = 0;
+    if (strcmp(text, "measured") == 0) {
+        parsing->later = parsing->later ? parsing->later : "--shares measured";
+        return true;
+    }
+    if (!value_reals(text, &options->shares, &options->share_count))
+        return option_malformed(parsing, text, "a list of finite numbers with commas between them");
+    return check_shares(parsing, text);
+}
+
+bool take_device(struct parsing *parsing, const char *text)
+{
+    uint64_t index;
+    if (!value_unsigned(text, &index) || index > UINT32_MAX)
+        return option_malformed(parsing, text, "the number of a device");
+    parsing->options->has_device = true;
+    parsing->options->device = (uint32_t)index;
+    return true;
+}
+
+bool take_timeout(struct parsing *parsing, const char *text)
+{
+    double *seconds = &parsing->options->timeout_seconds;
+    if (!value_real(text, seconds) || !(*seconds > 0))
+        return option_malformed(parsing, text, "a finite number of seconds above 0");
+    return true;
+}
+
+bool take_quiet(struct parsing *parsing, const char *text)
+{
+    (void)text;
+    parsing->options->quiet = true;
+    return true;
+}
+
+bool take_help(struct parsing *parsing, const char *text)
+{
+    (void)text;
+    parsing->options->help = true;
+    return true;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "option_values.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* strtod and its kin skip blanks and take "nan"; a number here starts with a digit, a point or a sign. */
+static bool starts_number(const char *text)
+{
+    if (*text == '-' || *text == '+')
+        text++;
+    return isdigit((unsigned char)*text) || (*text == '.' && isdigit((unsigned char)text[1]));
+}
+
+static bool real_until(const char *text, char end, double *out)
+{
+    char *stop;
+    if (!starts_number(text))
+        return false;
+    double value = strtod(text, &stop);
+    if (*stop != end || !isfinite(value))
+        return false;
+    *out = value;
+    return true;
+}
+
+bool value_real(const char *text, double *out)
+{
+    return real_until(text, '\0', out);
+}
+
+bool value_signed(const char *text, int64_t *out)
+{
+    char *stop;
+    if (!starts_number(text))
+        return false;
+    errno = 0;
+    long long value = strtoll(text, &stop, 10);
+    if (*stop || errno)
+        return false;
+    *out = value;
+    return true;
+}
+
+bool value_unsigned(const char *text, uint64_t *out)
+{
+    char *stop;
+    if (!starts_number(text) || *text == '-')
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &stop, 10);
+    if (*stop || errno)
+        return false;
+    *out = value;
+    return true;
+}
+
+static uint32_t count_items(const char *text)
+{
+    uint32_t count = 1;
+    for (; *text; text++)
+        count += *text == ',';
+    return count;
+}
+
+bool value_reals(const char *text, double **out, uint32_t *out_count)
+{
+    uint32_t count = count_items(text);
+    double *values = calloc(count, sizeof(*values));
+    bool good = values != NULL;
+    for (uint32_t i = 0; good && i < count; i++) {
+        good = real_until(text, i + 1 < count ? ',' : '\0', &values[i]);
+        text += strcspn(text, ",") + 1;
+    }
+    if (!good) {
+        free(values);
+        return false;
+    }
+    *out = values;
+    *out_count = count;
+    return true;
+}

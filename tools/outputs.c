@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+#include "outputs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+void outputs_init(struct outputs *outputs)
+{
+    *outputs = (struct outputs){0};
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++)
+        outputs->files[kind].fd = -1;
+}
+
+/* Places ---------------------------------------------------------------------------------------------------------------- */
+
+/* Splits at the last slash; both parts are the caller's to free. */
+static bool split(const char *path, char **out_folder, char **out_name)
+{
+    char *for_folder = strdup(path), *for_name = strdup(path);
+    *out_folder = for_folder ? strdup(dirname(for_folder)) : NULL;
+    *out_name = for_name ? strdup(basename(for_name)) : NULL;
+    free(for_folder);
+    free(for_name);
+    return *out_folder && *out_name;
+}
+
+/* The same text for all names of one place, also where there is no file yet. Null where there is no such folder. */
+static char *canonical(const char *path)
+{
+    char *folder = NULL, *name = NULL, *real_folder = NULL, *whole = realpath(path, NULL);
+    if (whole)
+        return whole;
+    if (split(path, &folder, &name))
+        real_folder = realpath(folder, NULL);
+    if (real_folder && asprintf(&whole, "%s/%s", real_folder, name) < 0)
+        whole = NULL;
+    free(folder);
+    free(name);
+    free(real_folder);
+    return whole;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    char *canonical_a = canonical(a), *canonical_b = canonical(b);
+    bool same = strcmp(canonical_a ? canonical_a : a, canonical_b ? canonical_b : b) == 0;
+    free(canonical_a);
+    free(canonical_b);
+    return same;
+}
+
+static bool check_places(const struct attend_options *options, struct failure *failure)
+{
+    const char *const paths[] = {options->query, options->key, options->value, options->output, options->lse, options->report};
+    const size_t inputs = 3, count = sizeof(paths) / sizeof(paths[0]);
+    for (size_t i = inputs; i < count; i++) {
+        for (size_t j = 0; paths[i] && j < i; j++) {
+            if (paths[j] && same_place(paths[i], paths[j]))
+                return fail_usage(failure, "%s would be written over %s", paths[i], j < inputs ? "an input" : "another output");
+        }
+    }
+    return true;
+}
+
+static bool check_target(const char *path, struct failure *failure)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return true; /* creating it will tell */
+    if (S_ISDIR(status.st_mode)) {
+        errno = EISDIR;
+        return fail_file(failure, "write", path);
+    }
+    if (!S_ISREG(status.st_mode))
+        return fail_run(failure, "cannot write %s: not a regular file", path);
+    return true;
+}
+
+/* A link stays, and what it leads to is replaced. */
+static bool place(struct output_file *file, const char *path, struct failure *failure)
+{
+    if (!path)
+        return true;
+    if (!check_target(path, failure))
+        return false;
+    file->path = realpath(path, NULL);
+    if (!file->path)
+        file->path = strdup(path);
+    return file->path ? true : fail_memory(failure);
+}
+
+bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
+                  struct failure *failure)
+{
+    outputs->files[OUTPUT_TENSOR].header = (struct npy_header){
+        .type = problem->file_type, .dims = 4, .shape = {problem->batch, problem->q_len, problem->heads, problem->value_dim}};
+    outputs->files[OUTPUT_LSE].header =
+        (struct npy_header){.type = VKRING_TYPE_F32, .dims = 3, .shape = {problem->batch, problem->heads, problem->q_len}};
+    return check_places(options, failure) && place(&outputs->files[OUTPUT_TENSOR], options->output, failure) &&
+           place(&outputs->files[OUTPUT_LSE], options->lse, failure) && place(&outputs->files[OUTPUT_REPORT], options->report, failure);
+}
+
+/* Temporary files ------------------------------------------------------------------------------------------------------- */
+
+static bool name_temporary(struct output_file *file, uint64_t token, int kind, struct failure *failure)
+{
+    char *folder, *name;
+    bool good =
+        split(file->path, &folder, &name) && asprintf(&file->temporary, "%s/.vkring-%016" PRIx64 "-%d.tmp", folder, token, kind) >= 0;
+    free(folder);
+    free(name);
+    if (good)
+        return true;
+    file->temporary = NULL;
+    return fail_memory(failure);
+}
+
+/* Room for all of it now is better than none after hours. */
+static bool reserve(const struct output_file *file, uint64_t bytes, struct failure *failure)
+{
+    if (bytes > 0 && fallocate(file->fd, 0, 0, (off_t)bytes) == 0)
+        return true;
+    if (bytes > 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+        return fail_file(failure, "write", file->path);
+    return ftruncate(file->fd, (off_t)bytes) == 0 ? true : fail_file(failure, "write", file->path);
+}
+
+static bool write_start(struct output_file *file, struct failure *failure)
+{
+    char start[NPY_WRITTEN_MAX];
+    uint64_t bytes;
+    npy_write(&file->header, start);
+    if (!npy_data_bytes(&file->header, &bytes) || bytes > INT64_MAX - file->header.data_offset)
+        return fail_usage(failure, "%s would have more bytes than a file can have", file->path);
+    if (!reserve(file, file->header.data_offset + bytes, failure))
+        return false;
+    if (pwrite(file->fd, start, file->header.data_offset, 0) != (ssize_t)file->header.data_offset)
+        return fail_file(failure, "write", file->path);
+    return true;
+}
+
+static bool create(struct output_file *file, bool is_tensor, struct failure *failure)
+{
+    file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file->fd < 0)
+        return fail_file(failure, "write", file->path);
+    return is_tensor ? write_start(file, failure) : true;
+}
+
+static bool join(struct output_file *file, struct failure *failure)
+{
+    char unused[NPY_WRITTEN_MAX];
+    npy_write(&file->header, unused); /* sets data_offset */
+    file->fd = open(file->temporary, O_RDWR | O_CLOEXEC);
+    return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->path);
+}
+
+/* On the list before it exists: a signal that comes in between finds it. */
+static bool enter(struct outputs *outputs, uint64_t token, bool creates, struct failure *failure)
+{
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+        struct output_file *file = &outputs->files[kind];
+        bool is_tensor = kind != OUTPUT_REPORT;
+        if (!file->path)
+            continue;
+        if (!name_temporary(file, token, kind, failure))
+            return false;
+        if (!cleanup_add(file->temporary))
+            return fail_run(failure, "cannot write %s: its name is too long", file->path);
+        if (creates ? !create(file, is_tensor, failure) : is_tensor && !join(file, failure))
+            return false;
+    }
+    return true;
+}
+
+bool outputs_create(struct outputs *outputs, uint64_t token, struct failure *failure)
+{
+    return enter(outputs, token, true, failure);
+}
+
+bool outputs_join(struct outputs *outputs, uint64_t token, struct failure *failure)
+{
+    return enter(outputs, token, false, failure);
+}
+
+/* The end ---------------------------------------------------------------------------------------------------------------- */
+
+bool outputs_flush(const struct outputs *outputs, struct failure *failure)
+{
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+        const struct output_file *file = &outputs->files[kind];
+        if (file->fd >= 0 && fsync(file->fd) != 0)
+            return fail_file(failure, "write", file->path);
+    }
+    return true;
+}
+
+/* Makes the new name last through a loss of power, where the system can. */
+static void flush_folder(const char *path)
+{
+    char *folder, *name;
+    if (split(path, &folder, &name)) {
+        int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+            fsync(fd);
+            close(fd);
+        }
+    }
+    free(folder);
+    free(name);
+}
+
+bool outputs_commit(const struct outputs *outputs, struct failure *failure)
+{
+    bool good = true;
+    cleanup_hold_signals();
+    for (int kind = 0; good && kind < OUTPUT_KINDS; kind++) {
+        const struct output_file *file = &outputs->files[kind];
+        if (file->path && rename(file->temporary, file->path) != 0)
+            good = fail_file(failure, "write", file->path);
+    }
+    cleanup_release_signals();
+    if (good)
+        flush_folder(outputs->files[OUTPUT_TENSOR].path);
+    return good;
+}
+
+static void release(struct output_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    free(file->temporary);
+    *file = (struct output_file){.fd = -1};
+}
+
+void outputs_free(struct outputs *outputs)
+{
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++)
+        release(&outputs->files[kind]);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * The files that vkring attend writes. Each is written under a temporary name in its own folder, by all ranks, and gets its own name
+ * when all of them are whole. Until then the temporary is on the clean-up list.
+ */
+#ifndef VKRING_TOOLS_OUTPUTS_H
+#define VKRING_TOOLS_OUTPUTS_H
+
+#include "inputs.h"
+
+struct output_file {
+    char *path; /**< where it goes; a symbolic link is followed. Null: not wanted */
+    char *temporary;
+    int fd;
+    struct npy_header header; /**< not of the report */
+};
+
+/* In the order in which they get their names: who waits for the output to appear finds the others there. */
+enum output_kind { OUTPUT_LSE, OUTPUT_REPORT, OUTPUT_TENSOR, OUTPUT_KINDS };
+
+struct outputs {
+    struct output_file files[OUTPUT_KINDS];
+};
+
+/** Makes freeing right at any time. */
+void outputs_init(struct outputs *outputs);
+
+/** Finds the places. EXIT_STATUS_USAGE: one is an input, or two are the same. Touches no file. */
+bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
+                  struct failure *failure);
+
+/** On rank 0: makes the temporary files, at full length, headers written. token makes their names unique and is the same on all ranks. */
+bool outputs_create(struct outputs *outputs, uint64_t token, struct failure *failure);
+/** On the other ranks, after that: opens them, but for the report. */
+bool outputs_join(struct outputs *outputs, uint64_t token, struct failure *failure);
+
+/** What this rank wrote is on the disk. */
+bool outputs_flush(const struct outputs *outputs, struct failure *failure);
+/** On rank 0, when all ranks have flushed: gives the files their names. */
+bool outputs_commit(const struct outputs *outputs, struct failure *failure);
+
+/** Closes; removes nothing. */
+void outputs_free(struct outputs *outputs);
+
+#endif
