@@ -12,6 +12,9 @@
 #include "run.h"
 #include "../base/clock.h"
 
+/* How long a run that failed waits for the device: what was submitted is a few pieces of work of a tenth of a second. */
+#define DRAIN_SECONDS 0.8
+
 static bool device_is_done(const struct run *run)
 {
     return run_all_submitted(run) && run->plan->compute.pending == 0;
@@ -115,20 +118,36 @@ static void finish_stats(struct run *run)
     stats->flop = 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
-/* Leaves the plan to be destroyed. Its buffers stay where the network may still reach them. An error of the device is told with rank and
- * step. */
+/* The error as the caller gets it, with rank and step; one that names no rank is our own device's. */
+static void tell(const struct run *run, const struct vkring_error *error)
+{
+    const uint32_t rank = run->plan->layout.rank, step = run->at.step;
+    if (error->rank == VKRING_NONE)
+        status_fail_at(error->status, rank, step, "rank %u, step %u: %s", rank, step, error->message);
+    else
+        status_fail_at(error->status, error->rank, error->step == VKRING_NONE ? step : error->step, "%s", error->message);
+}
+
+/*
+ * Leaves the plan to be destroyed. Its buffers stay where the network may still reach them, and so does the memory of the caller's that it
+ * sends from; else the tensors are the caller's again, so the device has to be done with them.
+ */
 static void give_up(struct run *run)
 {
     struct vkring_plan *plan = run->plan;
     const struct vkring_error error = *vkring_last_error();
-    if (error.rank == VKRING_NONE)
-        status_fail_at(error.status, plan->layout.rank, run->at.step, "rank %u, step %u: %s", plan->layout.rank, run->at.step,
-                       error.message);
+    bool drained;
+    compute_drain(&plan->compute, DRAIN_SECONDS, &drained);
+    tell(run, &error);
     plan->failed = true;
     if (ranks_of(run) > 1) {
         bool sending = link_abandon(&plan->send);
         bool receiving = link_abandon(&plan->receive);
         plan->quarantined = sending || receiving;
+        if (sending && run->own_in_place && run->sent == 0) {
+            vk_buffer_quarantine(run->own.key.buffer);
+            vk_buffer_quarantine(run->own.value.buffer);
+        }
     }
 }
 

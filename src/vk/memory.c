@@ -235,6 +235,14 @@ void vkring_buffer_destroy(vkring_buffer **buffer_pointer)
     free(buffer);
 }
 
+void vk_buffer_quarantine(vkring_buffer *buffer)
+{
+    if (!buffer)
+        return;
+    buffer->owned = false;
+    buffer->allocated_bytes = 0;
+}
+
 uint64_t vkring_buffer_size(const vkring_buffer *buffer)
 {
     return buffer->size_bytes;

@@ -37,4 +37,10 @@ enum vkring_status vk_buffer_flush(vkring_buffer *buffer, uint64_t offset_bytes,
 /** After device writes and before the host reads. */
 enum vkring_status vk_buffer_invalidate(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t size_bytes);
 
+/**
+ * Leaves the buffer's memory in place, and accounted for, when the buffer is destroyed: something that cannot be called back, such as a
+ * message that was given up, may still touch it. Accepts null.
+ */
+void vk_buffer_quarantine(vkring_buffer *buffer);
+
 #endif
