@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "instance.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -8,20 +9,25 @@
 
 #define VALIDATION_LAYER "VK_LAYER_KHRONOS_validation"
 
+/* The loader stays open for the life of the process: not every driver survives being unloaded. */
 static pthread_once_t loader_once = PTHREAD_ONCE_INIT;
-static VkResult loader_result;
+static PFN_vkGetInstanceProcAddr loader_get_proc;
 
 static void open_loader(void)
 {
-    loader_result = volkInitialize();
+    void *library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        library = dlopen("libvulkan.so", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = library ? dlsym(library, "vkGetInstanceProcAddr") : NULL;
+    memcpy(&loader_get_proc, &symbol, sizeof(symbol));
 }
 
 static enum vkring_status loader(PFN_vkGetInstanceProcAddr *out_get_proc)
 {
     pthread_once(&loader_once, open_loader);
-    if (loader_result != VK_SUCCESS)
+    if (!loader_get_proc)
         return status_fail(VKRING_ERROR_NO_DEVICE, "no Vulkan loader (libvulkan.so.1) on this machine");
-    *out_get_proc = vkGetInstanceProcAddr;
+    *out_get_proc = loader_get_proc;
     return VKRING_OK;
 }
 
@@ -40,7 +46,8 @@ static enum vkring_status load_functions(struct vk_instance *instance)
     LOAD(get_device_proc, vkGetDeviceProcAddr);
     LOAD(create_messenger, vkCreateDebugUtilsMessengerEXT);
     LOAD(destroy_messenger, vkDestroyDebugUtilsMessengerEXT);
-    if (!instance->enumerate_devices || !instance->get_properties || !instance->get_features || !instance->create_device || !instance->get_device_proc)
+    if (!instance->enumerate_devices || !instance->get_properties || !instance->get_features || !instance->create_device ||
+        !instance->get_device_proc)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "the Vulkan instance is older than 1.1");
     return VKRING_OK;
 }
@@ -105,12 +112,13 @@ enum vkring_status vk_instance_create(bool validation, struct log *log, struct v
     if (result == VK_ERROR_LAYER_NOT_PRESENT || result == VK_ERROR_EXTENSION_NOT_PRESENT)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "validation needs the layer " VALIDATION_LAYER ", which is not installed");
     if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
-        return status_fail(VKRING_ERROR_NO_DEVICE, "no Vulkan driver on this machine");
+        return status_fail(VKRING_ERROR_NO_DEVICE, "no Vulkan driver on this machine: install one, or check VK_DRIVER_FILES");
     TRY(vk_status(result, "vkCreateInstance"), fail);
     TRY(load_functions(&instance), fail);
     if (validation) {
         VkDebugUtilsMessengerCreateInfoEXT info = messenger_info(log);
-        TRY(vk_status(instance.create_messenger(instance.handle, &info, NULL, &instance.messenger), "vkCreateDebugUtilsMessengerEXT"), fail);
+        TRY(vk_status(instance.create_messenger(instance.handle, &info, NULL, &instance.messenger), "vkCreateDebugUtilsMessengerEXT"),
+            fail);
     }
     *out_instance = instance;
     return VKRING_OK;
