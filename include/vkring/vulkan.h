@@ -20,8 +20,8 @@ struct vkring_vulkan_queue {
 /**
  * The application's device. Everything here outlives the vkring_device; the application stays its owner.
  *
- * The device is of Vulkan 1.3 or later with the features bufferDeviceAddress, timelineSemaphore, synchronization2, maintenance4, scalarBlockLayout, subgroupSizeControl where the device
- * has it, and for f16 and bf16 tensors storageBuffer16BitAccess.
+ * The device is of Vulkan 1.3 or later with the features bufferDeviceAddress, timelineSemaphore, synchronization2, maintenance4, scalarBlockLayout,
+ * subgroupSizeControl with computeFullSubgroups where the device has both, and for f16 and bf16 tensors storageBuffer16BitAccess with shaderInt16.
  */
 struct vkring_vulkan_params {
     VkInstance instance;
@@ -30,8 +30,8 @@ struct vkring_vulkan_params {
     PFN_vkGetInstanceProcAddr get_instance_proc_addr; /**< null for the Vulkan loader's */
     struct vkring_vulkan_queue compute;               /**< a queue with compute */
     const struct vkring_vulkan_queue *transfer;       /**< null for none */
-    bool storage_16bit;                               /**< storageBuffer16BitAccess was enabled */
-    bool subgroup_size_control;                       /**< subgroupSizeControl was enabled */
+    bool storage_16bit;                               /**< storageBuffer16BitAccess and shaderInt16 were enabled */
+    bool subgroup_size_control;                       /**< subgroupSizeControl and computeFullSubgroups were enabled */
     void (*lock_queues)(void *user);                  /**< called around every submission; null where no other thread submits */
     void (*unlock_queues)(void *user);
     void *lock_user;

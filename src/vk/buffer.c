@@ -15,10 +15,13 @@ struct bounce {
     struct vk_command_pool pool;
     struct vk_commands commands;
     struct vk_timeline timeline;
+    bool in_flight; /* the device may still use all this */
 };
 
 static void bounce_close(struct bounce *bounce)
 {
+    if (bounce->in_flight)
+        return; /* lost, because freeing what the device writes to is worse */
     vk_timeline_destroy(bounce->device, &bounce->timeline);
     vk_command_pool_destroy(bounce->device, &bounce->pool);
     vkring_buffer_destroy(&bounce->memory);
@@ -51,9 +54,13 @@ static enum vkring_status bounce_copy(struct bounce *bounce, const vkring_buffer
     vk_commands_barrier_to_host(device, &bounce->commands);
     TRY(vk_commands_end(device, &bounce->commands), fail);
     TRY(vk_submit(device, VK_QUEUE_COMPUTE, &bounce->commands, NULL, 0, &done, 1), fail);
-    TRY(vk_timeline_wait(device, &bounce->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
+    status = vk_timeline_wait(device, &bounce->timeline, done.value, DEADLINE_SECONDS, &reached);
+    bounce->in_flight = !reached && status != VKRING_ERROR_DEVICE_LOST;
+    if (status != VKRING_OK)
+        goto fail;
     if (!reached)
-        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not copy %llu bytes in %.0f s", (unsigned long long)size_bytes, DEADLINE_SECONDS);
+        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not copy %llu bytes in %.0f s", (unsigned long long)size_bytes,
+                           DEADLINE_SECONDS);
     return VKRING_OK;
 fail:
     return status;

@@ -45,7 +45,8 @@ void vk_commands_dispatch(vkring_device *device, const struct vk_commands *comma
                           const uint32_t workgroups[3])
 {
     device->fn.vkCmdBindPipeline(commands->handle, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->handle);
-    device->fn.vkCmdPushConstants(commands->handle, pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, pipeline->push_bytes, push);
+    if (pipeline->push_bytes)
+        device->fn.vkCmdPushConstants(commands->handle, pipeline->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, pipeline->push_bytes, push);
     device->fn.vkCmdDispatch(commands->handle, workgroups[0], workgroups[1], workgroups[2]);
 }
 
@@ -57,7 +58,8 @@ void vk_commands_copy(vkring_device *device, const struct vk_commands *commands,
         .dstOffset = to->offset_bytes + to_offset_bytes,
         .size = size_bytes,
     };
-    device->fn.vkCmdCopyBuffer(commands->handle, from->handle, to->handle, 1, &region);
+    if (size_bytes)
+        device->fn.vkCmdCopyBuffer(commands->handle, from->handle, to->handle, 1, &region);
 }
 
 static void barrier(vkring_device *device, const struct vk_commands *commands, VkPipelineStageFlags2 to_stage, VkAccessFlags2 to_access)
@@ -112,7 +114,8 @@ void vk_queries_destroy(vkring_device *device, struct vk_queries *queries)
     *queries = (struct vk_queries){0};
 }
 
-void vk_commands_reset_queries(vkring_device *device, const struct vk_commands *commands, const struct vk_queries *queries, uint32_t first, uint32_t count)
+void vk_commands_reset_queries(vkring_device *device, const struct vk_commands *commands, const struct vk_queries *queries, uint32_t first,
+                               uint32_t count)
 {
     if (queries->handle)
         device->fn.vkCmdResetQueryPool(commands->handle, queries->handle, first, count);
@@ -124,7 +127,8 @@ void vk_commands_timestamp(vkring_device *device, const struct vk_commands *comm
         device->fn.vkCmdWriteTimestamp2(commands->handle, VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT, queries->handle, index);
 }
 
-enum vkring_status vk_queries_elapsed(vkring_device *device, const struct vk_queries *queries, uint32_t first, uint32_t last, double *out_seconds)
+enum vkring_status vk_queries_elapsed(vkring_device *device, const struct vk_queries *queries, uint32_t first, uint32_t last,
+                                      double *out_seconds)
 {
     enum vkring_status status;
     const uint32_t bits = device->queues[VK_QUEUE_COMPUTE].timestamp_bits;
@@ -134,11 +138,13 @@ enum vkring_status vk_queries_elapsed(vkring_device *device, const struct vk_que
     *out_seconds = 0;
     if (!queries->handle)
         return VKRING_OK;
-    for (int i = 0; i < 2; i++)
-        TRY(vk_status(device->fn.vkGetQueryPoolResults(device->handle, queries->handle, indices[i], 1, sizeof(ticks[i]), &ticks[i], sizeof(ticks[i]),
-                                                       VK_QUERY_RESULT_64_BIT),
-                      "vkGetQueryPoolResults"),
-            fail);
+    for (int i = 0; i < 2; i++) {
+        VkResult result = device->fn.vkGetQueryPoolResults(device->handle, queries->handle, indices[i], 1, sizeof(ticks[i]), &ticks[i],
+                                                           sizeof(ticks[i]), VK_QUERY_RESULT_64_BIT);
+        if (result == VK_NOT_READY) /* is a success to Vulkan, but leaves the ticks unwritten */
+            return status_fail(VKRING_ERROR_DEVICE, "vkGetQueryPoolResults: a timestamp was not written");
+        TRY(vk_status(result, "vkGetQueryPoolResults"), fail);
+    }
     *out_seconds = (double)((ticks[1] - ticks[0]) & mask) * device->limits.timestamp_seconds;
     return VKRING_OK;
 fail:

@@ -46,9 +46,9 @@ enum vkring_status vk_status(VkResult result, const char *call)
 /* Into volk's table, but from this instance's vkGetDeviceProcAddr: volk's own loading goes through globals. */
 static enum vkring_status load_functions(vkring_device *device)
 {
-#define LOAD(function)                                                                                             \
-    device->fn.function = (PFN_##function)device->instance.get_device_proc(device->handle, #function);             \
-    if (!device->fn.function)                                                                                      \
+#define LOAD(function)                                                                                                                     \
+    device->fn.function = (PFN_##function)device->instance.get_device_proc(device->handle, #function);                                     \
+    if (!device->fn.function)                                                                                                              \
         return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no function %s", device->info.name, #function);
     VK_DEVICE_FUNCTIONS(LOAD)
 #undef LOAD
@@ -79,7 +79,7 @@ static enum vkring_status choose(const struct vk_instance *instance, uint32_t in
     if (status != VKRING_OK)
         return status;
     if (count == 0)
-        status = status_fail(VKRING_ERROR_NO_DEVICE, "no Vulkan device on this machine");
+        status = status_fail(VKRING_ERROR_NO_DEVICE, "no Vulkan device on this machine: install a driver, or check VK_DRIVER_FILES");
     else if (index >= count)
         status = status_fail(VKRING_ERROR_NO_DEVICE, "no device %u: the last is %u", index, count - 1);
     else if (!candidates[index].info.supported)
@@ -120,13 +120,16 @@ static enum vkring_status allocate(vkring_log_callback log, void *user, vkring_d
     return VKRING_OK;
 }
 
-enum vkring_status vk_device_open(const struct vkring_device_params *params, const struct vk_limit_overrides *overrides, vkring_device **out_device)
+enum vkring_status vk_device_open(const struct vkring_device_params *params, const struct vk_limit_overrides *overrides,
+                                  vkring_device **out_device)
 {
     static const struct vkring_device_params defaults = {0};
     enum vkring_status status;
     vkring_device *device = NULL;
     struct vk_candidate candidate = {0};
     params = params ? params : &defaults;
+    if (params->validation && !params->log)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "validation needs a log");
     TRY(allocate(params->log, params->log_user, &device), fail);
     TRY(vk_instance_create(params->validation, &device->log, &device->instance), fail);
     TRY(choose(&device->instance, params->index, &candidate), fail);
@@ -145,12 +148,36 @@ fail:
     return status;
 }
 
-/* What the application turned on counts, not what the device has. */
-static void take_application(vkring_device *device, const struct vkring_vulkan_params *params, const struct vk_limit_overrides *overrides)
+static enum vkring_status check_queue(const struct vk_candidate *candidate, const char *name, struct vkring_vulkan_queue queue,
+                                      VkQueueFlags flags)
 {
+    if (queue.family >= candidate->family_count)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s.family is %u, but the device has %u", name, queue.family,
+                           candidate->family_count);
+    if (queue.index >= candidate->families[queue.family].queueCount)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s.index is %u, but the family has %u queues", name, queue.index,
+                           candidate->families[queue.family].queueCount);
+    if (!(candidate->families[queue.family].queueFlags & flags))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s.family %u cannot do that", name, queue.family);
+    return VKRING_OK;
+}
+
+/* What the application turned on counts, not what the device has. */
+static enum vkring_status take_application(vkring_device *device, const struct vkring_vulkan_params *params,
+                                           const struct vk_limit_overrides *overrides)
+{
+    enum vkring_status status;
     struct vk_candidate candidate = {0};
     vk_candidate_read(&device->instance, params->physical_device, &candidate);
+    if (!candidate.info.supported)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s can't be used: %s", candidate.info.name, candidate.info.reason);
+    TRY(check_queue(&candidate, "compute", params->compute, VK_QUEUE_COMPUTE_BIT), fail);
+    if (params->transfer)
+        TRY(check_queue(&candidate, "transfer", *params->transfer, VK_QUEUE_TRANSFER_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT),
+            fail);
     candidate.compute_family = params->compute.family;
+    candidate.timestamp_bits = candidate.families[params->compute.family].timestampValidBits;
+    candidate.limits.timestamp_seconds = candidate.timestamp_bits ? candidate.tick_seconds : 0;
     candidate.transfer_family = params->transfer ? params->transfer->family : NO_FAMILY;
     candidate.limits.transfer_queue = params->transfer != NULL;
     candidate.limits.storage_16bit = candidate.limits.storage_16bit && params->storage_16bit;
@@ -162,6 +189,9 @@ static void take_application(vkring_device *device, const struct vkring_vulkan_p
     device->lock_queues = params->lock_queues;
     device->unlock_queues = params->unlock_queues;
     device->lock_user = params->lock_user;
+    return VKRING_OK;
+fail:
+    return status;
 }
 
 enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params *params, const struct vk_limit_overrides *overrides,
@@ -169,21 +199,20 @@ enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params 
 {
     enum vkring_status status;
     vkring_device *device = NULL;
-    if (!params->instance || !params->physical_device || !params->device)
+    if (!params || !params->instance || !params->physical_device || !params->device)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "instance, physical_device or device is null");
+    if (!params->lock_queues != !params->unlock_queues)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "lock_queues and unlock_queues come together");
     TRY(allocate(params->log, params->log_user, &device), fail);
     TRY(vk_instance_borrow(params->instance, params->get_instance_proc_addr, &device->instance), fail);
-    take_application(device, params, overrides);
-    if (!device->info.supported) {
-        status = status_fail(VKRING_ERROR_UNSUPPORTED, "%s can't be used: %s", device->info.name, device->info.reason);
-        goto fail;
-    }
+    TRY(take_application(device, params, overrides), fail);
     device->handle = params->device;
     TRY(load_functions(device), fail);
     device->fn.vkGetDeviceQueue(device->handle, params->compute.family, params->compute.index, &device->queues[VK_QUEUE_COMPUTE].handle);
     device->queues[VK_QUEUE_TRANSFER].handle = device->queues[VK_QUEUE_COMPUTE].handle;
     if (device->limits.transfer_queue)
-        device->fn.vkGetDeviceQueue(device->handle, params->transfer->family, params->transfer->index, &device->queues[VK_QUEUE_TRANSFER].handle);
+        device->fn.vkGetDeviceQueue(device->handle, params->transfer->family, params->transfer->index,
+                                    &device->queues[VK_QUEUE_TRANSFER].handle);
     TRY(vk_pipeline_cache_open(device, params->cache_folder), fail);
     *out_device = device;
     return VKRING_OK;

@@ -41,6 +41,7 @@ struct vkring_device {
     void *lock_user;
     VkPipelineCache pipeline_cache;
     char *pipeline_cache_path; /* null: not kept */
+    uint32_t pipeline_cache_checksum; /* of what was loaded; 0 for nothing */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
     atomic_uint kernels_passed, kernels_failed; /* bits of the self-test's verdicts, owned by src/attention/self_test.c */
 };

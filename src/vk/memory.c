@@ -5,14 +5,19 @@
 
 #include "../base/checked.h"
 
-#define USAGE                                                                                                                                \
-    (VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |                    \
+#define USAGE                                                                                                                              \
+    (VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |                   \
      VK_BUFFER_USAGE_TRANSFER_DST_BIT)
 
 #define LOCAL VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
 #define VISIBLE VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT
 #define COHERENT VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
 #define CACHED VK_MEMORY_PROPERTY_HOST_CACHED_BIT
+
+/* Types that need a feature to be turned on, or protected queues. */
+#define NEVER                                                                                                                              \
+    (VK_MEMORY_PROPERTY_PROTECTED_BIT | VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT | VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD |             \
+     VK_MEMORY_PROPERTY_DEVICE_UNCACHED_BIT_AMD)
 
 /* Types of memory, best first: flags that must be there, and flags that must not. */
 struct preference {
@@ -63,11 +68,12 @@ static enum vkring_status check_size(const vkring_device *device, uint64_t size_
 {
     if (size_bytes <= device->limits.max_buffer_bytes)
         return VKRING_OK;
-    return status_fail(VKRING_ERROR_OUT_OF_DEVICE_MEMORY, "a buffer of %llu bytes is more than the %llu that %s allows", (unsigned long long)size_bytes,
-                       (unsigned long long)device->limits.max_buffer_bytes, device->info.name);
+    return status_fail(VKRING_ERROR_OUT_OF_DEVICE_MEMORY, "a buffer of %llu bytes is more than the %llu that %s allows",
+                       (unsigned long long)size_bytes, (unsigned long long)device->limits.max_buffer_bytes, device->info.name);
 }
 
-enum vkring_status vk_buffer_measure(vkring_device *device, enum vk_memory_kind kind, uint64_t size_bytes, uint64_t *out_bytes, bool *out_host)
+enum vkring_status vk_buffer_measure(vkring_device *device, enum vk_memory_kind kind, uint64_t size_bytes, uint64_t *out_bytes,
+                                     bool *out_host)
 {
     enum vkring_status status;
     VkMemoryRequirements2 requirements = {.sType = VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2};
@@ -115,30 +121,45 @@ static VkResult try_type(vkring_buffer *buffer, uint64_t bytes, uint32_t type)
     return buffer->device->fn.vkAllocateMemory(buffer->device->handle, &info, NULL, &buffer->memory);
 }
 
-/* Tries each fitting type in turn, so that one full heap is not the end. */
+/* The first type in untried that fits a preference and may hold so many bytes, or UINT32_MAX. */
+static uint32_t find_type(const VkPhysicalDeviceMemoryProperties *memory, const struct preference *preference, uint64_t bytes,
+                          uint32_t untried)
+{
+    for (uint32_t type = 0; type < memory->memoryTypeCount; type++) {
+        const VkMemoryPropertyFlags flags = memory->memoryTypes[type].propertyFlags;
+        if ((untried >> type & 1) && (flags & preference->has) == preference->has && !(flags & (preference->lacks | NEVER)) &&
+            bytes <= memory->memoryHeaps[memory->memoryTypes[type].heapIndex].size)
+            return type;
+    }
+    return UINT32_MAX;
+}
+
+/* Tries each fitting type once, best first, so that one full heap is not the end. */
+static VkResult allocate_best(vkring_buffer *buffer, enum vk_memory_kind kind, uint32_t untried, VkMemoryPropertyFlags *out_flags)
+{
+    const vkring_device *device = buffer->device;
+    const struct preference *preferences = preferences_of(device, kind);
+    VkPhysicalDeviceMemoryProperties memory;
+    device->instance.get_memory_properties(device->physical, &memory);
+    for (int i = 0; i < MAX_PREFERENCES && preferences[i].has; i++)
+        for (uint32_t type; (type = find_type(&memory, &preferences[i], buffer->allocated_bytes, untried)) != UINT32_MAX;) {
+            VkResult result = try_type(buffer, buffer->allocated_bytes, type);
+            *out_flags = memory.memoryTypes[type].propertyFlags;
+            if (result != VK_ERROR_OUT_OF_DEVICE_MEMORY)
+                return result;
+            untried &= ~(1u << type);
+        }
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
 static enum vkring_status allocate(vkring_buffer *buffer, enum vk_memory_kind kind, VkMemoryPropertyFlags *out_flags)
 {
     vkring_device *device = buffer->device;
-    const struct preference *preferences = preferences_of(device, kind);
-    VkPhysicalDeviceMemoryProperties memory;
     VkMemoryRequirements requirements;
-    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    device->instance.get_memory_properties(device->physical, &memory);
     device->fn.vkGetBufferMemoryRequirements(device->handle, buffer->handle, &requirements);
     buffer->allocated_bytes = requirements.size;
-    for (int i = 0; i < MAX_PREFERENCES && preferences[i].has; i++)
-        for (uint32_t type = 0; type < memory.memoryTypeCount; type++) {
-            const VkMemoryPropertyFlags flags = memory.memoryTypes[type].propertyFlags;
-            if (!(requirements.memoryTypeBits >> type & 1) || (flags & preferences[i].has) != preferences[i].has || (flags & preferences[i].lacks) ||
-                requirements.size > memory.memoryHeaps[memory.memoryTypes[type].heapIndex].size)
-                continue;
-            result = try_type(buffer, requirements.size, type);
-            if (result == VK_SUCCESS) {
-                *out_flags = flags;
-                return VKRING_OK;
-            }
-        }
-    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
+    VkResult result = allocate_best(buffer, kind, requirements.memoryTypeBits, out_flags);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
         return status_fail(VKRING_ERROR_OUT_OF_DEVICE_MEMORY, "%s has no %llu bytes left; %llu are taken", device->info.name,
                            (unsigned long long)requirements.size, (unsigned long long)atomic_load(&device->device_bytes));
     return vk_status(result, "vkAllocateMemory");
@@ -198,18 +219,27 @@ enum vkring_status vkring_buffer_create_from_vulkan(vkring_device *device, VkBuf
                                                     vkring_buffer **out_buffer)
 {
     vkring_buffer *buffer;
+    uint64_t end;
+    VkMemoryRequirements requirements;
     if (!handle)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "handle is null");
     if (offset_bytes % 16)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "offset_bytes %llu is not a multiple of 16", (unsigned long long)offset_bytes);
+    /* never less than the buffer's own size, which Vulkan does not tell */
+    device->fn.vkGetBufferMemoryRequirements(device->handle, handle, &requirements);
+    if (!checked_add(offset_bytes, size_bytes, &end) || end > requirements.size)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%llu bytes at %llu leave the application's buffer",
+                           (unsigned long long)size_bytes, (unsigned long long)offset_bytes);
     buffer = calloc(1, sizeof(*buffer));
     if (!buffer)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a buffer");
     buffer->device = device;
-    buffer->handle = handle;
-    buffer->offset_bytes = offset_bytes;
     buffer->size_bytes = size_bytes;
-    buffer->address = address_of(buffer);
+    if (size_bytes) {
+        buffer->handle = handle;
+        buffer->offset_bytes = offset_bytes;
+        buffer->address = address_of(buffer);
+    }
     *out_buffer = buffer;
     return VKRING_OK;
 }
@@ -275,5 +305,6 @@ enum vkring_status vk_buffer_invalidate(vkring_buffer *buffer, uint64_t offset_b
     if (!buffer->mapped || buffer->coherent || size_bytes == 0)
         return VKRING_OK;
     const VkMappedMemoryRange range = range_of(buffer, offset_bytes, size_bytes);
-    return vk_status(buffer->device->fn.vkInvalidateMappedMemoryRanges(buffer->device->handle, 1, &range), "vkInvalidateMappedMemoryRanges");
+    return vk_status(buffer->device->fn.vkInvalidateMappedMemoryRanges(buffer->device->handle, 1, &range),
+                     "vkInvalidateMappedMemoryRanges");
 }

@@ -8,7 +8,7 @@ static enum vkring_status create_layout(vkring_device *device, uint32_t push_byt
     const VkPushConstantRange range = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = push_bytes};
     const VkPipelineLayoutCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
-        .pushConstantRangeCount = 1,
+        .pushConstantRangeCount = push_bytes ? 1 : 0,
         .pPushConstantRanges = &range,
     };
     return vk_status(device->fn.vkCreatePipelineLayout(device->handle, &info, NULL, out_layout), "vkCreatePipelineLayout");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pipeline cache in a file: a small header of our own, then what the driver gave. Drivers trust what they are handed, so a file that is short, damaged, or
- * of another device is not handed over.
+ * The pipeline cache in a file: a small header of our own, then what the driver gave. Drivers trust what they are handed, so a file that is
+ * short, damaged, or of another device is not handed over.
  */
 #include <errno.h>
 #include <isa-l.h>
@@ -35,7 +35,7 @@ static enum vkring_status folder_path(const char *cache_folder, char *out, size_
     int length;
     if (cache_folder)
         length = snprintf(out, size, "%s", cache_folder);
-    else if (xdg && *xdg)
+    else if (xdg && *xdg == '/') /* the specification has relative ones ignored */
         length = snprintf(out, size, "%s/vkring", xdg);
     else if (home && *home)
         length = snprintf(out, size, "%s/.cache/vkring", home);
@@ -76,13 +76,14 @@ static bool belongs_to(vkring_device *device, const void *data, size_t bytes)
         return false;
     memcpy(&header, data, sizeof(header));
     device->instance.get_properties(device->physical, &properties);
-    return header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && header.vendorID == properties.properties.vendorID &&
+    return header.headerSize >= sizeof(header) && header.headerSize <= bytes &&
+           header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && header.vendorID == properties.properties.vendorID &&
            header.deviceID == properties.properties.deviceID &&
            memcmp(header.pipelineCacheUUID, properties.properties.pipelineCacheUUID, VK_UUID_SIZE) == 0;
 }
 
 /* The driver's bytes of a sound file, to be freed; else null. */
-static void *read_file(vkring_device *device, size_t *out_bytes)
+static void *read_file(vkring_device *device, size_t *out_bytes, uint32_t *out_checksum)
 {
     struct file_header header;
     void *data = NULL;
@@ -97,25 +98,46 @@ static void *read_file(vkring_device *device, size_t *out_bytes)
         data = NULL;
     }
     fclose(file);
-    if (data)
+    if (data) {
         *out_bytes = header.bytes;
-    else
-        log_line(&device->log, VKRING_LOG_INFO, "pipeline cache %s is damaged or of another driver: starting an empty one", device->pipeline_cache_path);
+        *out_checksum = header.checksum;
+    } else
+        log_line(&device->log, VKRING_LOG_INFO, "pipeline cache %s is damaged or of another driver: starting an empty one",
+                 device->pipeline_cache_path);
     return data;
+}
+
+static VkResult create_cache(vkring_device *device, const void *data, size_t bytes)
+{
+    const VkPipelineCacheCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+        .initialDataSize = bytes,
+        .pInitialData = data,
+    };
+    return device->fn.vkCreatePipelineCache(device->handle, &info, NULL, &device->pipeline_cache);
+}
+
+/* From the file, or empty where there is none that this driver takes. */
+static VkResult load(vkring_device *device)
+{
+    size_t bytes = 0;
+    uint32_t sum = 0;
+    void *data = device->pipeline_cache_path ? read_file(device, &bytes, &sum) : NULL;
+    if (!data)
+        return create_cache(device, NULL, 0);
+    VkResult result = create_cache(device, data, bytes);
+    free(data);
+    if (result != VK_SUCCESS)
+        return create_cache(device, NULL, 0);
+    device->pipeline_cache_checksum = sum;
+    return VK_SUCCESS;
 }
 
 enum vkring_status vk_pipeline_cache_open(vkring_device *device, const char *cache_folder)
 {
     enum vkring_status status;
-    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    void *data = NULL;
     TRY(file_path(device, cache_folder, &device->pipeline_cache_path), fail);
-    if (device->pipeline_cache_path) {
-        data = read_file(device, &info.initialDataSize);
-        info.pInitialData = data;
-    }
-    status = vk_status(device->fn.vkCreatePipelineCache(device->handle, &info, NULL, &device->pipeline_cache), "vkCreatePipelineCache");
-    free(data);
+    status = vk_status(load(device), "vkCreatePipelineCache");
 fail:
     return status;
 }
@@ -162,12 +184,14 @@ static void save(vkring_device *device)
 {
     size_t bytes = 0;
     void *data = NULL;
-    if (device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, NULL) != VK_SUCCESS || bytes == 0 || bytes > MAX_CACHE_BYTES)
+    if (device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, NULL) != VK_SUCCESS || bytes == 0 ||
+        bytes > MAX_CACHE_BYTES)
         return;
     data = malloc(bytes);
     if (data && device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, data) == VK_SUCCESS)
-        if (!write_file(device->pipeline_cache_path, data, bytes))
-            log_line(&device->log, VKRING_LOG_WARNING, "pipeline cache %s could not be written: %s", device->pipeline_cache_path, strerror(errno));
+        if (checksum(data, bytes) != device->pipeline_cache_checksum && !write_file(device->pipeline_cache_path, data, bytes))
+            log_line(&device->log, VKRING_LOG_WARNING, "pipeline cache %s could not be written: %s", device->pipeline_cache_path,
+                     strerror(errno));
     free(data);
 }
 

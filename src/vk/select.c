@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/checked.h"
 #include "device.h"
 
 static void link_features(struct vk_features *features)
@@ -39,12 +40,12 @@ void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice phy
 
 static void find_families(const struct vk_instance *instance, struct vk_candidate *candidate)
 {
-    VkQueueFamilyProperties families[32];
-    uint32_t count = 32;
+    const VkQueueFamilyProperties *families = candidate->families;
+    candidate->family_count = VK_MOST_FAMILIES;
     candidate->compute_family = NO_FAMILY;
     candidate->transfer_family = NO_FAMILY;
-    instance->get_queue_families(candidate->physical, &count, families);
-    for (uint32_t i = 0; i < count; i++) {
+    instance->get_queue_families(candidate->physical, &candidate->family_count, candidate->families);
+    for (uint32_t i = 0; i < candidate->family_count; i++) {
         const VkQueueFlags flags = families[i].queueFlags;
         if (families[i].queueCount == 0)
             continue;
@@ -52,7 +53,8 @@ static void find_families(const struct vk_instance *instance, struct vk_candidat
             candidate->compute_family = i;
             candidate->timestamp_bits = families[i].timestampValidBits;
         }
-        if (candidate->transfer_family == NO_FAMILY && (flags & VK_QUEUE_TRANSFER_BIT) && !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT)))
+        if (candidate->transfer_family == NO_FAMILY && (flags & VK_QUEUE_TRANSFER_BIT) &&
+            !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT)))
             candidate->transfer_family = i;
     }
 }
@@ -126,15 +128,17 @@ static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysica
                                     (v13->requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT);
     limits->min_subgroup_size = limits->subgroup_size_control ? v13->minSubgroupSize : v11->subgroupSize;
     limits->max_subgroup_size = limits->subgroup_size_control ? v13->maxSubgroupSize : v11->subgroupSize;
-    limits->subgroup_shuffle =
-        (v11->subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
-    limits->storage_16bit = features->v11.storageBuffer16BitAccess;
+    limits->subgroup_shuffle = (v11->subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+                               (v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    limits->storage_16bit = features->v11.storageBuffer16BitAccess && features->head.features.shaderInt16;
     limits->unified_memory = shares_memory && has_memory_type(memory, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | cached);
     limits->host_coherent = has_memory_type(memory, cached | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) || !has_memory_type(memory, cached);
     limits->transfer_queue = candidate->transfer_family != NO_FAMILY;
     limits->non_coherent_atom_bytes = basic->limits.nonCoherentAtomSize;
-    limits->max_buffer_bytes = v13->maxBufferSize ? v13->maxBufferSize : UINT64_MAX;
-    limits->timestamp_seconds = candidate->timestamp_bits ? (double)basic->limits.timestampPeriod * 1e-9 : 0;
+    /* every buffer is one allocation */
+    limits->max_buffer_bytes = min_u64(v13->maxBufferSize, v11->maxMemoryAllocationSize);
+    candidate->tick_seconds = (double)basic->limits.timestampPeriod * 1e-9;
+    limits->timestamp_seconds = candidate->timestamp_bits ? candidate->tick_seconds : 0;
 }
 
 void vk_candidate_describe_limits(const struct vk_limits *limits, struct vkring_device_info *info)
@@ -249,7 +253,10 @@ enum vkring_status vkring_devices_list(struct vkring_device_info *infos, uint32_
     struct vk_candidate *candidates = NULL;
     struct log log = {0};
     uint32_t count = 0;
-    enum vkring_status status = vk_instance_create(false, &log, &instance);
+    enum vkring_status status;
+    if (!out_count || (!infos && capacity))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "infos or out_count is null");
+    status = vk_instance_create(false, &log, &instance);
     if (status != VKRING_OK)
         return status;
     status = vk_candidates_list(&instance, &candidates, &count);

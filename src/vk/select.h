@@ -8,13 +8,18 @@
 
 #define NO_FAMILY UINT32_MAX
 
+enum { VK_MOST_FAMILIES = 32 };
+
 struct vk_candidate {
     VkPhysicalDevice physical;
     struct vkring_device_info info;
     struct vk_limits limits;
+    VkQueueFamilyProperties families[VK_MOST_FAMILIES];
+    uint32_t family_count;
     uint32_t compute_family;
     uint32_t transfer_family; /* NO_FAMILY: none of its own */
     uint32_t timestamp_bits;  /* of the compute family */
+    double tick_seconds;      /* of a timestamp, where a family writes any */
 };
 
 /** Features to enable at device creation: link `head` into VkDeviceCreateInfo. The structures point at each other: do not copy. */

@@ -33,7 +33,8 @@ fail:
     return status;
 }
 
-enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds, bool *out_reached)
+enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds,
+                                    bool *out_reached)
 {
     enum vkring_status status;
     const VkSemaphoreWaitInfo info = {
@@ -54,7 +55,7 @@ fail:
 static uint32_t fill(const struct vk_semaphore_value *values, uint32_t count, VkSemaphoreSubmitInfo *infos)
 {
     uint32_t filled = 0;
-    for (uint32_t i = 0; i < count && filled < MAX_SEMAPHORES; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (values[i].semaphore)
             infos[filled++] = (VkSemaphoreSubmitInfo){
                 .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
@@ -65,10 +66,13 @@ static uint32_t fill(const struct vk_semaphore_value *values, uint32_t count, Vk
     return filled;
 }
 
-enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands, const struct vk_semaphore_value *waits,
-                             uint32_t wait_count, const struct vk_semaphore_value *signals, uint32_t signal_count)
+enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands,
+                             const struct vk_semaphore_value *waits, uint32_t wait_count, const struct vk_semaphore_value *signals,
+                             uint32_t signal_count)
 {
     VkSemaphoreSubmitInfo wait_infos[MAX_SEMAPHORES], signal_infos[MAX_SEMAPHORES];
+    if (wait_count > MAX_SEMAPHORES || signal_count > MAX_SEMAPHORES)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a submission has at most %u semaphores each way", MAX_SEMAPHORES);
     const VkCommandBufferSubmitInfo command_info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
         .commandBuffer = commands ? commands->handle : VK_NULL_HANDLE,
