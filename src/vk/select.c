@@ -135,8 +135,8 @@ static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysica
     limits->host_coherent = has_memory_type(memory, cached | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) || !has_memory_type(memory, cached);
     limits->transfer_queue = candidate->transfer_family != NO_FAMILY;
     limits->non_coherent_atom_bytes = basic->limits.nonCoherentAtomSize;
-    /* every buffer is one allocation */
-    limits->max_buffer_bytes = min_u64(v13->maxBufferSize, v11->maxMemoryAllocationSize);
+    /* maxMemoryAllocationSize is not a limit to keep: NVIDIA reports 4 GiB and allocates more. Where it is one, the driver says so. */
+    limits->max_buffer_bytes = v13->maxBufferSize;
     candidate->tick_seconds = (double)basic->limits.timestampPeriod * 1e-9;
     limits->timestamp_seconds = candidate->timestamp_bits ? candidate->tick_seconds : 0;
 }
