@@ -123,14 +123,22 @@ static bool compare_inputs(struct attend *attend, struct failure *failure)
     return verdict_compare(attend->ranks, fields, sizeof(fields) / sizeof(fields[0]), failure);
 }
 
+static bool name_outputs(struct attend *attend, struct failure *failure)
+{
+    cleanup_on_signals(attend->ranks);
+    progress_start(&attend->progress, attend->ranks, attend->options.quiet);
+    return outputs_name(&attend->outputs, attend->token, failure);
+}
+
 static bool create_outputs(struct attend *attend, struct failure *failure)
 {
-    return attend->ranks->rank > 0 || outputs_create(&attend->outputs, attend->token, failure);
+    return attend->ranks->rank > 0 || outputs_create(&attend->outputs, failure);
 }
 
 static bool join_outputs(struct attend *attend, struct failure *failure)
 {
-    return attend->ranks->rank == 0 || outputs_join(&attend->outputs, attend->token, failure);
+    cleanup_expect_files();
+    return attend->ranks->rank == 0 || outputs_join(&attend->outputs, failure);
 }
 
 /* Each rank looks at what it will read: together, at all. */
@@ -167,16 +175,8 @@ static bool commit_outputs(struct attend *attend, struct failure *failure)
 
 /* The command -------------------------------------------------------------------------------------------------------------- */
 
-static bool start_progress(struct attend *attend, struct failure *failure)
-{
-    (void)failure;
-    cleanup_on_signals(attend->ranks);
-    progress_start(&attend->progress, attend->ranks, attend->options.quiet);
-    return true;
-}
-
 static const attend_phase phases[] = {
-    parse_options,  meet,         compare_options, open_inputs,        compare_inputs,   start_progress,
+    parse_options,  meet,         compare_options, open_inputs,        compare_inputs,   name_outputs,
     create_outputs, join_outputs, check_inputs,    attend_open_device, attend_make_plan, attend_load,
     attend_run,     attend_store, write_report,    commit_outputs,
 };

@@ -18,13 +18,15 @@ static volatile sig_atomic_t speaks_alone;
 static volatile sig_atomic_t bar_shown;
 static volatile sig_atomic_t held;
 static volatile sig_atomic_t waiting_signal; /* came while held */
+static bool files_expected;
 static struct sigaction actions_before[ENDING_COUNT];
 
+/* Of several processes that do this at once, one finds the first file. */
 static bool remove_files(void)
 {
-    bool removed = false;
-    for (sig_atomic_t i = 0; i < file_count; i++)
-        removed |= unlink(files[i]) == 0;
+    bool removed = file_count > 0 && unlink(files[0]) == 0;
+    for (sig_atomic_t i = 1; i < file_count; i++)
+        unlink(files[i]);
     return removed;
 }
 
@@ -97,15 +99,21 @@ bool cleanup_add(const char *path)
     return true;
 }
 
-bool cleanup_pending(void)
+void cleanup_expect_files(void)
 {
-    return file_count > 0;
+    files_expected = true;
+}
+
+bool cleanup_expects_files(void)
+{
+    return files_expected;
 }
 
 bool cleanup_remove(void)
 {
     bool removed = remove_files();
     file_count = 0;
+    files_expected = false;
     return removed;
 }
 

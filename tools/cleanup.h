@@ -10,18 +10,19 @@
 /**
  * From now on a signal that ends the process first removes the files of the list.
  *
- * With one rank it also says so. Of several, a launcher mostly ends all at once: the one that finds and removes a file speaks,
+ * With one rank it also says so. Of several, a launcher mostly ends all at once: the one that finds and removes the first file speaks,
  * so that one line comes in all, and none if a failure was reported (and the files removed) before.
  */
 void cleanup_on_signals(const struct ranks *ranks);
 
-/** path is copied. False if it is too long or the list is full. */
+/** path is copied; there need not be such a file yet. False if it is too long or the list is full. */
 bool cleanup_add(const char *path);
 
-/** Whether there is anything in the list. */
-bool cleanup_pending(void);
+/** From now on there are files; to be told and asked, for whoever wants to know whether removing nothing means that another did. */
+void cleanup_expect_files(void);
+bool cleanup_expects_files(void);
 
-/** Removes the files that are still there and empties the list. Returns whether one was removed. */
+/** Removes the files that are still there and empties the list. Returns whether the first of the list was there. */
 bool cleanup_remove(void);
 
 /** Empties the list: the files have their final names. */

@@ -72,11 +72,26 @@ static bool check_places(const struct attend_options *options, struct failure *f
     return true;
 }
 
+/* The folder is where the temporary file will be. */
+static bool check_folder(const char *path, struct failure *failure)
+{
+    char *folder, *name;
+    bool split_up = split(path, &folder, &name);
+    bool good = split_up && access(folder, W_OK | X_OK) == 0;
+    if (!split_up)
+        fail_memory(failure);
+    else if (!good)
+        fail_file(failure, "write", path);
+    free(folder);
+    free(name);
+    return good;
+}
+
 static bool check_target(const char *path, struct failure *failure)
 {
     struct stat status;
     if (stat(path, &status) != 0)
-        return true; /* creating it will tell */
+        return true;
     if (S_ISDIR(status.st_mode)) {
         errno = EISDIR;
         return fail_file(failure, "write", path);
@@ -96,7 +111,7 @@ static bool place(struct output_file *file, const char *path, struct failure *fa
     file->path = realpath(path, NULL);
     if (!file->path)
         file->path = strdup(path);
-    return file->path ? true : fail_memory(failure);
+    return file->path ? check_folder(file->path, failure) : fail_memory(failure);
 }
 
 bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
@@ -165,32 +180,36 @@ static bool join(struct output_file *file, struct failure *failure)
     return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->path);
 }
 
-/* On the list before it exists: a signal that comes in between finds it. */
-static bool enter(struct outputs *outputs, uint64_t token, bool creates, struct failure *failure)
+bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failure)
 {
     for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
-        bool is_tensor = kind != OUTPUT_REPORT;
-        if (!file->path)
-            continue;
-        if (!name_temporary(file, token, kind, failure))
+        if (file->path && !name_temporary(file, token, kind, failure))
             return false;
-        if (!cleanup_add(file->temporary))
+        if (file->path && !cleanup_add(file->temporary))
             return fail_run(failure, "cannot write %s: its name is too long", file->path);
-        if (creates ? !create(file, is_tensor, failure) : is_tensor && !join(file, failure))
+    }
+    return true;
+}
+
+bool outputs_create(struct outputs *outputs, struct failure *failure)
+{
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+        struct output_file *file = &outputs->files[kind];
+        if (file->path && !create(file, kind != OUTPUT_REPORT, failure))
             return false;
     }
     return true;
 }
 
-bool outputs_create(struct outputs *outputs, uint64_t token, struct failure *failure)
+bool outputs_join(struct outputs *outputs, struct failure *failure)
 {
-    return enter(outputs, token, true, failure);
-}
-
-bool outputs_join(struct outputs *outputs, uint64_t token, struct failure *failure)
-{
-    return enter(outputs, token, false, failure);
+    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+        struct output_file *file = &outputs->files[kind];
+        if (file->path && kind != OUTPUT_REPORT && !join(file, failure))
+            return false;
+    }
+    return true;
 }
 
 /* The end ---------------------------------------------------------------------------------------------------------------- */

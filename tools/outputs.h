@@ -29,10 +29,15 @@ void outputs_init(struct outputs *outputs);
 bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
                   struct failure *failure);
 
-/** On rank 0: makes the temporary files, at full length, headers written. token makes their names unique and is the same on all ranks. */
-bool outputs_create(struct outputs *outputs, uint64_t token, struct failure *failure);
+/**
+ * Names the temporary files and puts them on the clean-up list: on every rank, before there are any, so that whoever is left can remove
+ * them. token makes the names unique and is the same on all ranks.
+ */
+bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failure);
+/** On rank 0: makes them, at full length, headers written. */
+bool outputs_create(struct outputs *outputs, struct failure *failure);
 /** On the other ranks, after that: opens them, but for the report. */
-bool outputs_join(struct outputs *outputs, uint64_t token, struct failure *failure);
+bool outputs_join(struct outputs *outputs, struct failure *failure);
 
 /** What this rank wrote is on the disk. */
 bool outputs_flush(const struct outputs *outputs, struct failure *failure);

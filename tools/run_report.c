@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "host_devices.h"
 #include "json_text.h"
@@ -94,7 +95,7 @@ static bool write_json(json_t *report, int fd, const char *path, struct failure 
 {
     if (!report)
         return fail_memory(failure);
-    if (json_dumpfd(report, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) != 0)
+    if (json_dumpfd(report, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) != 0 || write(fd, "\n", 1) != 1)
         return fail_file(failure, "write", path);
     return true;
 }

@@ -104,7 +104,7 @@ static void speak(const struct ranks *ranks, const struct verdict *verdict, cons
 static void conclude(const struct ranks *ranks, const struct verdict *verdict, const struct failure *mine, double patience_seconds)
 {
     bool speaks = verdict->speaker == ranks->rank;
-    bool had_files = cleanup_pending();
+    bool had_files = cleanup_expects_files();
     if (ranks->broken && !speaks)
         sleep_seconds(head_start_seconds);
     bool removed = cleanup_remove();

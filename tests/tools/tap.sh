@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+# What the scripts beside this file share. Sourced, never run. They get: VKRING and HELPER, the programs; MPIRUN, or nothing without MPI.
+# The working folder is a fresh one, and each check starts from the files q.npy, k.npy and v.npy there.
+
+: "${VKRING:?}" "${HELPER:?}"
+tests=0
+failures=0
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$work" || exit 1
+
+# Every test is one line, ok or not, with what was seen where it is not.
+report()
+{
+    tests=$((tests + 1))
+    if [ -z "$2" ]; then
+        echo "ok $tests - $1"
+        return
+    fi
+    failures=$((failures + 1))
+    echo "not ok $tests - $1"
+    echo "# $2"
+    sed 's/^/# stderr: /' stderr.txt
+}
+
+finish()
+{
+    echo "1..$tests"
+    echo "# $((tests - failures)) passed, $failures failed"
+    [ "$failures" -eq 0 ]
+}
+
+skip_all()
+{
+    echo "1..0 # SKIP $1"
+    exit 0
+}
+
+# make_inputs f32|f16: one small problem, [2, 7, 4, 8] queries, [2, 9, 2, 8] keys, [2, 9, 2, 5] values.
+make_inputs()
+{
+    "$HELPER" make q.npy "$1" 1 2 7 4 8
+    "$HELPER" make k.npy "$1" 2 2 9 2 8
+    "$HELPER" make v.npy "$1" 3 2 9 2 5
+}
+
+# Runs the rest under N ranks: on N COMMAND...; 0 is without a launcher.
+on()
+{
+    ranks=$1
+    shift
+    if [ "$ranks" -eq 0 ]; then
+        timeout -k 10 120 "$@" >stdout.txt 2>stderr.txt </dev/null
+    else
+        timeout -k 10 120 "$MPIRUN" -n "$ranks" "$@" >stdout.txt 2>stderr.txt </dev/null
+    fi
+}
+
+lines()
+{
+    grep -c '^vkring: ' stderr.txt
+}
+
+leftovers()
+{
+    find . -name '.vkring-*'
+}
+
+# refuses NAME STATUS PATTERN RANKS COMMAND...: that status, one line of vkring's with the pattern (from the start, with a ^), no file
+# written, none left over.
+refuses()
+{
+    name=$1 expected=$2 pattern="^vkring: .*$3"
+    [ "${3#^}" = "$3" ] || pattern="^vkring: ${3#^}"
+    shift 3
+    echo before >o.npy
+    on "$@"
+    got=$?
+    complaint=
+    [ "$got" -eq "$expected" ] || complaint="exit status $got, not $expected"
+    [ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
+    grep -q "$pattern" stderr.txt || complaint="no line with: $pattern"
+    [ "$1" -ne 0 ] || [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line on standard error"
+    [ "$(cat o.npy)" = before ] || complaint="the output that was there is gone"
+    [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
+    report "$name" "$complaint"
+}
+
+# succeeds RANKS COMMAND...: sets complaint to nothing where the status is 0, vkring says nothing, and nothing is left over.
+succeeds()
+{
+    complaint=
+    on "$@" || complaint="exit status $?"
+    [ "$(lines)" -eq 0 ] || complaint="it complains"
+    [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
+}
+
+# attends NAME RANKS TYPE full|causal OFFSET|- SCALE|- OPTION...: of q.npy, k.npy and v.npy, as the oracle has it.
+attends()
+{
+    name=$1 type=$3 mask=$4 offset=$5 scale=$6 processes=$2
+    shift 6
+    rm -f o.npy l.npy
+    [ "$mask" = full ] || set -- --causal "$@"
+    [ "$offset" = - ] || set -- --query-offset "$offset" "$@"
+    [ "$scale" = - ] || set -- --scale "$scale" "$@"
+    succeeds "$processes" "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy "$@"
+    if [ -z "$complaint" ]; then
+        "$HELPER" check q.npy k.npy v.npy o.npy l.npy "$type" "$mask" "$offset" "$scale" 2>>stderr.txt || complaint="not what the oracle has"
+    fi
+    report "$name" "$complaint"
+}
+
+# For scripts that need a device: ends the script where there is none.
+need_device()
+{
+    "$VKRING" devices >/dev/null 2>&1
+    [ $? -ne 1 ] || skip_all "no Vulkan device"
+}
