@@ -10,6 +10,7 @@
 /* Open MPI; PMIx (Slurm, PRRTE); PMI (MPICH, Intel MPI, Slurm); MVAPICH and MPICH's hydra. */
 static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "PMI_FD", "MPI_LOCALNRANKS"};
 static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+static const char *const places[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK"};
 
 bool launcher_is_there(void)
 {
@@ -20,14 +21,24 @@ bool launcher_is_there(void)
     return false;
 }
 
-unsigned long launcher_size(void)
+static unsigned long first_number(const char *const *names, size_t count)
 {
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        const char *text = getenv(sizes[i]);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = getenv(names[i]);
         if (text)
             return strtoul(text, NULL, 10);
     }
     return 0;
+}
+
+unsigned long launcher_size(void)
+{
+    return first_number(sizes, sizeof(sizes) / sizeof(sizes[0]));
+}
+
+unsigned long launcher_rank(void)
+{
+    return first_number(places, sizeof(places) / sizeof(places[0]));
 }
 
 static bool is_pipe(int fd)

@@ -11,6 +11,9 @@ bool launcher_is_there(void);
 /** How many processes it started; 0 if it does not say. */
 unsigned long launcher_size(void);
 
+/** Which of them this is; 0 if it does not say. */
+unsigned long launcher_rank(void);
+
 /** Whether what this process writes to standard error is shown on a terminal, directly or by the launcher. */
 bool launcher_shows_terminal(void);
 

@@ -63,7 +63,7 @@ int main(int argc, char **argv)
     enum exit_status status = EXIT_STATUS_FAILED;
     if (ranks_start(&ranks, &argc, &argv, &failure))
         status = run_command(&ranks, argc, argv);
-    else
+    else if (ranks.rank == 0)
         failure_print(failure.message, false);
     ranks_finish(&ranks, status);
 }

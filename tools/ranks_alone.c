@@ -11,6 +11,7 @@ bool ranks_start(struct ranks *ranks, int *argc, char ***argv, struct failure *f
     (void)argc;
     (void)argv;
     *ranks = (struct ranks){.size = 1, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
+    ranks->rank = (uint32_t)launcher_rank();
     if (launcher_size() > 1)
         return fail_run(failure, "started as one of %lu ranks, but this build has no MPI", launcher_size());
     return true;
