@@ -6,6 +6,7 @@
  * A workgroup (x: tile of rows, y: head, z: batch entry) computes gl_WorkGroupSize.x / LANES_PER_ROW · ROWS_PER_LANE rows. LANES_PER_ROW neighbouring lanes share
  * each row: lane `slice` of them holds every LANES_PER_ROW-th quad of the query and of the output in registers. KEYS_PER_STEP keys are read at a time, by
  * every lane from the same address (or from as many addresses as lanes share a row); scores are summed over the lanes of a row with shuffles.
+ * Every BLOCK_KEYS keys the registers are added to the state in memory and start from zero again: sums of a million terms would lose digits in f32.
  * No shared memory, no barrier. Whole heads and rows are independent, so lanes past the last row compute that one again and write nothing.
  *
  * Loops over keys are tested at the bottom: on llvmpipe a loop tested at its top runs once more with all lanes off, and loads from an address that is the same in
@@ -37,6 +38,8 @@ layout(constant_id = 4) const uint ROWS_PER_LANE = 1;
 layout(constant_id = 5) const uint KEYS_PER_STEP = 4;
 layout(constant_id = 6) const bool CAUSAL = false;
 layout(constant_id = 7) const bool ALIGNED = true; /* dimensions are multiples of 4, all addresses and strides of a quad */
+
+const uint BLOCK_KEYS = 1024; /* the host's copy is FORWARD_BLOCK_KEYS */
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
 const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;
@@ -129,24 +132,34 @@ uvec2 state_pairs()
     return address_advance(arguments.state, uvec2(16 * ROWS_PER_LANE * LANE_VALUE_QUADS * gl_WorkGroupSize.x, 0), workgroups);
 }
 
-void load_state()
+/* The state that this dispatch continues gives the first bound on scores; the rest of it is added at the end of a block. */
+void load_maximum()
 {
-    if (arguments.first != 0) {
-        [[unroll]] for (uint d = 0; d < ROWS_PER_LANE * LANE_VALUE_QUADS; d++)
-            output_quads[d] = vec4(0);
-        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-            maximum[r] = SCORE_NONE;
-            sum[r] = 0;
-        }
-        return;
-    }
+    uvec2 pairs = state_pairs();
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        maximum[r] = arguments.first != 0 ? SCORE_NONE : StatePairs(pairs).at[state_index(r, ROWS_PER_LANE)].x;
+}
+
+void clear_block()
+{
     [[unroll]] for (uint d = 0; d < ROWS_PER_LANE * LANE_VALUE_QUADS; d++)
-        output_quads[d] = StateQuads(arguments.state).at[state_index(d, ROWS_PER_LANE * LANE_VALUE_QUADS)];
+        output_quads[d] = vec4(0);
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        sum[r] = 0;
+}
+
+/* Adds the state of the blocks before to this one. */
+void add_state()
+{
     uvec2 pairs = state_pairs();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        vec2 pair = StatePairs(pairs).at[state_index(r, ROWS_PER_LANE)];
-        maximum[r] = pair.x;
-        sum[r] = pair.y;
+        vec2 before = StatePairs(pairs).at[state_index(r, ROWS_PER_LANE)];
+        float shrink = exp2(before.x - maximum[r]);
+        sum[r] = fma(before.y, shrink, sum[r]);
+        [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
+            uint i = r * LANE_VALUE_QUADS + d;
+            output_quads[i] = fma(StateQuads(arguments.state).at[state_index(i, ROWS_PER_LANE * LANE_VALUE_QUADS)], vec4(shrink), output_quads[i]);
+        }
     }
 }
 
@@ -223,13 +236,12 @@ void weigh_keys(uint r, uint kept)
         [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
             output_quads[r * LANE_VALUE_QUADS + d] *= shrink;
     }
-    float added = 0;
+    /* in the order in which add_values adds: where all values are 1, output and sum are the same to the bit */
     [[unroll]] for (uint k = 0; k < KEYS_PER_STEP; k++) {
         float weight = k < kept ? exp2(score[r * KEYS_PER_STEP + k] - maximum[r]) : 0.0;
         score[r * KEYS_PER_STEP + k] = weight;
-        added += weight;
+        sum[r] += weight;
     }
-    sum[r] += added;
 }
 
 void add_values(uvec2 values, uint left, uint slice)
@@ -259,7 +271,7 @@ void main()
     /* of the tile; those of the last tile may end early */
     uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
     load_query(tile, last_row, slice);
-    load_state();
+    load_maximum();
 
     /* keys that any row of the tile keeps, and that all rows keep */
     uint end = arguments.keys;
@@ -270,26 +282,34 @@ void main()
         full = uint(clamp(diagonal + 1, 0, int(arguments.keys)));
     }
 
-    if (end > 0) {
-        uint at = 0;
-        do {
-            uint left = end - at;
-            score_keys(keys, left, slice);
-            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-                uint kept = left;
-                if (CAUSAL && at + KEYS_PER_STEP > full)
-                    kept = uint(clamp(int(min(row_of(r), last_row)) + diagonal + 1 - int(at), 0, int(left)));
-                weigh_keys(r, kept);
-            }
-            add_values(values, left, slice);
-            keys = address_add(keys, KEYS_PER_STEP * arguments.key_row_stride.x);
-            values = address_add(values, KEYS_PER_STEP * arguments.value_row_stride.x);
-            at += KEYS_PER_STEP;
-        } while (at < end);
-    }
+    uint at = 0;
+    bool continues = arguments.first == 0;
+    do {
+        uint block_end = min(at + BLOCK_KEYS, end);
+        clear_block();
+        if (at < block_end) {
+            do {
+                uint left = block_end - at;
+                score_keys(keys, left, slice);
+                [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+                    uint kept = left;
+                    if (CAUSAL && at + KEYS_PER_STEP > full)
+                        kept = uint(clamp(int(min(row_of(r), last_row)) + diagonal + 1 - int(at), 0, int(left)));
+                    weigh_keys(r, kept);
+                }
+                add_values(values, left, slice);
+                keys = address_add(keys, KEYS_PER_STEP * arguments.key_row_stride.x);
+                values = address_add(values, KEYS_PER_STEP * arguments.value_row_stride.x);
+                at += KEYS_PER_STEP;
+            } while (at < block_end);
+        }
+        if (continues)
+            add_state();
+        continues = true;
+        if (at < end || arguments.last == 0)
+            store_state();
+    } while (at < end);
 
     if (arguments.last != 0)
         store_result(tile, last_row, slice);
-    else
-        store_state();
 }

@@ -22,6 +22,9 @@ enum vkring_status forward_kernel_create(vkring_device *device, const struct pro
 /** Accepts one that was not created. */
 void forward_kernel_destroy(vkring_device *device, struct forward_kernel *kernel);
 
+/** Blocks of keys beyond one meet in the state: a dispatch that is first and last with at most so many keys needs none. */
+#define FORWARD_BLOCK_KEYS 1024u
+
 /** State that workgroups of problem keep between dispatches, in bytes each. */
 uint64_t forward_state_bytes_per_workgroup(const struct kernel_choice *choice, const struct problem *problem);
 

@@ -54,7 +54,7 @@ fail:
 
 static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
 {
-    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= plan->tiling.keys)
+    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->tiling.keys, FORWARD_BLOCK_KEYS))
         return 0;
     return tiling_workgroups(&plan->tiling) * forward_state_bytes_per_workgroup(choice, &plan->problem);
 }

@@ -28,7 +28,7 @@ struct vkring_plan {
     struct tiling tiling;
     struct box_steps *box_steps; /* [tiling.boxes] */
 
-    vkring_buffer *state; /* null where every row meets all its keys in one dispatch */
+    vkring_buffer *state; /* empty where every row meets all its keys in one block */
     vkring_buffer *arguments;
     struct staging staging; /* with several ranks */
     struct compute compute;
