@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_case.h"
+
+#include <string.h>
+
+#define SQUARE(rows) .batch = 1, .q_len = (rows), .kv_len = (rows), .heads = 8
+
+const struct bench_case bench_cases[] = {
+    {"f32-d64-n1k", false, {SQUARE(1024), .head_dim = 64}},
+    {"f32-d64-n1k-causal", false, {SQUARE(1024), .head_dim = 64, .causal = true}},
+    {"f32-d128-n1k", false, {SQUARE(1024), .head_dim = 128}},
+    {"f32-d256-n512", false, {SQUARE(512), .head_dim = 256}},
+    {"f32-d80-v48-n1k", false, {SQUARE(1024), .head_dim = 80, .value_dim = 48}},
+    {"f32-d33-n1000-causal", false, {SQUARE(1000), .head_dim = 33, .causal = true}},
+    {"f32-d64-n1k-gqa8", false, {SQUARE(1024), .kv_heads = 1, .head_dim = 64}},
+    {"f32-d64-q8-k8k", false, {.batch = 1, .q_len = 8, .kv_len = 8192, .heads = 8, .head_dim = 64}},
+    {"f32-d64-n256-b8", false, {.batch = 8, .q_len = 256, .kv_len = 256, .heads = 8, .head_dim = 64, .causal = true}},
+    {"f16-d64-n1k", false, {SQUARE(1024), .type = VKRING_TYPE_F16, .head_dim = 64}},
+    {"f16-d128-n1k-causal", false, {SQUARE(1024), .type = VKRING_TYPE_F16, .head_dim = 128, .causal = true}},
+    {"bf16-d64-n1k", false, {SQUARE(1024), .type = VKRING_TYPE_BF16, .head_dim = 64}},
+    {"f32-d64-n4k", true, {SQUARE(4096), .head_dim = 64}},
+    {"f32-d64-n4k-causal", true, {SQUARE(4096), .head_dim = 64, .causal = true}},
+    {"f32-d128-n4k", true, {SQUARE(4096), .head_dim = 128}},
+    {"f32-d128-n4k-causal", true, {SQUARE(4096), .head_dim = 128, .causal = true}},
+    {"f16-d128-n4k", true, {SQUARE(4096), .type = VKRING_TYPE_F16, .head_dim = 128}},
+    {"f32-d64-n16k-causal", true, {SQUARE(16384), .head_dim = 64, .causal = true}},
+    {"f16-d128-n64k-causal", true, {SQUARE(65536), .type = VKRING_TYPE_F16, .head_dim = 128, .causal = true}},
+};
+
+const uint32_t bench_case_count = sizeof(bench_cases) / sizeof(bench_cases[0]);
+
+double bench_case_flop(const struct vkring_plan_params *problem)
+{
+    const double value_dim = (double)(problem->value_dim ? problem->value_dim : problem->head_dim);
+    const double dim = ((double)problem->head_dim + value_dim) / 2;
+    const double all = 4.0 * (double)problem->batch * (double)problem->heads * (double)problem->q_len * (double)problem->kv_len * dim;
+    return problem->causal ? all / 2 : all;
+}
+
+static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
+
+const char *bench_type_name(enum vkring_type type)
+{
+    return type_names[type];
+}
+
+bool bench_type_find(const char *name, enum vkring_type *out_type)
+{
+    for (int type = 0; type < 3; type++)
+        if (strcmp(name, type_names[type]) == 0) {
+            *out_type = (enum vkring_type)type;
+            return true;
+        }
+    return false;
+}

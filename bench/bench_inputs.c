@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_inputs.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include <ref/compare.h>
+#include <ref/random_input.h>
+#include <ref/reference.h>
+
+enum stream { STREAM_QUERY = 1, STREAM_KEY, STREAM_VALUE };
+
+/* Rows of all heads that are compared on each rank: the first, the last and some between. */
+#define SAMPLE_ROWS 4u
+
+struct tensor {
+    vkring_buffer **buffer;
+    enum stream stream;
+    uint64_t length;      /* of the whole sequence */
+    uint64_t first, rows; /* of this rank */
+    uint64_t row_elements;
+};
+
+/* Rows of one batch entry, rounded to the type. */
+static void fill_rows(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, uint64_t first, uint64_t rows,
+                      float *out)
+{
+    const uint64_t count = rows * tensor->row_elements;
+    uint16_t *rounded = inputs->problem.type == VKRING_TYPE_F32 ? NULL : malloc(count * sizeof(*rounded) + 1);
+    random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, (batch * tensor->length + first) * tensor->row_elements, count, out);
+    if (rounded) {
+        vkring_convert_from_f32(inputs->problem.type, out, count, rounded);
+        vkring_convert_to_f32(inputs->problem.type, rounded, count, out);
+    }
+    free(rounded);
+}
+
+static bool upload(const struct bench_inputs *inputs, const struct tensor *tensor, uint32_t rank, struct failure *failure)
+{
+    const uint64_t element_bytes = vkring_type_bytes(inputs->problem.type);
+    const uint64_t count = tensor->rows * tensor->row_elements;
+    float *values = malloc(count * sizeof(*values) + 1);
+    void *typed = malloc(count * element_bytes + 1);
+    enum vkring_status status = VKRING_OK;
+    for (uint64_t batch = 0; values && typed && status == VKRING_OK && batch < inputs->problem.batch; batch++) {
+        random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, (batch * tensor->length + tensor->first) * tensor->row_elements, count, values);
+        vkring_convert_from_f32(inputs->problem.type, values, count, typed);
+        status = vkring_buffer_upload(*tensor->buffer, batch * count * element_bytes, typed, count * element_bytes);
+    }
+    const bool had_memory = values && typed;
+    free(values);
+    free(typed);
+    if (!had_memory)
+        return fail_memory(failure);
+    return status == VKRING_OK || fail_library(failure, rank);
+}
+
+static struct tensor query_of(struct bench_inputs *inputs)
+{
+    return (struct tensor){&inputs->query,          STREAM_QUERY,
+                           inputs->problem.q_len,   inputs->info.first_query_row,
+                           inputs->info.query_rows, inputs->problem.heads * inputs->problem.head_dim};
+}
+
+static struct tensor key_of(struct bench_inputs *inputs)
+{
+    return (struct tensor){&inputs->key,           STREAM_KEY,
+                           inputs->problem.kv_len, inputs->info.first_key_row,
+                           inputs->info.key_rows,  inputs->problem.kv_heads * inputs->problem.head_dim};
+}
+
+static struct tensor value_of(struct bench_inputs *inputs)
+{
+    return (struct tensor){&inputs->value,         STREAM_VALUE,
+                           inputs->problem.kv_len, inputs->info.first_key_row,
+                           inputs->info.key_rows,  inputs->problem.kv_heads * inputs->problem.value_dim};
+}
+
+bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *problem, const struct vkring_plan_info *info,
+                       struct bench_inputs *out_inputs, struct failure *failure)
+{
+    struct bench_inputs *inputs = out_inputs;
+    *inputs = (struct bench_inputs){.problem = *problem, .info = *info};
+    inputs->problem.kv_heads = problem->kv_heads ? problem->kv_heads : problem->heads;
+    inputs->problem.value_dim = problem->value_dim ? problem->value_dim : problem->head_dim;
+    const struct tensor tensors[] = {query_of(inputs), key_of(inputs), value_of(inputs)};
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    for (int i = 0; i < 3; i++) {
+        const uint64_t bytes = problem->batch * tensors[i].rows * tensors[i].row_elements * element_bytes;
+        if (vkring_buffer_create(device, bytes, tensors[i].buffer) != VKRING_OK)
+            return fail_library(failure, info->rank);
+        if (!upload(inputs, &tensors[i], info->rank, failure))
+            return false;
+    }
+    const uint64_t output_bytes = problem->batch * info->query_rows * problem->heads * inputs->problem.value_dim * element_bytes;
+    if (vkring_buffer_create(device, output_bytes, &inputs->output) != VKRING_OK)
+        return fail_library(failure, info->rank);
+    inputs->io = (struct vkring_forward_io){
+        .query = {.buffer = inputs->query},
+        .key = {.buffer = inputs->key},
+        .value = {.buffer = inputs->value},
+        .output = {.buffer = inputs->output},
+    };
+    return true;
+}
+
+void bench_inputs_free(struct bench_inputs *inputs)
+{
+    vkring_buffer_destroy(&inputs->query);
+    vkring_buffer_destroy(&inputs->key);
+    vkring_buffer_destroy(&inputs->value);
+    vkring_buffer_destroy(&inputs->output);
+}
+
+/* All rows of one batch entry's keys and values, and one row of its queries. */
+struct sample {
+    float *query, *key, *value, *result;
+    double *reference;
+    uint16_t *raw;
+};
+
+static bool sample_allocate(const struct bench_inputs *inputs, struct sample *sample)
+{
+    const struct vkring_plan_params *p = &inputs->problem;
+    const uint64_t row = p->heads * p->value_dim;
+    sample->query = malloc(p->heads * p->head_dim * sizeof(float));
+    sample->key = malloc(p->kv_len * p->kv_heads * p->head_dim * sizeof(float) + 1);
+    sample->value = malloc(p->kv_len * p->kv_heads * p->value_dim * sizeof(float) + 1);
+    sample->result = malloc(SAMPLE_ROWS * row * sizeof(float));
+    sample->reference = malloc(SAMPLE_ROWS * row * sizeof(double));
+    sample->raw = malloc(row * sizeof(float));
+    return sample->query && sample->key && sample->value && sample->result && sample->reference && sample->raw;
+}
+
+static void sample_free(struct sample *sample)
+{
+    free(sample->query);
+    free(sample->key);
+    free(sample->value);
+    free(sample->result);
+    free(sample->reference);
+    free(sample->raw);
+}
+
+static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint64_t batch, uint64_t row, uint32_t at,
+                       struct failure *failure)
+{
+    const struct vkring_plan_params *p = &inputs->problem;
+    const struct tensor query = query_of(inputs);
+    const uint64_t elements = p->heads * p->value_dim, bytes = elements * vkring_type_bytes(p->type);
+    const uint64_t position = inputs->info.first_query_row + row;
+    const struct reference_problem one_row = {
+        .batch = 1,
+        .q_len = 1,
+        .kv_len = p->kv_len,
+        .heads = p->heads,
+        .kv_heads = p->kv_heads,
+        .head_dim = p->head_dim,
+        .value_dim = p->value_dim,
+        .causal = p->causal,
+        .query_offset = (int64_t)position + (int64_t)p->kv_len - (int64_t)p->q_len,
+        .scale = 1 / sqrt((double)p->head_dim),
+    };
+    fill_rows(inputs, &query, batch, position, 1, sample->query);
+    if (!reference_forward(&one_row, sample->query, sample->key, sample->value, 0, 1, sample->reference + at * elements, NULL))
+        return fail_memory(failure);
+    if (vkring_buffer_download(inputs->output, (batch * inputs->info.query_rows + row) * bytes, sample->raw, bytes) != VKRING_OK)
+        return fail_library(failure, inputs->info.rank);
+    vkring_convert_to_f32(p->type, sample->raw, elements, sample->result + at * elements);
+    return true;
+}
+
+static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, struct progress *progress, struct failure *failure)
+{
+    const struct tensor key = key_of(inputs), value = value_of(inputs);
+    const uint64_t batch = inputs->problem.batch - 1;
+    fill_rows(inputs, &key, batch, 0, inputs->problem.kv_len, sample->key);
+    fill_rows(inputs, &value, batch, 0, inputs->problem.kv_len, sample->value);
+    progress_phase(progress, "comparing with float64", SAMPLE_ROWS);
+    for (uint32_t at = 0; at < SAMPLE_ROWS; at++) {
+        if (!sample_row(inputs, sample, batch, (inputs->info.query_rows - 1) * at / (SAMPLE_ROWS - 1), at, failure))
+            return false;
+        progress_advance(progress, 1);
+    }
+    return true;
+}
+
+bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, double *out_rms, double *out_maximum, bool *out_good,
+                          struct failure *failure)
+{
+    const struct error_gate gate = forward_gate(inputs->problem.type);
+    struct sample sample = {0};
+    bool done = true;
+    *out_rms = *out_maximum = 0;
+    *out_good = true;
+    if (inputs->info.query_rows == 0)
+        return true;
+    if (!sample_allocate(inputs, &sample))
+        done = fail_memory(failure);
+    done = done && sample_rows(inputs, &sample, progress, failure);
+    if (done) {
+        const struct error_measure error =
+            error_measure(sample.result, sample.reference, SAMPLE_ROWS * inputs->problem.heads * inputs->problem.value_dim);
+        *out_rms = error.rms;
+        *out_maximum = error.maximum;
+        *out_good = gate_passes(&gate, &error);
+    }
+    sample_free(&sample);
+    return done;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/** A rank's tensors of a case, and their comparison with float64 on a sample of rows. */
+#ifndef VKRING_BENCH_INPUTS_H
+#define VKRING_BENCH_INPUTS_H
+
+#include "../tools/progress.h"
+#include "bench_case.h"
+
+struct bench_inputs {
+    struct vkring_plan_params problem; /* defaults filled in */
+    struct vkring_plan_info info;
+    vkring_buffer *query, *key, *value, *output;
+    struct vkring_forward_io io;
+};
+
+/** Normal random numbers, each a function of its place in the whole tensor: the same whatever the ranks. */
+bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *problem, const struct vkring_plan_info *info,
+                       struct bench_inputs *out_inputs, struct failure *failure);
+/** Accepts what was not made. */
+void bench_inputs_free(struct bench_inputs *inputs);
+
+/** Of the output now in its buffer. out_good: within the gates. */
+bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, double *out_rms, double *out_maximum, bool *out_good,
+                          struct failure *failure);
+
+#endif

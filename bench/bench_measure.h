@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/** Running one case: made, compared with float64, warmed up, timed. */
+#ifndef VKRING_BENCH_MEASURE_H
+#define VKRING_BENCH_MEASURE_H
+
+#include "../tools/progress.h"
+#include "bench_case.h"
+#include "bench_options.h"
+
+struct bench_result {
+    const char *name;
+    struct vkring_plan_params problem;
+    bool unsupported; /* the device can't hold the type; nothing below is set */
+    bool validated;
+    double error_rms, error_maximum; /* over the RMS of the reference, of the rows looked at; the largest of any rank */
+    uint32_t repeats;
+    /* a run's time is that of its slowest rank */
+    double seconds_median, seconds_least, seconds_most;
+    double gflops; /* by bench_case_flop and the median */
+    /* of the run with the median time, the largest of any rank */
+    double compute_seconds, transfer_seconds, exposed_wait_seconds;
+    double sent_bytes; /* of all ranks */
+    /* the largest of any rank */
+    double planned_bytes; /* device memory that the plan said it would take */
+    double taken_bytes;   /* what the device's accounts say that it took */
+    char kernel[128];     /* of rank 0 */
+};
+
+struct bench_setting {
+    struct ranks *ranks;
+    struct progress *progress;
+    vkring_device *device;
+    vkring_comm *comm;
+    const struct bench_options *options;
+};
+
+/** Collective. A wrong result is a failure. */
+bool bench_measure(const struct bench_setting *setting, const struct bench_case *which, struct bench_result *out_result,
+                   struct failure *failure);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char bench_help[] =
+    "usage: vkring-bench [options]         under mpirun: the ring\n"
+    "\n"
+    "  --list               names of the cases; those marked long are only run when --case names them\n"
+    "  --case PATTERN       those whose names match, as in 'f32-*-n4k*'\n"
+    "  --repeat N           timed runs of a case, after one to warm up (default 5)\n"
+    "  --device I           which Vulkan device (default: ranks of a host take them in turn)\n"
+    "  --no-validate        skip the comparison with float64\n"
+    "  --csv FILE, --json FILE   also write the table there\n"
+    "  --quiet              no progress bar\n"
+    "\n"
+    "A case of your own; --q-len and --head-dim make it one:\n"
+    "  --type f32|f16|bf16 --batch N --q-len N --kv-len N --heads N --kv-heads N --head-dim N --value-dim N --causal\n";
+
+enum option_value {
+    OPTION_HELP = 256,
+    OPTION_LIST,
+    OPTION_CASE,
+    OPTION_REPEAT,
+    OPTION_DEVICE,
+    OPTION_NO_VALIDATE,
+    OPTION_QUIET,
+    OPTION_CSV,
+    OPTION_JSON,
+    OPTION_CAUSAL,
+    OPTION_TYPE,
+    OPTION_BATCH,
+    OPTION_Q_LEN,
+    OPTION_KV_LEN,
+    OPTION_HEADS,
+    OPTION_KV_HEADS,
+    OPTION_HEAD_DIM,
+    OPTION_VALUE_DIM,
+};
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"list", no_argument, NULL, OPTION_LIST},
+    {"case", required_argument, NULL, OPTION_CASE},
+    {"repeat", required_argument, NULL, OPTION_REPEAT},
+    {"device", required_argument, NULL, OPTION_DEVICE},
+    {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"csv", required_argument, NULL, OPTION_CSV},
+    {"json", required_argument, NULL, OPTION_JSON},
+    {"causal", no_argument, NULL, OPTION_CAUSAL},
+    {"type", required_argument, NULL, OPTION_TYPE},
+    {"batch", required_argument, NULL, OPTION_BATCH},
+    {"q-len", required_argument, NULL, OPTION_Q_LEN},
+    {"kv-len", required_argument, NULL, OPTION_KV_LEN},
+    {"heads", required_argument, NULL, OPTION_HEADS},
+    {"kv-heads", required_argument, NULL, OPTION_KV_HEADS},
+    {"head-dim", required_argument, NULL, OPTION_HEAD_DIM},
+    {"value-dim", required_argument, NULL, OPTION_VALUE_DIM},
+    {NULL, 0, NULL, 0},
+};
+
+static bool take_number(const char *name, const char *text, uint64_t low, uint64_t high, uint64_t *out, struct failure *failure)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (errno || *end || end == text || strchr(text, '-') || value < low || value > high)
+        return fail_usage(failure, "--%s %s is not a whole number from %llu to %llu", name, text, (unsigned long long)low,
+                          (unsigned long long)high);
+    *out = value;
+    return true;
+}
+
+static bool take_size(const char *name, const char *text, uint64_t *out, struct bench_options *options, struct failure *failure)
+{
+    options->own = true;
+    return take_number(name, text, 1, (uint64_t)1 << 40, out, failure);
+}
+
+static bool take_problem(int option, const char *name, struct bench_options *options, struct failure *failure)
+{
+    struct vkring_plan_params *problem = &options->problem;
+    switch (option) {
+    case OPTION_CAUSAL:
+        problem->causal = true;
+        return true;
+    case OPTION_TYPE:
+        return bench_type_find(optarg, &problem->type) || fail_usage(failure, "--type %s is not f32, f16 or bf16", optarg);
+    case OPTION_BATCH:
+        return take_size(name, optarg, &problem->batch, options, failure);
+    case OPTION_Q_LEN:
+        return take_size(name, optarg, &problem->q_len, options, failure);
+    case OPTION_KV_LEN:
+        return take_size(name, optarg, &problem->kv_len, options, failure);
+    case OPTION_HEADS:
+        return take_size(name, optarg, &problem->heads, options, failure);
+    case OPTION_KV_HEADS:
+        return take_size(name, optarg, &problem->kv_heads, options, failure);
+    case OPTION_HEAD_DIM:
+        return take_size(name, optarg, &problem->head_dim, options, failure);
+    default:
+        return take_size(name, optarg, &problem->value_dim, options, failure);
+    }
+}
+
+static bool take(int option, const char *name, struct bench_options *options, struct failure *failure)
+{
+    uint64_t number = 0;
+    switch (option) {
+    case OPTION_HELP:
+        options->help = true;
+        return true;
+    case OPTION_LIST:
+        options->list = true;
+        return true;
+    case OPTION_CASE:
+        options->pattern = optarg;
+        return true;
+    case OPTION_REPEAT:
+        if (!take_number(name, optarg, 1, BENCH_REPEATS_MAX, &number, failure))
+            return false;
+        options->repeats = (uint32_t)number;
+        return true;
+    case OPTION_DEVICE:
+        if (!take_number(name, optarg, 0, UINT32_MAX, &number, failure))
+            return false;
+        options->has_device = true;
+        options->device = (uint32_t)number;
+        return true;
+    case OPTION_NO_VALIDATE:
+        options->no_validate = true;
+        return true;
+    case OPTION_QUIET:
+        options->quiet = true;
+        return true;
+    case OPTION_CSV:
+        options->csv = optarg;
+        return true;
+    case OPTION_JSON:
+        options->json = optarg;
+        return true;
+    default:
+        return take_problem(option, name, options, failure);
+    }
+}
+
+/* What was not said of a problem of one's own. */
+static bool complete(struct bench_options *options, struct failure *failure)
+{
+    struct vkring_plan_params *problem = &options->problem;
+    if (!options->own && (problem->causal || problem->type))
+        return fail_usage(failure, "--type and --causal are for a case of your own: give --q-len and --head-dim, or choose one by --case");
+    if (!options->own)
+        return true;
+    if (!problem->q_len || !problem->head_dim)
+        return fail_usage(failure, "a case of your own needs --q-len and --head-dim");
+    if (options->pattern)
+        return fail_usage(failure, "--case and a case of your own contradict each other");
+    problem->batch = problem->batch ? problem->batch : 1;
+    problem->heads = problem->heads ? problem->heads : 1;
+    problem->kv_len = problem->kv_len ? problem->kv_len : problem->q_len;
+    return true;
+}
+
+bool bench_options_parse(int argc, char **argv, struct bench_options *out_options, struct failure *failure)
+{
+    struct bench_options options = {.repeats = 5};
+    int option, index = 0;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+        if (option == '?')
+            return fail_usage(failure, "%s is unknown or lacks its value; see vkring-bench --help", argv[optind - 1]);
+        if (!take(option, long_options[index].name, &options, failure))
+            return false;
+    }
+    if (optind < argc)
+        return fail_usage(failure, "%s is not an option; see vkring-bench --help", argv[optind]);
+    if (!complete(&options, failure))
+        return false;
+    *out_options = options;
+    return true;
+}

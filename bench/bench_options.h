@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/** The command line of vkring-bench. */
+#ifndef VKRING_BENCH_OPTIONS_H
+#define VKRING_BENCH_OPTIONS_H
+
+#include "../tools/failure.h"
+#include "bench_case.h"
+
+#define BENCH_REPEATS_MAX 1000u
+
+struct bench_options {
+    bool help, list;
+    const char *pattern; /* null: all that are not long */
+    uint32_t repeats;
+    bool has_device;
+    uint32_t device;
+    bool no_validate, quiet;
+    const char *csv, *json;
+    bool own; /* a problem of the command line instead of the table's */
+    struct vkring_plan_params problem;
+};
+
+extern const char bench_help[];
+
+bool bench_options_parse(int argc, char **argv, struct bench_options *out_options, struct failure *failure);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_output.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "../tools/json_text.h"
+
+#define MIB 1048576.0
+
+void bench_print_header(void)
+{
+    printf("%-22s %9s %9s %9s %8s %9s %9s %9s %7s %9s %9s %9s\n", "case", "ms", "least", "most", "GFLOP/s", "compute s", "transfer",
+           "exposed", "ratio", "sent MiB", "memory", "error");
+    fflush(stdout);
+}
+
+/* Time over compute: what the ring costs beside the work. */
+static double ratio(const struct bench_result *result)
+{
+    return result->compute_seconds > 0 ? result->seconds_median / result->compute_seconds : 0;
+}
+
+void bench_print_row(const struct bench_result *result)
+{
+    if (result->unsupported) {
+        printf("%-22s unsupported: the device has no 16-bit storage\n", result->name);
+        return;
+    }
+    printf("%-22s %9.2f %9.2f %9.2f %8.1f %9.4f %9.4f %9.4f %7.3f %9.2f %9.2f ", result->name, result->seconds_median * 1e3,
+           result->seconds_least * 1e3, result->seconds_most * 1e3, result->gflops, result->compute_seconds, result->transfer_seconds,
+           result->exposed_wait_seconds, ratio(result), result->sent_bytes / MIB, result->taken_bytes / MIB);
+    if (result->validated)
+        printf("%9.2g\n", result->error_maximum);
+    else
+        printf("%9s\n", "unchecked");
+    fflush(stdout);
+}
+
+bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure)
+{
+    FILE *file = fopen(path, "w");
+    if (!file)
+        return fail_file(failure, "write", path);
+    fprintf(file,
+            "case,ranks,type,batch,q_len,kv_len,heads,kv_heads,head_dim,value_dim,causal,repeats,seconds_median,seconds_least,seconds_most,"
+            "gflops,compute_seconds,transfer_seconds,exposed_wait_seconds,sent_bytes,planned_bytes,taken_bytes,error_rms,error_maximum\n");
+    for (uint32_t i = 0; i < count; i++) {
+        const struct bench_result *r = &results[i];
+        const struct vkring_plan_params *p = &r->problem;
+        if (r->unsupported)
+            continue;
+        fprintf(file,
+                "%s,%" PRIu32 ",%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%" PRIu32
+                ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.9g,%.9g\n",
+                r->name, ranks, bench_type_name(p->type), p->batch, p->q_len, p->kv_len, p->heads, p->kv_heads ? p->kv_heads : p->heads,
+                p->head_dim, p->value_dim ? p->value_dim : p->head_dim, p->causal, r->repeats, r->seconds_median, r->seconds_least,
+                r->seconds_most, r->gflops, r->compute_seconds, r->transfer_seconds, r->exposed_wait_seconds, r->sent_bytes,
+                r->planned_bytes, r->taken_bytes, r->error_rms, r->error_maximum);
+    }
+    const bool good = !ferror(file);
+    if (fclose(file) != 0 || !good)
+        return fail_file(failure, "write", path);
+    return true;
+}
+
+static json_t *problem_json(const struct vkring_plan_params *p)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "type", bench_type_name(p->type), "batch", json_size(p->batch),
+                     "q_len", json_size(p->q_len), "kv_len", json_size(p->kv_len), "heads", json_size(p->heads), "kv_heads",
+                     json_size(p->kv_heads ? p->kv_heads : p->heads), "head_dim", json_size(p->head_dim), "value_dim",
+                     json_size(p->value_dim ? p->value_dim : p->head_dim), "causal", p->causal);
+}
+
+static json_t *result_json(const struct bench_result *r)
+{
+    json_t *object = json_pack("{s:s, s:o, s:b}", "case", r->name, "problem", problem_json(&r->problem), "supported", !r->unsupported);
+    if (!object || r->unsupported)
+        return object;
+    const struct {
+        const char *key;
+        double value;
+    } measures[] = {
+        {"repeats", r->repeats},
+        {"seconds_median", r->seconds_median},
+        {"seconds_least", r->seconds_least},
+        {"seconds_most", r->seconds_most},
+        {"gflops", r->gflops},
+        {"compute_seconds", r->compute_seconds},
+        {"transfer_seconds", r->transfer_seconds},
+        {"exposed_wait_seconds", r->exposed_wait_seconds},
+        {"sent_bytes", r->sent_bytes},
+        {"planned_bytes", r->planned_bytes},
+        {"taken_bytes", r->taken_bytes},
+        {"error_rms", r->error_rms},
+        {"error_maximum", r->error_maximum},
+    };
+    for (size_t i = 0; i < sizeof(measures) / sizeof(measures[0]); i++)
+        json_object_set_new(object, measures[i].key, json_measure(measures[i].value));
+    json_object_set_new(object, "validated", json_boolean(r->validated));
+    json_object_set_new(object, "kernel", json_text(r->kernel));
+    return object;
+}
+
+bool bench_write_json(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks,
+                      const struct vkring_device_info *device, struct failure *failure)
+{
+    json_t *cases = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(cases, result_json(&results[i]));
+    json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o}", "vkring", vkring_version(), "ranks", (int)ranks, "device",
+                             json_text(device->name), "driver", json_text(device->driver), "cases", cases);
+    if (!root)
+        return fail_memory(failure);
+    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
+    json_decref(root);
+    return good || fail_file(failure, "write", path);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/** Results as a table on standard output, as CSV and as JSON. */
+#ifndef VKRING_BENCH_OUTPUT_H
+#define VKRING_BENCH_OUTPUT_H
+
+#include "bench_measure.h"
+
+void bench_print_header(void);
+void bench_print_row(const struct bench_result *result);
+
+bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure);
+bool bench_write_json(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks,
+                      const struct vkring_device_info *device, struct failure *failure);
+
+#endif
