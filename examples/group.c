@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "group.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool group_fail(struct group *group, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(group->failure, sizeof(group->failure), format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool group_fail_vkring(struct group *group)
+{
+    const struct vkring_error *error = vkring_last_error();
+    /* whoever waited in vain for another rank would do so again */
+    group->broken = group->size > 1 && (error->status == VKRING_ERROR_TIMEOUT || error->status == VKRING_ERROR_COMM);
+    return group_fail(group, "%s", error->message);
+}
+
+static void print_failure(const struct group *group)
+{
+    if (group->size > 1)
+        fprintf(stderr, "next-byte: rank %u: %s\n", group->rank, group->failure);
+    else
+        fprintf(stderr, "next-byte: %s\n", group->failure);
+}
+
+bool group_agree(struct group *group)
+{
+    if (group->broken) {
+        print_failure(group);
+        group_abort();
+    }
+    const double good = group->size;
+    const double first_failed = -group_most(group, group->failure[0] ? -(double)group->rank : -good);
+    if (first_failed == group->rank)
+        print_failure(group);
+    return first_failed == good;
+}

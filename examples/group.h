@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/** The processes that predict together: those that mpirun started, or this one alone. */
+#ifndef VKRING_EXAMPLES_GROUP_H
+#define VKRING_EXAMPLES_GROUP_H
+
+#include <vkring/vkring.h>
+
+struct group {
+    uint32_t rank;
+    uint32_t size;
+    uint32_t host_rank; /**< how many ranks of the same host come before this one */
+    bool broken;        /**< a call in which ranks wait for each other failed: they may not be met again */
+    char failure[640];  /**< one line; empty as long as all went well here */
+};
+
+/** Keeps the reason. Returns false. */
+bool group_fail(struct group *group, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** The same, with what the library says about its last error. */
+bool group_fail_vkring(struct group *group);
+
+/**
+ * Whether all went well on every rank. Collective.
+ * If not, the first rank that failed has printed why. Where ranks can't be met again, each prints its own reason and ends all.
+ */
+bool group_agree(struct group *group);
+
+/** The sum, and the largest, of what the ranks give. Collective; a group of one gets its own value. */
+double group_sum(const struct group *group, double value);
+double group_most(const struct group *group, double value);
+
+void group_join(struct group *group, int *argc, char ***argv);
+void group_leave(void);
+_Noreturn void group_abort(void);
+
+/** Null for one rank. Collective. */
+enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_comm);
+
+#endif

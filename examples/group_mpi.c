@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <vkring/mpi.h>
+
+#include "group.h"
+
+static uint32_t rank_in(MPI_Comm comm)
+{
+    int rank = 0;
+    MPI_Comm_rank(comm, &rank);
+    return (uint32_t)rank;
+}
+
+void group_join(struct group *group, int *argc, char ***argv)
+{
+    int thread_level, size = 1;
+    MPI_Comm host;
+    MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &thread_level);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    *group = (struct group){.rank = rank_in(MPI_COMM_WORLD), .size = (uint32_t)size, .host_rank = rank_in(host)};
+    MPI_Comm_free(&host);
+}
+
+static double fold(const struct group *group, double value, MPI_Op operation)
+{
+    double folded = value;
+    if (group->size > 1)
+        MPI_Allreduce(&value, &folded, 1, MPI_DOUBLE, operation, MPI_COMM_WORLD);
+    return folded;
+}
+
+double group_sum(const struct group *group, double value)
+{
+    return fold(group, value, MPI_SUM);
+}
+
+double group_most(const struct group *group, double value)
+{
+    return fold(group, value, MPI_MAX);
+}
+
+enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_comm)
+{
+    *out_comm = NULL;
+    return group->size > 1 ? vkring_comm_create_mpi(MPI_COMM_WORLD, out_comm) : VKRING_OK;
+}
+
+void group_leave(void)
+{
+    MPI_Finalize();
+}
+
+_Noreturn void group_abort(void)
+{
+    fflush(NULL);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    exit(1);
+}
