@@ -44,15 +44,19 @@ double lse_error(const float *result, const double *reference, uint64_t count)
     return largest;
 }
 
+/*
+ * Twice what was seen on llvmpipe of Mesa 22.3.6 and 26.1 in hundreds of problems of up to 32768 keys: RMS 8.9e-7, 2.7e-4, 1.7e-3 and
+ * largest 7.3e-6, 5e-4, 3.95e-3. Rounding to bf16 alone is as much as is seen there; its RMS stays at the 3e-3 that all started from.
+ */
 struct error_gate forward_gate(enum vkring_type type)
 {
     switch (type) {
     case VKRING_TYPE_F32:
-        return (struct error_gate){.rms = 5e-6, .maximum = 5e-5};
+        return (struct error_gate){.rms = 1.8e-6, .maximum = 1.5e-5};
     case VKRING_TYPE_F16:
-        return (struct error_gate){.rms = 6e-4, .maximum = 3e-3};
+        return (struct error_gate){.rms = 5.4e-4, .maximum = 1e-3};
     case VKRING_TYPE_BF16:
-        return (struct error_gate){.rms = 3e-3, .maximum = 1.5e-2};
+        return (struct error_gate){.rms = 3e-3, .maximum = 8e-3};
     }
     return (struct error_gate){0};
 }

@@ -29,7 +29,8 @@ struct error_gate {
 
 /** The forward gates of a type. */
 struct error_gate forward_gate(enum vkring_type type);
-#define LSE_GATE 1e-5
+/** Twice what was seen. */
+#define LSE_GATE 5e-6
 
 bool gate_passes(const struct error_gate *gate, const struct error_measure *error);
 

@@ -163,7 +163,7 @@ START_TEST(a_bad_tensor_on_one_rank_ends_the_run)
     struct case_result result = {0};
     vkring_plan *plan = NULL;
     vkring_comm *own = world_comm();
-    c.params.timeout_seconds = 2;
+    c.params.timeout_seconds = 1;
     ck_assert(world_agrees(case_make_data(&c, &data) && vkring_plan_create(device, own, &c.params, &plan) == VKRING_OK));
     bool refused = true;
     if (world_rank == 0)
