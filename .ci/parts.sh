@@ -103,7 +103,7 @@ run_sanitized()
     local name=$1 asan_options=$2
     shift 2
     ASAN_OPTIONS=$asan_options:verify_asan_link_order=0 results_of "$name" "$work/sanitizers" \
-        meson test -C "$work/sanitizers" --no-rebuild --print-errorlogs --wrapper "env LD_PRELOAD=$work/keep_libraries.so" "$@"
+        env LD_PRELOAD="$work/keep_libraries.so" meson test -C "$work/sanitizers" --no-rebuild --print-errorlogs "$@"
 }
 
 # Open MPI and its launcher leak by design: the ring tests are checked for everything but leaks.
