@@ -156,7 +156,10 @@ struct vkring_device_params {
  */
 VKRING_API enum vkring_status vkring_device_create(const struct vkring_device_params *params, vkring_device **out_device);
 
-/** Accepts a pointer to null; writes null. Buffers and plans of the device must be gone. */
+/**
+ * Accepts a pointer to null; writes null. Buffers and plans of the device must be gone. After a run failed, with messages that may still
+ * reach memory of the device, its memory stays until the process ends.
+ */
 VKRING_API void vkring_device_destroy(vkring_device **device);
 
 VKRING_API void vkring_device_get_info(const vkring_device *device, struct vkring_device_info *out_info);

@@ -181,17 +181,29 @@ fail:
     return status;
 }
 
+/* Whether the device is done with all that was submitted; one that is lost touches nothing more. */
+static bool is_drained(struct vkring_plan *plan)
+{
+    bool computed = true, uploaded = true;
+    if (plan->compute.device && compute_drain(&plan->compute, DRAIN_SECONDS, &computed) != VKRING_OK)
+        computed = true;
+    if (staging_drain(&plan->staging, DRAIN_SECONDS, &uploaded) != VKRING_OK)
+        uploaded = true;
+    return computed && uploaded;
+}
+
 void vkring_plan_destroy(vkring_plan **plan_pointer)
 {
     struct vkring_plan *plan = plan_pointer ? *plan_pointer : NULL;
-    bool drained = true;
     if (!plan)
         return;
     *plan_pointer = NULL;
-    if (plan->compute.device && compute_drain(&plan->compute, DRAIN_SECONDS, &drained) != VKRING_OK)
-        drained = true; /* a lost device touches nothing more */
-    if (plan->quarantined || !drained)
+    if (!is_drained(plan)) {
+        vk_device_quarantine(plan->device);
         return;
+    }
+    if (plan->quarantined)
+        staging_quarantine(&plan->staging);
     staging_destroy(&plan->staging);
     compute_destroy(&plan->compute);
     pack_kernel_destroy(plan->device, &plan->pack);
@@ -200,7 +212,8 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     vkring_buffer_destroy(&plan->state);
     free(plan->box_steps);
     layout_free(&plan->layout);
-    free(plan);
+    if (!plan->quarantined)
+        free(plan);
 }
 
 void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_info)

@@ -37,7 +37,7 @@ struct vkring_plan {
 
     uint64_t calls;
     bool failed;      /* a run broke off: the plan can only be destroyed */
-    bool quarantined; /* the network or the device may still touch what the plan holds: it is never freed */
+    bool quarantined; /* the network may still touch its slots and the headers in its links: neither is ever freed */
     struct vkring_run_stats stats;
     atomic_uint_fast64_t progress_done, progress_total;
 };

@@ -58,6 +58,20 @@ fail:
     return status;
 }
 
+enum vkring_status staging_drain(struct staging *staging, double seconds, bool *out_drained)
+{
+    *out_drained = true;
+    if (!staging->device || staging->uploads.submitted == 0)
+        return VKRING_OK;
+    return vk_timeline_wait(staging->device, &staging->uploads, staging->uploads.submitted, seconds, out_drained);
+}
+
+void staging_quarantine(struct staging *staging)
+{
+    for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++)
+        vk_buffer_quarantine(staging->host[slot]);
+}
+
 void staging_destroy(struct staging *staging)
 {
     if (!staging->device)

@@ -42,6 +42,10 @@ enum vkring_status staging_measure(vkring_device *device, const struct problem *
                                    struct vkring_plan_memory *memory);
 /** problem is borrowed. */
 enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging);
+/** Waits for all uploads; false when the time is over. Accepts one that was not created. */
+enum vkring_status staging_drain(struct staging *staging, double seconds, bool *out_drained);
+/** The network may still touch the slots: their memory is never freed. */
+void staging_quarantine(struct staging *staging);
 /** Accepts one that was not created. Nothing may be in flight. */
 void staging_destroy(struct staging *staging);
 

@@ -221,6 +221,11 @@ fail:
     return status;
 }
 
+void vk_device_quarantine(vkring_device *device)
+{
+    atomic_store(&device->quarantined, true);
+}
+
 void vkring_device_destroy(vkring_device **device_pointer)
 {
     vkring_device *device = device_pointer ? *device_pointer : NULL;
@@ -228,6 +233,10 @@ void vkring_device_destroy(vkring_device **device_pointer)
         return;
     *device_pointer = NULL;
     vk_pipeline_cache_close(device);
+    if (atomic_load(&device->quarantined)) {
+        log_line(&device->log, VKRING_LOG_WARNING, "%s is not freed: after a failed run its memory may still be in use", device->info.name);
+        return;
+    }
     if (device->owned && device->fn.vkDestroyDevice)
         device->fn.vkDestroyDevice(device->handle, NULL);
     vk_instance_destroy(&device->instance);

@@ -43,6 +43,7 @@ struct vkring_device {
     char *pipeline_cache_path; /* null: not kept */
     uint32_t pipeline_cache_checksum; /* of what was loaded; 0 for nothing */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
+    atomic_bool quarantined; /* something may still touch memory of the device after all is destroyed: it is never freed */
     atomic_uint kernels_passed, kernels_failed; /* bits of the self-test's verdicts, owned by src/attention/self_test.c */
 };
 
@@ -50,6 +51,9 @@ struct vkring_device {
 enum vkring_status vk_device_open(const struct vkring_device_params *params, const struct vk_limit_overrides *overrides, vkring_device **out_device);
 enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params *params, const struct vk_limit_overrides *overrides,
                                               vkring_device **out_device);
+
+/** Leaves the device in place when it is destroyed: what was submitted to it did not end, or its memory may still be touched. */
+void vk_device_quarantine(vkring_device *device);
 
 /** Turns a VkResult into a status, recorded with the name of the call; VK_SUCCESS gives VKRING_OK. */
 enum vkring_status vk_status(VkResult result, const char *call);

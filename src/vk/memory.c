@@ -271,6 +271,7 @@ void vk_buffer_quarantine(vkring_buffer *buffer)
         return;
     buffer->owned = false;
     buffer->allocated_bytes = 0;
+    vk_device_quarantine(buffer->device);
 }
 
 uint64_t vkring_buffer_size(const vkring_buffer *buffer)

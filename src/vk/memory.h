@@ -39,7 +39,7 @@ enum vkring_status vk_buffer_invalidate(vkring_buffer *buffer, uint64_t offset_b
 
 /**
  * Leaves the buffer's memory in place, and accounted for, when the buffer is destroyed: something that cannot be called back, such as a
- * message that was given up, may still touch it. Accepts null.
+ * message that was given up, may still touch it. So is its device left. Accepts null.
  */
 void vk_buffer_quarantine(vkring_buffer *buffer);
 
