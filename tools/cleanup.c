@@ -7,15 +7,17 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A driver that crashes leaves files too. */
-static const int endings[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+/* A driver that crashes leaves files too; the last REQUEST_COUNT are wishes of others. */
+static const int endings[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU};
 #define ENDING_COUNT (sizeof(endings) / sizeof(endings[0]))
+#define REQUEST_COUNT 5
 
 /* Read by the handler. */
 static char files[CLEANUP_FILES_MAX][PATH_MAX];
 static volatile sig_atomic_t file_count;
 static volatile sig_atomic_t speaks_alone;
 static volatile sig_atomic_t bar_shown;
+static volatile sig_atomic_t ending;
 static volatile sig_atomic_t held;
 static volatile sig_atomic_t waiting_signal; /* came while held */
 static bool files_expected;
@@ -52,11 +54,16 @@ static void say_ended_by(int signal_number)
     (void)written;
 }
 
+/*
+ * What was there before has its say about a crash, as sanitizers do. But a wish to end is fulfilled: libraries of MPI listen to SIGHUP for
+ * purposes of their own.
+ */
 static void restore(int signal_number)
 {
+    const struct sigaction by_default = {.sa_handler = SIG_DFL};
     for (size_t i = 0; i < ENDING_COUNT; i++) {
         if (endings[i] == signal_number)
-            sigaction(signal_number, &actions_before[i], NULL);
+            sigaction(signal_number, i < ENDING_COUNT - REQUEST_COUNT ? &actions_before[i] : &by_default, NULL);
     }
 }
 
@@ -67,6 +74,7 @@ static void on_signal(int signal_number)
         waiting_signal = signal_number;
         return;
     }
+    ending = 1;
     bool removed = remove_files();
     if (removed || speaks_alone)
         say_ended_by(signal_number);
@@ -97,6 +105,12 @@ bool cleanup_add(const char *path)
     snprintf(files[file_count], PATH_MAX, "%s", path);
     file_count = file_count + 1;
     return true;
+}
+
+void cleanup_wait_if_ending(void)
+{
+    while (ending)
+        pause();
 }
 
 void cleanup_expect_files(void)

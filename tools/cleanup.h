@@ -18,6 +18,9 @@ void cleanup_on_signals(const struct ranks *ranks);
 /** path is copied; there need not be such a file yet. False if it is too long or the list is full. */
 bool cleanup_add(const char *path);
 
+/** While a signal ends the process, waits for that end: another thread than the one that got the signal has nothing more to say. */
+void cleanup_wait_if_ending(void);
+
 /** From now on there are files; to be told and asked, for whoever wants to know whether removing nothing means that another did. */
 void cleanup_expect_files(void);
 bool cleanup_expects_files(void);

@@ -252,7 +252,7 @@ static bool check_length(int fd, const char *path, const struct npy_header *head
 bool npy_read(int fd, const char *path, struct npy_header *out_header, struct failure *failure)
 {
     struct npy_header header = {0};
-    uint64_t offset, bytes;
+    uint64_t offset = 0, bytes = 0;
     if (!read_preamble(fd, path, &offset, &bytes, failure))
         return false;
     char *text = malloc(bytes + 1);

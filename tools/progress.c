@@ -19,7 +19,7 @@ static const double appear_seconds = 0.3;
 
 /* What the thread remembers. */
 struct watcher {
-    bool shown;
+    char line[160]; /* on the terminal; empty: none */
     const char *phase;
     uint64_t done;
     double last_beat;
@@ -33,16 +33,16 @@ static void put(const char *text, size_t length)
 
 static void erase(struct watcher *watcher)
 {
-    if (watcher->shown)
+    if (*watcher->line)
         put(ERASE_LINE, sizeof(ERASE_LINE) - 1);
-    watcher->shown = false;
+    *watcher->line = '\0';
     cleanup_set_bar(false);
 }
 
 static void draw(struct watcher *watcher, const struct progress *progress)
 {
     char bar[BAR_CELLS + 1] = "";
-    char line[160];
+    char line[sizeof(watcher->line)];
     double part = progress->total ? (double)progress->done / (double)progress->total : 0;
     part = part > 1 ? 1 : part;
     memset(bar, '.', BAR_CELLS);
@@ -51,8 +51,10 @@ static void draw(struct watcher *watcher, const struct progress *progress)
     int length = progress->total
                      ? snprintf(line, sizeof(line), ERASE_LINE "%-9s %s %3.0f %%  %.0f s", progress->phase, bar, 100 * part, seconds)
                      : snprintf(line, sizeof(line), ERASE_LINE "%-9s %.0f s", progress->phase, seconds);
+    if (strcmp(line, watcher->line) == 0)
+        return;
     cleanup_set_bar(true);
-    watcher->shown = true;
+    memcpy(watcher->line, line, sizeof(line));
     put(line, (size_t)length);
 }
 

@@ -103,6 +103,7 @@ static void speak(const struct ranks *ranks, const struct verdict *verdict, cons
  */
 static void conclude(const struct ranks *ranks, const struct verdict *verdict, const struct failure *mine, double patience_seconds)
 {
+    cleanup_wait_if_ending();
     bool speaks = verdict->speaker == ranks->rank;
     bool had_files = cleanup_expects_files();
     if (ranks->broken && !speaks)

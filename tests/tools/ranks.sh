@@ -12,13 +12,16 @@ attend()
     refuses "$name" "$status" "$pattern" 3 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy "$@"
 }
 
-# apart NAME STATUS PATTERN OPTIONS0 OPTIONS1: two ranks, each with options of its own.
+# apart NAME STATUS PATTERN OPTIONS0 OPTIONS1: two ranks, each with options of its own. (The launcher's own way of starting several
+# commands crashes in Open MPI 5.0.7.)
 apart()
 {
-    name=$1 status=$2 pattern=$3 first=$4 second=$5
-    # shellcheck disable=SC2086
-    refuses "$name" "$status" "$pattern" 1 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy $first \
-        : -n 1 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy $second
+    # shellcheck disable=SC2016
+    refuses "$1" "$2" "$3" 2 sh -c '
+        options=$1
+        [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || options=$2
+        shift 2
+        exec "$@" $options' sh "$4" "$5" "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy
 }
 
 make_inputs f32
