@@ -6,6 +6,7 @@
  * predicted, each from the bytes of its own chunk before it, so that only the length of the context differs.
  */
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,7 +148,8 @@ static void show_head(const struct predictor *predictor, const struct options *o
     vkring_device_get_info(predictor->device, &info);
     if (predictor->group->rank > 0)
         return;
-    printf("%s: each of its %llu bytes, predicted from those before it in its chunk.\n", options->file, (unsigned long long)text->length);
+    printf("%s: each of %llu bytes predicted from those before it, within chunks as long as the context.\n", options->file,
+           (unsigned long long)text->length);
     printf("8 bits per byte is guessing. %u rank%s, %s, rank 0 on %s.\n\n", predictor->group->size, predictor->group->size > 1 ? "s" : "",
            predictor->type == VKRING_TYPE_F16 ? "f16" : "f32", info.name);
     printf("   context  bits per byte   seconds   GFLOP/s   exposed wait%s\n", predictor->check ? "   largest error" : "");
@@ -193,7 +195,9 @@ static bool predict_text(const struct predictor *predictor, const struct text *t
     *prediction = (struct prediction){0};
     if (!predict(predictor, &whole, prediction) || (rest.context > 0 && !predict(predictor, &rest, prediction)))
         return false;
-    if (prediction->largest_error > sample_error_allowed(predictor->type))
+    if (!isfinite(prediction->bits))
+        group_fail(predictor->group, "with a context of %llu bytes a probability is not a number", (unsigned long long)context);
+    else if (prediction->largest_error > sample_error_allowed(predictor->type))
         group_fail(predictor->group, "with a context of %llu bytes a probability is wrong by %g", (unsigned long long)context,
                    prediction->largest_error);
     return group_agree(predictor->group);
@@ -228,7 +232,8 @@ static bool predict_contexts(const struct predictor *predictor, const struct tex
             return false;
         show_row(predictor, text, context, &last);
     }
-    show_gain(predictor, text, &first, &last);
+    if (shortest < text->length)
+        show_gain(predictor, text, &first, &last);
     return predictor->group->size == 1 || predict_alone(predictor, text, shortest, first.bits);
 }
 

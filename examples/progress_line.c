@@ -46,9 +46,9 @@ static void draw(const struct progress_line *line, double seconds)
     uint64_t done, total;
     vkring_plan_get_progress(line->plan, &done, &total);
     const double part = total ? (double)done / (double)total : 0;
-    fprintf(line->terminal, "\r\033[K%s: %.0f %%", line->title, 100 * part);
-    if (part > 0.02)
-        fprintf(line->terminal, ", %.0f s more", seconds * (1 - part) / part);
+    fprintf(line->terminal, "\r\033[K%s: %.0f %% in %.0f s", line->title, 100 * part, seconds);
+    if (part > 0)
+        fprintf(line->terminal, ", about %.0f s more", seconds * (1 - part) / part);
     fflush(line->terminal);
 }
 

@@ -41,8 +41,10 @@ static double compare(const double expected[256], double sum, enum vkring_type t
     float got[256];
     double error = 0;
     vkring_convert_to_f32(type, row, 256, got);
-    for (unsigned byte = 0; byte < 256; byte++)
-        error = fmax(error, fabs((double)got[byte] - (sum > 0 ? expected[byte] / sum : 0)));
+    for (unsigned byte = 0; byte < 256; byte++) {
+        const double difference = fabs((double)got[byte] - (sum > 0 ? expected[byte] / sum : 0));
+        error = fmax(error, isnan(difference) ? INFINITY : difference);
+    }
     return error;
 }
 

@@ -1,0 +1,81 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The examples as tests, in TAP: predicts.sh MINIMAL NEXT_BYTE TEXT [MPIRUN]
+#
+# A sample of probabilities agrees with float64, longer contexts take fewer bits, and ranks together predict as one does.
+set -u
+
+minimal=$1 next_byte=$2 text=$3 mpirun=${4:-}
+bytes=2500
+tests=0
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# Passes if the command after the title does.
+check()
+{
+    tests=$((tests + 1))
+    title=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        echo "ok $tests - $title"
+    else
+        echo "not ok $tests - $title"
+        sed 's/^/# /' "$work/said"
+    fi
+}
+
+predict_on()
+{
+    ranks=$1
+    shift
+    if [ "$ranks" = 1 ]; then
+        set -- "$next_byte" "$@"
+    else
+        set -- timeout -k 5 240 "$mpirun" -n "$ranks" "$next_byte" "$@"
+    fi
+    "$@" --check --bytes "$bytes" "$text" >"$work/$ranks" 2>"$work/errors" </dev/null || {
+        cat "$work/errors"
+        return 1
+    }
+}
+
+# The table alone: context, bits per byte.
+bits_on()
+{
+    awk 'NF == 7 && $1 + 0 > 0 { print $1, $2 }' "$work/$1"
+}
+
+fewer_bits_with_context()
+{
+    bits_on 1 | awk '{ print } NR > 1 && $2 >= last { bad = 1 } { last = $2 } END { exit bad || NR < 2 }'
+}
+
+same_bits_as_one()
+{
+    bits_on 1 >"$work/one"
+    bits_on "$1" | paste -d ' ' "$work/one" - |
+        awk '{ print } $1 != $3 || ($2 - $4) ^ 2 > 0.0002 ^ 2 { bad = 1 } END { exit bad || NR < 2 }'
+}
+
+mean_is_right()
+{
+    "$minimal" | tee "$work/mean"
+    grep -q ': 499\.50$' "$work/mean"
+}
+
+if "$minimal" 2>&1 | grep -q 'no Vulkan'; then
+    echo "1..0 # SKIP no Vulkan device"
+    exit 0
+fi
+check "the first program finds the mean" mean_is_right
+check "a sample of probabilities is that of float64" predict_on 1
+check "longer contexts take fewer bits" fewer_bits_with_context
+if [ -n "$mpirun" ]; then
+    for ranks in 2 3; do
+        check "a sample of probabilities on $ranks ranks is that of float64" predict_on "$ranks"
+        check "$ranks ranks together predict as one does" same_bits_as_one "$ranks"
+    done
+fi
+echo "1..$tests"
