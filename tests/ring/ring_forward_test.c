@@ -86,7 +86,7 @@ START_TEST(a_named_case)
 {
     struct attention_case c = cases[_i];
     c.seed = (uint64_t)_i;
-    c.params.timeout_seconds = 60;
+    c.params.timeout_seconds = 300;
     if (!can_run(&c))
         return;
     ck_assert_msg(passes_on(&c, AS_IT_IS), "%s", c.name);
@@ -103,7 +103,7 @@ START_TEST(one_rank_holds_all)
                                .params = {.batch = 1, .q_len = 127, .kv_len = 200, .heads = 2, .head_dim = 16, .causal = true}};
     c.params.query_rows_of_rank = queries;
     c.params.key_rows_of_rank = keys;
-    c.params.timeout_seconds = 60;
+    c.params.timeout_seconds = 300;
     queries[(uint32_t)_i / world_size] = c.params.q_len;
     keys[(uint32_t)_i % world_size] = c.params.kv_len;
     ck_assert(passes_on(&c, _i % DEVICES));
@@ -114,7 +114,7 @@ START_TEST(a_random_case)
 {
     uint64_t rows[2 * 64];
     struct attention_case c = case_random(environment_number("VKRING_TEST_SEED", 2026) + world_size, (uint64_t)_i, world_size, rows);
-    c.params.timeout_seconds = 60;
+    c.params.timeout_seconds = 300;
     /* compiling takes longer than all the rest: dimensions of single-device tests need no repetition here */
     if (!environment_number("VKRING_TEST_CASES", 0)) {
         static const uint64_t dims[] = {16, 33, 4, 64};
@@ -153,7 +153,7 @@ START_TEST(the_error_does_not_grow_with_the_ring)
                                           .heads = 4,
                                           .head_dim = 64,
                                           .causal = _i >= 3,
-                                          .timeout_seconds = 60}};
+                                          .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result alone = {0}, around = {0};
     if (!can_run(&c))
@@ -184,7 +184,7 @@ START_TEST(the_same_bits_again)
                                           .head_dim = 16,
                                           .causal = true,
                                           .chunk_bytes = 1000,
-                                          .timeout_seconds = 60}};
+                                          .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result results[4] = {0};
     vkring_plan *plan = NULL;
@@ -214,7 +214,7 @@ static uint64_t packet_bytes(const struct attention_case *c, uint64_t rows)
 START_TEST(stats_count_what_moved)
 {
     struct attention_case c = {
-        .name = "stats", .seed = 9, .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 60}};
+        .name = "stats", .seed = 9, .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result result = {0};
     ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
