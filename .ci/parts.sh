@@ -4,7 +4,7 @@
 
 skip_status=77
 test_seconds=1500
-# The same tests run several times over: all their random cases only once on each driver.
+# The device tests run several times over: all their random cases only once on each driver.
 few_cases=20
 
 skip()
@@ -106,17 +106,25 @@ run_sanitized()
         env LD_PRELOAD="$work/keep_libraries.so" meson test -C "$work/sanitizers" --no-rebuild --print-errorlogs "$@"
 }
 
+# Compiling kernels takes most of the time of the tests on a CPU; what the plain build's tests left behind is as good here.
+share_compiled_kernels()
+{
+    if [[ -d $build/tests/cache ]]; then
+        cp -r -- "$build/tests/cache" "$work/sanitizers/tests/"
+    fi
+}
+
 # Open MPI and its launcher leak by design: the ring tests are checked for everything but leaks.
 sanitizers()
 {
     local status=0
-    export VKRING_TEST_CASES=$few_cases
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$checkout/.ci/leaks-of-others.txt:print_suppressions=0
     prepare_mpirun
     configure_and_compile "$work/sanitizers" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dtests=enabled
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
-    run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
+    share_compiled_kernels
+    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
     run_sanitized sanitizers_ring detect_leaks=0 --suite ring || status=$?
     return "$status"
 }
