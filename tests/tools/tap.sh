@@ -88,12 +88,14 @@ refuses()
     report "$name" "$complaint"
 }
 
-# succeeds RANKS COMMAND...: sets complaint to nothing where the status is 0, vkring says nothing, and nothing is left over.
+# succeeds RANKS COMMAND...: sets complaint to nothing where the status is 0, vkring says nothing (no bar either: this is no terminal), and
+# nothing is left over.
 succeeds()
 {
     complaint=
     on "$@" || complaint="exit status $?"
     [ "$(lines)" -eq 0 ] || complaint="it complains"
+    [ "$1" -ne 0 ] || [ ! -s stderr.txt ] || complaint="it writes to standard error"
     [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
 }
 
