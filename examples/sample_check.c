@@ -67,5 +67,5 @@ double sample_error(const unsigned char *text, uint64_t position, enum vkring_ty
 
 double sample_error_allowed(enum vkring_type type)
 {
-    return type == VKRING_TYPE_F32 ? 1e-4 : 1e-3;
+    return type == VKRING_TYPE_F32 ? 1e-5 : 5e-4;
 }

@@ -11,7 +11,7 @@
  */
 double sample_error(const unsigned char *text, uint64_t position, enum vkring_type type, const void *row);
 
-/** What rounding explains. */
+/** What rounding explains: about twice the largest that was seen. */
 double sample_error_allowed(enum vkring_type type);
 
 #endif
