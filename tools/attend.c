@@ -164,7 +164,7 @@ static bool write_report(struct attend *attend, struct failure *failure)
     const struct output_file *file = &attend->outputs.files[OUTPUT_REPORT];
     if (!file->path)
         return true;
-    return run_report_write(attend->ranks, &attend->problem, &attend->report, file->fd, file->path, failure) &&
+    return run_report_write(attend->ranks, &attend->problem, &attend->report, file->fd, file->name, failure) &&
            outputs_flush(&attend->outputs, failure);
 }
 

@@ -39,7 +39,7 @@ static struct tensor_io io_of_output(const struct attend *attend)
     return (struct tensor_io){
         .strip = strip_of_rows(problem->batch, problem->q_len, sum_before(attend->query_rows, rank), attend->query_rows[rank],
                                problem->heads * problem->value_dim),
-        .file = {file->fd, file->path, file->header.data_offset, vkring_type_bytes(problem->file_type)},
+        .file = {file->fd, file->name, file->header.data_offset, vkring_type_bytes(problem->file_type)},
         .file_type = problem->file_type,
         .device_type = problem->type,
     };
@@ -56,7 +56,7 @@ static struct tensor_io io_of_lse(const struct attend *attend)
     const uint64_t lines = problem->q_len ? problem->batch * problem->heads : 0;
     return (struct tensor_io){
         .strip = strip_of_rows(lines, problem->q_len, sum_before(attend->query_rows, rank), attend->query_rows[rank], 1),
-        .file = {file->fd, file->path, file->header.data_offset, vkring_type_bytes(VKRING_TYPE_F32)},
+        .file = {file->fd, file->name, file->header.data_offset, vkring_type_bytes(VKRING_TYPE_F32)},
         .file_type = VKRING_TYPE_F32,
         .device_type = VKRING_TYPE_F32,
     };

@@ -73,15 +73,15 @@ static bool check_places(const struct attend_options *options, struct failure *f
 }
 
 /* The folder is where the temporary file will be. */
-static bool check_folder(const char *path, struct failure *failure)
+static bool check_folder(const struct output_file *file, struct failure *failure)
 {
     char *folder, *name;
-    bool split_up = split(path, &folder, &name);
+    bool split_up = split(file->path, &folder, &name);
     bool good = split_up && access(folder, W_OK | X_OK) == 0;
     if (!split_up)
         fail_memory(failure);
     else if (!good)
-        fail_file(failure, "write", path);
+        fail_file(failure, "write", file->name);
     free(folder);
     free(name);
     return good;
@@ -108,10 +108,11 @@ static bool place(struct output_file *file, const char *path, struct failure *fa
         return true;
     if (!check_target(path, failure))
         return false;
+    file->name = path;
     file->path = realpath(path, NULL);
     if (!file->path)
         file->path = strdup(path);
-    return file->path ? check_folder(file->path, failure) : fail_memory(failure);
+    return file->path ? check_folder(file, failure) : fail_memory(failure);
 }
 
 bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
@@ -146,8 +147,8 @@ static bool reserve(const struct output_file *file, uint64_t bytes, struct failu
     if (bytes > 0 && fallocate(file->fd, 0, 0, (off_t)bytes) == 0)
         return true;
     if (bytes > 0 && errno != EOPNOTSUPP && errno != ENOSYS)
-        return fail_file(failure, "write", file->path);
-    return ftruncate(file->fd, (off_t)bytes) == 0 ? true : fail_file(failure, "write", file->path);
+        return fail_file(failure, "write", file->name);
+    return ftruncate(file->fd, (off_t)bytes) == 0 ? true : fail_file(failure, "write", file->name);
 }
 
 static bool write_start(struct output_file *file, struct failure *failure)
@@ -156,11 +157,11 @@ static bool write_start(struct output_file *file, struct failure *failure)
     uint64_t bytes;
     npy_write(&file->header, start);
     if (!npy_data_bytes(&file->header, &bytes) || bytes > INT64_MAX - file->header.data_offset)
-        return fail_usage(failure, "%s would have more bytes than a file can have", file->path);
+        return fail_usage(failure, "%s would have more bytes than a file can have", file->name);
     if (!reserve(file, file->header.data_offset + bytes, failure))
         return false;
     if (pwrite(file->fd, start, file->header.data_offset, 0) != (ssize_t)file->header.data_offset)
-        return fail_file(failure, "write", file->path);
+        return fail_file(failure, "write", file->name);
     return true;
 }
 
@@ -168,7 +169,7 @@ static bool create(struct output_file *file, bool is_tensor, struct failure *fai
 {
     file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file->fd < 0)
-        return fail_file(failure, "write", file->path);
+        return fail_file(failure, "write", file->name);
     return is_tensor ? write_start(file, failure) : true;
 }
 
@@ -177,7 +178,7 @@ static bool join(struct output_file *file, struct failure *failure)
     char unused[NPY_WRITTEN_MAX];
     npy_write(&file->header, unused); /* sets data_offset */
     file->fd = open(file->temporary, O_RDWR | O_CLOEXEC);
-    return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->path);
+    return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->name);
 }
 
 bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failure)
@@ -187,7 +188,7 @@ bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failu
         if (file->path && !name_temporary(file, token, kind, failure))
             return false;
         if (file->path && !cleanup_add(file->temporary))
-            return fail_run(failure, "cannot write %s: its name is too long", file->path);
+            return fail_run(failure, "cannot write %s: its name is too long", file->name);
     }
     return true;
 }
@@ -219,7 +220,7 @@ bool outputs_flush(const struct outputs *outputs, struct failure *failure)
     for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
         const struct output_file *file = &outputs->files[kind];
         if (file->fd >= 0 && fsync(file->fd) != 0)
-            return fail_file(failure, "write", file->path);
+            return fail_file(failure, "write", file->name);
     }
     return true;
 }
@@ -246,7 +247,7 @@ bool outputs_commit(const struct outputs *outputs, struct failure *failure)
     for (int kind = 0; good && kind < OUTPUT_KINDS; kind++) {
         const struct output_file *file = &outputs->files[kind];
         if (file->path && rename(file->temporary, file->path) != 0)
-            good = fail_file(failure, "write", file->path);
+            good = fail_file(failure, "write", file->name);
     }
     cleanup_release_signals();
     if (good)

@@ -9,7 +9,8 @@
 #include "inputs.h"
 
 struct output_file {
-    char *path; /**< where it goes; a symbolic link is followed. Null: not wanted */
+    const char *name; /**< as the option has it, for messages; borrowed from there */
+    char *path;       /**< where it goes; a symbolic link is followed. Null: not wanted */
     char *temporary;
     int fd;
     struct npy_header header; /**< not of the report */
