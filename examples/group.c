@@ -3,6 +3,18 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+bool group_has_launcher(void)
+{
+    /* Open MPI; PMIx, as of Slurm; PMI, as of MPICH, Intel MPI and Slurm; MVAPICH */
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_FD", "MPI_LOCALNRANKS"};
+    for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+        if (getenv(signs[i]))
+            return true;
+    }
+    return false;
+}
 
 bool group_fail(struct group *group, const char *format, ...)
 {

@@ -9,6 +9,7 @@ struct group {
     uint32_t rank;
     uint32_t size;
     uint32_t host_rank; /**< how many ranks of the same host come before this one */
+    bool launched;      /**< by an MPI launcher, even if as the only rank */
     bool broken;        /**< a call in which ranks wait for each other failed: they may not be met again */
     char failure[640];  /**< one line; empty as long as all went well here */
 };
@@ -28,8 +29,12 @@ bool group_agree(struct group *group);
 double group_sum(const struct group *group, double value);
 double group_most(const struct group *group, double value);
 
+/** Starts MPI only under a launcher: alone, it may need what a bare machine lacks. A failure is in the group for group_agree to tell. */
 void group_join(struct group *group, int *argc, char ***argv);
-void group_leave(void);
+void group_leave(const struct group *group);
+
+/** Whether mpirun or the like started this process, by what it left in the environment. */
+bool group_has_launcher(void);
 _Noreturn void group_abort(void);
 
 /** Null for one rank. Collective. */

@@ -16,10 +16,15 @@ void group_join(struct group *group, int *argc, char ***argv)
 {
     int thread_level, size = 1;
     MPI_Comm host;
+    *group = (struct group){.size = 1, .launched = group_has_launcher()};
+    if (!group->launched)
+        return;
     MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &thread_level);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
-    *group = (struct group){.rank = rank_in(MPI_COMM_WORLD), .size = (uint32_t)size, .host_rank = rank_in(host)};
+    group->rank = rank_in(MPI_COMM_WORLD);
+    group->size = (uint32_t)size;
+    group->host_rank = rank_in(host);
     MPI_Comm_free(&host);
 }
 
@@ -47,9 +52,10 @@ enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_
     return group->size > 1 ? vkring_comm_create_mpi(MPI_COMM_WORLD, out_comm) : VKRING_OK;
 }
 
-void group_leave(void)
+void group_leave(const struct group *group)
 {
-    MPI_Finalize();
+    if (group->launched)
+        MPI_Finalize();
 }
 
 _Noreturn void group_abort(void)

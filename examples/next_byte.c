@@ -240,7 +240,7 @@ static bool predict_contexts(const struct predictor *predictor, const struct tex
 static bool predict_file(struct group *group, const struct options *options, struct text *text)
 {
     struct predictor predictor = {.group = group, .check = options->check};
-    predictor.terminal = group->rank == 0 ? progress_terminal(group->size > 1) : NULL;
+    predictor.terminal = group->rank == 0 ? progress_terminal(group->launched) : NULL;
     bool good = text_read(text, options->file, options->bytes, group) && open_device(&predictor, options);
     if (good) {
         show_head(&predictor, options, text);
@@ -265,6 +265,6 @@ int main(int argc, char **argv)
         status = options.help || predict_file(&group, &options, &text) ? 0 : 1;
     }
     text_free(&text);
-    group_leave();
+    group_leave(&group);
     return status;
 }
