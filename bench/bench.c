@@ -103,7 +103,7 @@ static enum exit_status measure_cases(struct bench_setting *setting, const struc
         if (!agree(setting->ranks, &failure, &status))
             goto done;
         if (setting->ranks->rank == 0)
-            bench_print_row(&results[i]);
+            bench_print_row(&results[i], setting->ranks->size);
     }
     write_files(setting, results, count, &failure);
     agree(setting->ranks, &failure, &status);

@@ -22,17 +22,18 @@ struct tensor {
 };
 
 /* Rows of one batch entry, rounded to the type. */
-static void fill_rows(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, uint64_t first, uint64_t rows,
-                      float *out)
+static bool fill_rows(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, uint64_t first, uint64_t rows,
+                      float *out, struct failure *failure)
 {
     const uint64_t count = rows * tensor->row_elements;
-    uint16_t *rounded = inputs->problem.type == VKRING_TYPE_F32 ? NULL : malloc(count * sizeof(*rounded) + 1);
+    void *rounded = malloc(count * vkring_type_bytes(inputs->problem.type) + 1);
+    if (!rounded)
+        return fail_memory(failure);
     random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, (batch * tensor->length + first) * tensor->row_elements, count, out);
-    if (rounded) {
-        vkring_convert_from_f32(inputs->problem.type, out, count, rounded);
-        vkring_convert_to_f32(inputs->problem.type, rounded, count, out);
-    }
+    vkring_convert_from_f32(inputs->problem.type, out, count, rounded);
+    vkring_convert_to_f32(inputs->problem.type, rounded, count, out);
     free(rounded);
+    return true;
 }
 
 static bool upload(const struct bench_inputs *inputs, const struct tensor *tensor, uint32_t rank, struct failure *failure)
@@ -80,6 +81,8 @@ bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *p
                        struct bench_inputs *out_inputs, struct failure *failure)
 {
     struct bench_inputs *inputs = out_inputs;
+    struct vkring_memory_use before, after;
+    vkring_device_get_memory_use(device, &before);
     *inputs = (struct bench_inputs){.problem = *problem, .info = *info};
     inputs->problem.kv_heads = problem->kv_heads ? problem->kv_heads : problem->heads;
     inputs->problem.value_dim = problem->value_dim ? problem->value_dim : problem->head_dim;
@@ -101,6 +104,8 @@ bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *p
         .value = {.buffer = inputs->value},
         .output = {.buffer = inputs->output},
     };
+    vkring_device_get_memory_use(device, &after);
+    inputs->device_bytes = (double)(after.device_bytes - before.device_bytes);
     return true;
 }
 
@@ -161,7 +166,8 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
         .query_offset = (int64_t)position + (int64_t)p->kv_len - (int64_t)p->q_len,
         .scale = 1 / sqrt((double)p->head_dim),
     };
-    fill_rows(inputs, &query, batch, position, 1, sample->query);
+    if (!fill_rows(inputs, &query, batch, position, 1, sample->query, failure))
+        return false;
     if (!reference_forward(&one_row, sample->query, sample->key, sample->value, 0, 1, sample->reference + at * elements, NULL))
         return fail_memory(failure);
     if (vkring_buffer_download(inputs->output, (batch * inputs->info.query_rows + row) * bytes, sample->raw, bytes) != VKRING_OK)
@@ -174,8 +180,9 @@ static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, stru
 {
     const struct tensor key = key_of(inputs), value = value_of(inputs);
     const uint64_t batch = inputs->problem.batch - 1;
-    fill_rows(inputs, &key, batch, 0, inputs->problem.kv_len, sample->key);
-    fill_rows(inputs, &value, batch, 0, inputs->problem.kv_len, sample->value);
+    if (!fill_rows(inputs, &key, batch, 0, inputs->problem.kv_len, sample->key, failure) ||
+        !fill_rows(inputs, &value, batch, 0, inputs->problem.kv_len, sample->value, failure))
+        return false;
     progress_phase(progress, "comparing with float64", SAMPLE_ROWS);
     for (uint32_t at = 0; at < SAMPLE_ROWS; at++) {
         if (!sample_row(inputs, sample, batch, (inputs->info.query_rows - 1) * at / (SAMPLE_ROWS - 1), at, failure))
@@ -185,25 +192,18 @@ static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, stru
     return true;
 }
 
-bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, double *out_rms, double *out_maximum, bool *out_good,
-                          struct failure *failure)
+bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, struct bench_error *out_error, struct failure *failure)
 {
     const struct error_gate gate = forward_gate(inputs->problem.type);
     struct sample sample = {0};
-    bool done = true;
-    *out_rms = *out_maximum = 0;
-    *out_good = true;
+    *out_error = (struct bench_error){.within_gates = true};
     if (inputs->info.query_rows == 0)
         return true;
-    if (!sample_allocate(inputs, &sample))
-        done = fail_memory(failure);
-    done = done && sample_rows(inputs, &sample, progress, failure);
+    const bool done = (sample_allocate(inputs, &sample) || fail_memory(failure)) && sample_rows(inputs, &sample, progress, failure);
     if (done) {
         const struct error_measure error =
             error_measure(sample.result, sample.reference, SAMPLE_ROWS * inputs->problem.heads * inputs->problem.value_dim);
-        *out_rms = error.rms;
-        *out_maximum = error.maximum;
-        *out_good = gate_passes(&gate, &error);
+        *out_error = (struct bench_error){error.rms, error.maximum, gate_passes(&gate, &error)};
     }
     sample_free(&sample);
     return done;

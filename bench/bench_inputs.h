@@ -11,6 +11,13 @@ struct bench_inputs {
     struct vkring_plan_info info;
     vkring_buffer *query, *key, *value, *output;
     struct vkring_forward_io io;
+    double device_bytes; /* what the buffers take by the device's accounts */
+};
+
+/* Of the rows looked at, over the RMS of the reference. */
+struct bench_error {
+    double rms, maximum;
+    bool within_gates;
 };
 
 /** Normal random numbers, each a function of its place in the whole tensor: the same whatever the ranks. */
@@ -19,8 +26,7 @@ bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *p
 /** Accepts what was not made. */
 void bench_inputs_free(struct bench_inputs *inputs);
 
-/** Of the output now in its buffer. out_good: within the gates. */
-bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, double *out_rms, double *out_maximum, bool *out_good,
-                          struct failure *failure);
+/** Of the output now in its buffer. Returns whether it could be compared. */
+bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, struct bench_error *out_error, struct failure *failure);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench_measure.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,19 @@ struct bench {
     vkring_plan *plan;
     struct vkring_plan_info info;
     struct bench_inputs inputs;
-    uint64_t bytes_before_plan;
+    uint64_t bytes_before; /* of device memory, before anything was made */
     struct bench_result *result;
 };
 
 /* What a rank tells the others of one run. */
 struct run_figures {
     double total, compute, transfer, exposed, sent;
+};
+
+/* What a rank tells the others of what it did since they last met. */
+struct report {
+    bool good;
+    struct run_figures figures;
 };
 
 static uint32_t rank_of(const struct bench *bench)
@@ -33,68 +40,71 @@ static bool make_plan(struct bench *bench, struct failure *failure)
     const struct bench_setting *setting = bench->setting;
     struct vkring_plan_params problem = bench->which->problem;
     struct vkring_memory_use use;
+    vkring_device_reset_memory_peak(setting->device);
     vkring_device_get_memory_use(setting->device, &use);
-    bench->bytes_before_plan = use.device_bytes;
+    bench->bytes_before = use.device_bytes;
     if (vkring_plan_create(setting->device, setting->comm, &problem, &bench->plan) != VKRING_OK)
         return fail_library(failure, rank_of(bench));
     vkring_plan_get_info(bench->plan, &bench->info);
     vkring_device_get_memory_use(setting->device, &use);
     bench->result->planned_bytes = (double)bench->info.memory.device_bytes;
-    bench->result->taken_bytes = (double)(use.device_bytes - bench->bytes_before_plan);
+    bench->result->taken_bytes = (double)(use.device_peak_bytes - bench->bytes_before);
     memcpy(bench->result->kernel, bench->info.kernel, sizeof(bench->result->kernel));
     return true;
 }
 
-static bool run_once(struct bench *bench, struct run_figures *out_figures, struct failure *failure)
+/* Meets the other ranks: they go on together, or none does. */
+static bool meet(struct bench *bench, bool good, const struct run_figures *mine, struct run_figures *out_largest, struct failure *failure)
 {
-    struct vkring_run_stats stats;
-    if (vkring_forward(bench->plan, &bench->inputs.io) != VKRING_OK)
-        return fail_library(failure, rank_of(bench));
-    vkring_plan_get_stats(bench->plan, &stats);
-    *out_figures = (struct run_figures){
+    const uint32_t size = bench->setting->ranks->size;
+    struct report report = {.good = good, .figures = *mine}, *all = calloc(size, sizeof(*all));
+    if (!all)
+        return fail_memory(failure);
+    bool all_good = verdict_gather(bench->setting->ranks, &report, sizeof(report), all, failure);
+    *out_largest = (struct run_figures){0};
+    for (uint32_t rank = 0; all_good && rank < size; rank++) {
+        const struct run_figures *its = &all[rank].figures;
+        out_largest->total = fmax(out_largest->total, its->total);
+        out_largest->compute = fmax(out_largest->compute, its->compute);
+        out_largest->transfer = fmax(out_largest->transfer, its->transfer);
+        out_largest->exposed = fmax(out_largest->exposed, its->exposed);
+        out_largest->sent += its->sent;
+        if (!all[rank].good && good)
+            failure->of_peer = !fail_run(failure, "rank %" PRIu32 " failed", rank);
+        all_good = all[rank].good;
+    }
+    free(all);
+    return all_good;
+}
+
+static bool run_once(struct bench *bench, struct run_figures *out_largest, struct failure *failure)
+{
+    struct vkring_run_stats stats = {0};
+    const bool good = vkring_forward(bench->plan, &bench->inputs.io) == VKRING_OK || fail_library(failure, rank_of(bench));
+    if (good)
+        vkring_plan_get_stats(bench->plan, &stats);
+    const struct run_figures mine = {
         .total = stats.total_seconds,
         .compute = stats.compute_seconds,
         .transfer = stats.transfer_seconds,
         .exposed = stats.exposed_wait_seconds,
         .sent = (double)stats.sent_bytes,
     };
-    return true;
-}
-
-/* Also so that ranks start the next run together. */
-static bool largest_over_ranks(struct bench *bench, const struct run_figures *mine, struct run_figures *out, struct failure *failure)
-{
-    const uint32_t size = bench->setting->ranks->size;
-    struct run_figures *all = calloc(size, sizeof(*all));
-    bool good = all != NULL || fail_memory(failure);
-    good = good && verdict_gather(bench->setting->ranks, mine, sizeof(*mine), all, failure);
-    *out = (struct run_figures){0};
-    for (uint32_t rank = 0; good && rank < size; rank++) {
-        out->total = fmax(out->total, all[rank].total);
-        out->compute = fmax(out->compute, all[rank].compute);
-        out->transfer = fmax(out->transfer, all[rank].transfer);
-        out->exposed = fmax(out->exposed, all[rank].exposed);
-        out->sent += all[rank].sent;
-    }
-    free(all);
-    return good;
+    return meet(bench, good, &mine, out_largest, failure);
 }
 
 static bool validate(struct bench *bench, struct failure *failure)
 {
     struct bench_result *result = bench->result;
-    struct run_figures mine = {0}, largest;
-    bool good = true;
+    struct bench_error mine = {0};
+    struct run_figures largest;
     if (bench->setting->options->no_validate)
         return true;
-    if (!bench_inputs_compare(&bench->inputs, bench->setting->progress, &result->error_rms, &result->error_maximum, &good, failure))
-        return false;
-    if (!good)
-        return fail_run(failure, "%s is wrong: error %.3g (RMS), %.3g (largest) over the RMS of float64", bench->which->name,
-                        result->error_rms, result->error_maximum);
-    mine.total = result->error_rms;
-    mine.compute = result->error_maximum;
-    if (!largest_over_ranks(bench, &mine, &largest, failure))
+    bool good = bench_inputs_compare(&bench->inputs, bench->setting->progress, &mine, failure);
+    if (good && !mine.within_gates)
+        good = fail_run(failure, "%s is wrong: error %.3g (RMS), %.3g (largest) over the RMS of float64", bench->which->name, mine.rms,
+                        mine.maximum);
+    if (!meet(bench, good, &(struct run_figures){.total = mine.rms, .compute = mine.maximum}, &largest, failure))
         return false;
     result->error_rms = largest.total;
     result->error_maximum = largest.compute;
@@ -129,26 +139,54 @@ static bool time_runs(struct bench *bench, struct failure *failure)
     static struct run_figures runs[BENCH_REPEATS_MAX];
     const uint32_t repeats = bench->setting->options->repeats;
     for (uint32_t i = 0; i < repeats; i++) {
-        struct run_figures mine;
-        if (!run_once(bench, &mine, failure) || !largest_over_ranks(bench, &mine, &runs[i], failure))
+        if (!run_once(bench, &runs[i], failure))
             return false;
     }
     summarise(bench, runs, repeats);
     return true;
 }
 
+static bool prepare(struct bench *bench, struct failure *failure)
+{
+    vkring_device *device = bench->setting->device;
+    struct run_figures none = {0};
+    const bool good = make_plan(bench, failure) && bench_inputs_make(device, &bench->which->problem, &bench->info, &bench->inputs, failure);
+    vkring_device_reset_memory_peak(device);
+    return meet(bench, good, &none, &none, failure);
+}
+
+/* The most that the device held during the runs, beside the tensors: against what the plan promised. */
+static bool weigh_memory(struct bench *bench, struct failure *failure)
+{
+    struct bench_result *result = bench->result;
+    struct vkring_memory_use use;
+    struct run_figures largest;
+    vkring_device_get_memory_use(bench->setting->device, &use);
+    const double peak = (double)(use.device_peak_bytes - bench->bytes_before);
+    const struct run_figures mine = {
+        .total = result->planned_bytes,
+        .compute = fmax(result->taken_bytes, peak - bench->inputs.device_bytes),
+        .transfer = fmax(peak, result->taken_bytes),
+    };
+    if (!meet(bench, true, &mine, &largest, failure))
+        return false;
+    result->planned_bytes = largest.total;
+    result->taken_bytes = largest.compute;
+    result->peak_bytes = largest.transfer;
+    return true;
+}
+
 static bool measure(struct bench *bench, struct failure *failure)
 {
-    struct run_figures warm, largest;
+    struct run_figures warm;
     struct progress *progress = bench->setting->progress;
-    if (!make_plan(bench, failure))
-        return false;
-    if (!bench_inputs_make(bench->setting->device, &bench->which->problem, &bench->info, &bench->inputs, failure))
+    if (!prepare(bench, failure))
         return false;
     progress_watch(progress, bench->which->name, bench->plan);
-    if (!run_once(bench, &warm, failure) || !largest_over_ranks(bench, &warm, &largest, failure))
+    if (!run_once(bench, &warm, failure) || !validate(bench, failure))
         return false;
-    return validate(bench, failure) && (progress_watch(progress, bench->which->name, bench->plan), time_runs(bench, failure));
+    progress_watch(progress, bench->which->name, bench->plan);
+    return time_runs(bench, failure) && weigh_memory(bench, failure);
 }
 
 bool bench_measure(const struct bench_setting *setting, const struct bench_case *which, struct bench_result *out_result,

@@ -22,7 +22,8 @@ struct bench_result {
     double sent_bytes; /* of all ranks */
     /* the largest of any rank */
     double planned_bytes; /* device memory that the plan said it would take */
-    double taken_bytes;   /* what the device's accounts say that it took */
+    double taken_bytes;   /* the most that the device's accounts say it took, up to the last run */
+    double peak_bytes;    /* the same with the tensors */
     char kernel[128];     /* of rank 0 */
 };
 

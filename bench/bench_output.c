@@ -11,8 +11,8 @@
 
 void bench_print_header(void)
 {
-    printf("%-22s %9s %9s %9s %8s %9s %9s %9s %7s %9s %9s %9s\n", "case", "ms", "least", "most", "GFLOP/s", "compute s", "transfer",
-           "exposed", "ratio", "sent MiB", "memory", "error");
+    printf("%-22s %5s %9s %9s %9s %8s %9s %9s %9s %7s %9s %9s %9s %9s\n", "case", "ranks", "ms", "least", "most", "GFLOP/s", "compute s",
+           "transfer", "exposed", "ratio", "sent MiB", "plan MiB", "took MiB", "error");
     fflush(stdout);
 }
 
@@ -22,20 +22,28 @@ static double ratio(const struct bench_result *result)
     return result->compute_seconds > 0 ? result->seconds_median / result->compute_seconds : 0;
 }
 
-void bench_print_row(const struct bench_result *result)
+void bench_print_row(const struct bench_result *result, uint32_t ranks)
 {
     if (result->unsupported) {
         printf("%-22s unsupported: the device has no 16-bit storage\n", result->name);
         return;
     }
-    printf("%-22s %9.2f %9.2f %9.2f %8.1f %9.4f %9.4f %9.4f %7.3f %9.2f %9.2f ", result->name, result->seconds_median * 1e3,
-           result->seconds_least * 1e3, result->seconds_most * 1e3, result->gflops, result->compute_seconds, result->transfer_seconds,
-           result->exposed_wait_seconds, ratio(result), result->sent_bytes / MIB, result->taken_bytes / MIB);
+    printf("%-22s %5" PRIu32 " %9.2f %9.2f %9.2f %8.1f %9.4f %9.4f %9.4f %7.3f %9.2f %9.2f %9.2f ", result->name, ranks,
+           result->seconds_median * 1e3, result->seconds_least * 1e3, result->seconds_most * 1e3, result->gflops, result->compute_seconds,
+           result->transfer_seconds, result->exposed_wait_seconds, ratio(result), result->sent_bytes / MIB, result->planned_bytes / MIB,
+           result->taken_bytes / MIB);
     if (result->validated)
         printf("%9.2g\n", result->error_maximum);
     else
         printf("%9s\n", "unchecked");
     fflush(stdout);
+}
+
+static const char *status_text(const struct bench_result *result)
+{
+    if (result->unsupported)
+        return "unsupported";
+    return result->validated ? "validated" : "unchecked";
 }
 
 bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure)
@@ -45,19 +53,18 @@ bool bench_write_csv(const char *path, const struct bench_result *results, uint3
         return fail_file(failure, "write", path);
     fprintf(file,
             "case,ranks,type,batch,q_len,kv_len,heads,kv_heads,head_dim,value_dim,causal,repeats,seconds_median,seconds_least,seconds_most,"
-            "gflops,compute_seconds,transfer_seconds,exposed_wait_seconds,sent_bytes,planned_bytes,taken_bytes,error_rms,error_maximum\n");
+            "gflops,compute_seconds,transfer_seconds,exposed_wait_seconds,sent_bytes,planned_bytes,taken_bytes,peak_bytes,"
+            "error_rms,error_maximum,status\n");
     for (uint32_t i = 0; i < count; i++) {
         const struct bench_result *r = &results[i];
         const struct vkring_plan_params *p = &r->problem;
-        if (r->unsupported)
-            continue;
         fprintf(file,
                 "%s,%" PRIu32 ",%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%" PRIu32
-                ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.9g,%.9g\n",
+                ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.0f,%.9g,%.9g,%s\n",
                 r->name, ranks, bench_type_name(p->type), p->batch, p->q_len, p->kv_len, p->heads, p->kv_heads ? p->kv_heads : p->heads,
                 p->head_dim, p->value_dim ? p->value_dim : p->head_dim, p->causal, r->repeats, r->seconds_median, r->seconds_least,
                 r->seconds_most, r->gflops, r->compute_seconds, r->transfer_seconds, r->exposed_wait_seconds, r->sent_bytes,
-                r->planned_bytes, r->taken_bytes, r->error_rms, r->error_maximum);
+                r->planned_bytes, r->taken_bytes, r->peak_bytes, r->error_rms, r->error_maximum, status_text(r));
     }
     const bool good = !ferror(file);
     if (fclose(file) != 0 || !good)
@@ -82,7 +89,6 @@ static json_t *result_json(const struct bench_result *r)
         const char *key;
         double value;
     } measures[] = {
-        {"repeats", r->repeats},
         {"seconds_median", r->seconds_median},
         {"seconds_least", r->seconds_least},
         {"seconds_most", r->seconds_most},
@@ -93,11 +99,13 @@ static json_t *result_json(const struct bench_result *r)
         {"sent_bytes", r->sent_bytes},
         {"planned_bytes", r->planned_bytes},
         {"taken_bytes", r->taken_bytes},
+        {"peak_bytes", r->peak_bytes},
         {"error_rms", r->error_rms},
         {"error_maximum", r->error_maximum},
     };
     for (size_t i = 0; i < sizeof(measures) / sizeof(measures[0]); i++)
         json_object_set_new(object, measures[i].key, json_measure(measures[i].value));
+    json_object_set_new(object, "repeats", json_integer(r->repeats));
     json_object_set_new(object, "validated", json_boolean(r->validated));
     json_object_set_new(object, "kernel", json_text(r->kernel));
     return object;

@@ -6,7 +6,7 @@
 #include "bench_measure.h"
 
 void bench_print_header(void);
-void bench_print_row(const struct bench_result *result);
+void bench_print_row(const struct bench_result *result, uint32_t ranks);
 
 bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure);
 bool bench_write_json(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks,
