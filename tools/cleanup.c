@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What was there before may take so long over a crash: UCX's handler allocates, and hangs where the crash interrupted an allocation. */
+#define CRASH_SECONDS 5
+
 /* A driver that crashes leaves files too; the last REQUEST_COUNT are wishes of others. */
 static const int endings[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU};
 #define ENDING_COUNT (sizeof(endings) / sizeof(endings[0]))
@@ -65,6 +68,8 @@ static void restore(int signal_number)
         if (endings[i] == signal_number)
             sigaction(signal_number, i < ENDING_COUNT - REQUEST_COUNT ? &actions_before[i] : &by_default, NULL);
     }
+    sigaction(SIGALRM, &by_default, NULL);
+    alarm(CRASH_SECONDS);
 }
 
 /* Any thread may run it, the driver's too: what is to keep it off cannot be a mask of one thread. */
