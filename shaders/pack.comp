@@ -7,14 +7,29 @@
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_scalar_block_layout : require
-#ifndef TYPE_F32
+#if ELEMENT_BYTES == 2
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int16 : enable
 #endif
 #extension GL_GOOGLE_include_directive : require
 
 #include "address.glsl"
-#include "element.glsl"
+
+/* Elements travel as integers of their size: no bit of them changes. */
+#if ELEMENT_BYTES == 2
+#define ELEMENT uint16_t
+#define QUAD uvec2
+#else
+#define ELEMENT uint
+#define QUAD uvec4
+#endif
+
+layout(buffer_reference, scalar, buffer_reference_align = ELEMENT_BYTES) buffer Elements {
+    ELEMENT at[];
+};
+layout(buffer_reference, scalar, buffer_reference_align = 4 * ELEMENT_BYTES) buffer Quads {
+    QUAD at[];
+};
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool ALIGNED = true;
@@ -38,7 +53,7 @@ void main()
     uvec2 target = address_advance(address_advance(to, to_batch_stride, gl_WorkGroupID.z), to_row_stride, gl_WorkGroupID.y);
     source = address_advance(source, from_head_stride, unit / units_per_head);
     if (ALIGNED)
-        OutQuads(target).at[unit] = Quads(source).at[unit % units_per_head];
+        Quads(target).at[unit] = Quads(source).at[unit % units_per_head];
     else
-        OutElements(target).at[unit] = Elements(source).at[unit % units_per_head];
+        Elements(target).at[unit] = Elements(source).at[unit % units_per_head];
 }

@@ -238,17 +238,36 @@ VKRING_API uint32_t vkring_comm_size(const vkring_comm *comm);
  */
 VKRING_API enum vkring_status vkring_cut_rows(uint64_t rows, uint32_t ranks, const double *shares, uint64_t *out_rows_of_rank);
 
+/** How a bias repeats: it has length 1 along a dimension that is not per_..., and kv_len along the keys always. */
+struct vkring_bias_params {
+    bool present;
+    enum vkring_type type; /**< of the bias and its gradient: f32, or that of the plan */
+    bool per_batch;
+    bool per_head;
+    bool per_query;
+};
+
 /**
  * One attention problem, whole: the lengths are those of the sequence over all ranks.
  *
- * With p_i = i + query_offset, query head h reading key/value head h / (heads / kv_heads):
+ * For batch entry b, query head h (reading key/value head h / (heads / kv_heads)), query i at position p_i = i + query_offset, key j at position j:
  *
- *     s_ij   = scale · dot(q_i, k_j),   kept if not causal or p_i >= j
- *     lse_i  = log sum_j exp(s_ij)      over the kept j; natural logarithm
- *     o_i    = sum_j exp(s_ij - lse_i) v_j
+ *     s_ij   = scale · dot(q_i, k_j)
+ *     s_ij   = softcap · tanh(s_ij / softcap)    if softcap > 0 (Gemma 2, Riviere et al. 2024)
+ *     s_ij   = s_ij - slope_h · |p_i - j|        if alibi (Press, Smith & Lewis 2022)
+ *     s_ij   = s_ij + bias[b, h, i, j]           if bias.present; -inf: the pair is not kept
+ *     kept     if not causal or floor(p_i / causal_block) >= floor(j / causal_block),
+ *              and p_i - j <= window_left and j - p_i <= window_right,
+ *              and, with segment_ids, query_segment[b, i] = key_segment[b, j]
+ *     lse_i  = log(sum_j exp(s_ij) + exp(sink_h))    over the kept j; the sink if sinks; natural logarithm
+ *     P_ij   = exp(s_ij - lse_i) if kept, else 0
+ *     o_i    = sum_j P_ij · d_ij / (1 - dropout) v_j
  *
- * A row with nothing kept has o = 0 and lse = -inf. Sums, maxima and the running output are f32 whatever the type and the number of ranks;
- * rounding to the type happens once (online softmax: Milakov & Gimelshein 2018; Ring Attention: Liu, Zaharia & Abbeel 2023).
+ * d_ij is 0 for a dropped pair and 1 for others: dropped if word j & 3 of Philox4x32-10 (Salmon et al. 2011) with key (seed, seed >> 32) and
+ * counter (j >> 2, p_i, h, b), each modulo 2^32, is below floor(dropout · 2^32). It depends on no tile and no rank.
+ *
+ * A row with nothing kept has o = 0 and lse = -inf, or the sink. Sums, maxima and the running output are f32 whatever the type and the number of
+ * ranks; rounding to the type happens once (online softmax: Milakov & Gimelshein 2018; Ring Attention: Liu, Zaharia & Abbeel 2023).
  */
 struct vkring_plan_params {
     enum vkring_type type;     /**< of query, key, value and output */
@@ -260,10 +279,21 @@ struct vkring_plan_params {
     uint64_t head_dim;         /**< 1 … 256 */
     uint64_t value_dim;        /**< 1 … 256; 0 for head_dim */
     bool causal;
+    bool has_window;           /**< else both sides are unlimited */
     bool has_query_offset;     /**< else kv_len - q_len: the last query meets the last key */
     bool has_scale;            /**< else 1/sqrt(head_dim) */
+    bool segment_ids;          /**< a run brings query_segment_ids and key_segment_ids */
+    bool alibi;                /**< a run brings alibi_slopes */
+    bool sinks;                /**< a run brings sinks */
+    bool backward;             /**< vkring_backward is wanted too; needs a communicator of one rank */
+    uint64_t causal_block;     /**< 0 for 1; else needs causal */
+    int64_t window_left;       /**< -1 for unlimited; so is window_right */
+    int64_t window_right;
     int64_t query_offset;
     double scale;              /**< finite */
+    double softcap;            /**< finite; 0 for none */
+    double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
+    struct vkring_bias_params bias;
     /**
      * Rows of the sequence that each rank holds, in rank order: rank r holds those that follow the ones of ranks before it.
      * One entry a rank, adding up to q_len and kv_len; null for an equal cut. Any may be 0. Borrowed during the call.
@@ -336,7 +366,8 @@ VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_
 
 /**
  * A tensor in a buffer: shape [batch][rows][heads][dim], dim contiguous. Strides in elements; 0 for packed.
- * For lse the shape is [batch][heads][rows], f32, rows contiguous: sequence_stride is not used.
+ * Those of shape [batch][heads][rows] (lse, lse_residual), [batch][rows] (segment ids) and [heads] (slopes, sinks) are contiguous along the last
+ * dimension; a bias [batch][heads][queries][keys] along the keys, and sequence_stride is that of queries. Strides of absent dimensions are not used.
  */
 struct vkring_tensor {
     vkring_buffer *buffer;
@@ -352,6 +383,16 @@ struct vkring_forward_io {
     struct vkring_tensor value;  /**< [batch][key_rows][kv_heads][value_dim] */
     struct vkring_tensor output; /**< [batch][query_rows][heads][value_dim] */
     struct vkring_tensor lse;    /**< [batch][heads][query_rows], f32; buffer null if not wanted */
+    /** As lse: what it lost when it was rounded to f32, in base 2, for vkring_backward to take back. Buffer null if not wanted. */
+    struct vkring_tensor lse_residual;
+    /* read only if the plan has them */
+    struct vkring_tensor query_segment_ids; /**< [batch][query_rows], int32_t */
+    struct vkring_tensor key_segment_ids;   /**< [batch][key_rows], int32_t */
+    /** per_query: [batch or 1][heads or 1][query_rows][kv_len], with the keys of all ranks; else [batch or 1][heads or 1][1][key_rows]. */
+    struct vkring_tensor bias;
+    struct vkring_tensor alibi_slopes;      /**< [heads], f32 */
+    struct vkring_tensor sinks;             /**< [heads], f32 */
+    uint64_t seed;                          /**< of dropout; the same on every rank */
 };
 
 /**
@@ -364,6 +405,36 @@ struct vkring_forward_io {
  * rank and step; the network may read key and value until the communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
  */
 VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
+
+/** The tensors of vkring_backward. */
+struct vkring_backward_io {
+    /**
+     * As the forward pass had them, with its results: here output, lse and lse_residual are read. Without lse_residual (buffer null) gradients are
+     * only as good as |lse| · 6e-8 lets them be.
+     */
+    struct vkring_forward_io forward;
+    struct vkring_tensor output_grad; /**< as output */
+    /* what is wanted: as the tensors they belong to; buffer null if not wanted */
+    struct vkring_tensor query_grad;
+    struct vkring_tensor key_grad;
+    struct vkring_tensor value_grad;
+    struct vkring_tensor bias_grad;   /**< packed or strided as it says; in the bias's type, summed over what the bias repeats over */
+    struct vkring_tensor sink_grad;   /**< [heads], f32 */
+};
+
+/**
+ * The gradients of a loss whose gradient by the output is output_grad.
+ *
+ * With delta_i = dot(output_grad_i, o_i) and g_ij = P_ij · (dot(output_grad_i, v_j) · d_ij / (1 - dropout) - delta_i), t_ij the derivative of softcap:
+ *
+ *     value_grad_j = sum_i P_ij · d_ij / (1 - dropout) output_grad_i        query_grad_i = sum_j g_ij · t_ij · scale k_j
+ *     key_grad_j   = sum_i g_ij · t_ij · scale q_i                          bias_grad_ij = g_ij
+ *     sink_grad_h  = -sum_bi exp(sink_h - lse_i) · delta_i
+ *
+ * Keys and values also sum over the query heads of their group. Nothing of size q_len · kv_len is stored; no atomics: the same bits every run.
+ * (Dao, Fu, Ermon, Rudra & Re 2022.) The plan needs backward. Errors, lifetimes and threads as for vkring_forward; gradients alias nothing.
+ */
+VKRING_API enum vkring_status vkring_backward(vkring_plan *plan, const struct vkring_backward_io *io);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,8 @@ struct pack_kernel {
     uint64_t element_bytes;
 };
 
-enum vkring_status pack_kernel_create(vkring_device *device, enum vkring_type type, struct pack_kernel *out_kernel);
+/** For elements of 2 or 4 bytes. */
+enum vkring_status pack_kernel_create(vkring_device *device, uint64_t element_bytes, struct pack_kernel *out_kernel);
 /** Accepts one that was not created. */
 void pack_kernel_destroy(vkring_device *device, struct pack_kernel *kernel);
 

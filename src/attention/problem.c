@@ -7,6 +7,8 @@
 
 /* Positions and lengths stay far from the ends of int64. */
 #define MAX_LENGTH ((uint64_t)1 << 60)
+/* Kernels add a few of them to rows of a dispatch in 32 bits. */
+#define MAX_CAUSAL_BLOCK ((uint64_t)1 << 28)
 
 static enum vkring_status check_dim(const char *name, uint64_t dim)
 {
@@ -46,6 +48,61 @@ static enum vkring_status check_lengths(const struct problem *problem)
     return VKRING_OK;
 }
 
+static enum vkring_status check_finite(const char *name, double value, double least)
+{
+    if (!isfinite(value) || !isfinite((float)value))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is not a finite f32", name);
+    if (value < least)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %g, below %g", name, value, least);
+    return VKRING_OK;
+}
+
+static enum vkring_status resolve_masks(const struct vkring_plan_params *params, struct problem *problem)
+{
+    const struct {
+        const char *name;
+        int64_t reach;
+    } sides[] = {{"window_left", params->window_left}, {"window_right", params->window_right}};
+    if (params->causal_block != 0 && !params->causal)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "causal_block is %llu without causal", (unsigned long long)params->causal_block);
+    for (int i = 0; i < 2; i++) {
+        if (sides[i].reach < -1)
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %lld, below -1", sides[i].name, (long long)sides[i].reach);
+        if (sides[i].reach != 0 && !params->has_window)
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %lld without has_window", sides[i].name, (long long)sides[i].reach);
+    }
+    problem->window_left = params->has_window ? params->window_left : -1;
+    problem->window_right = params->has_window ? params->window_right : -1;
+    /* all keys lie in the first block of any block that long */
+    problem->causal_block = min_u64(max_u64(params->causal_block, 1), max_u64(problem->kv_len, 1));
+    if (problem->causal_block > MAX_CAUSAL_BLOCK)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "causal_block is %llu, above 2^28", (unsigned long long)problem->causal_block);
+    return VKRING_OK;
+}
+
+static enum vkring_status resolve_modifiers(const struct vkring_plan_params *params, struct problem *problem)
+{
+    enum vkring_status status;
+    TRY(check_finite("softcap", params->softcap, 0), fail);
+    TRY(check_finite("dropout", params->dropout, 0), fail);
+    if (params->dropout >= 1)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "dropout is %g, not below 1", params->dropout);
+    if (params->alibi && problem->kv_len > MAX_ALIBI_LENGTH)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "alibi with kv_len %llu, above 2^30", (unsigned long long)problem->kv_len);
+    if (params->bias.present && params->bias.type != VKRING_TYPE_F32 && params->bias.type != params->type)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "bias.type is %d, neither f32 nor the plan's type", (int)params->bias.type);
+    problem->softcap = params->softcap;
+    problem->dropout = params->dropout;
+    problem->alibi = params->alibi;
+    problem->sinks = params->sinks;
+    problem->segment_ids = params->segment_ids;
+    if (params->bias.present)
+        problem->bias = params->bias;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 enum vkring_status problem_resolve(const struct vkring_plan_params *params, struct problem *out_problem)
 {
     enum vkring_status status;
@@ -59,6 +116,7 @@ enum vkring_status problem_resolve(const struct vkring_plan_params *params, stru
         .head_dim = params->head_dim,
         .value_dim = params->value_dim ? params->value_dim : params->head_dim,
         .causal = params->causal,
+        .backward = params->backward,
     };
     if (vkring_type_bytes(params->type) == 0)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "type %d is unknown", (int)params->type);
@@ -66,8 +124,10 @@ enum vkring_status problem_resolve(const struct vkring_plan_params *params, stru
     TRY(check_dim("value_dim", problem.value_dim), fail);
     TRY(check_heads(&problem), fail);
     TRY(check_lengths(&problem), fail);
-    if (params->has_scale && !(isfinite(params->scale) && isfinite((float)params->scale)))
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "scale is not a finite f32");
+    if (params->has_scale)
+        TRY(check_finite("scale", params->scale, -INFINITY), fail);
+    TRY(resolve_masks(params, &problem), fail);
+    TRY(resolve_modifiers(params, &problem), fail);
     if (!isfinite(params->timeout_seconds) || params->timeout_seconds < 0)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "timeout_seconds is negative or not finite");
     if (!isfinite(params->dispatch_seconds) || params->dispatch_seconds < 0)
@@ -78,41 +138,4 @@ enum vkring_status problem_resolve(const struct vkring_plan_params *params, stru
     return VKRING_OK;
 fail:
     return status;
-}
-
-__extension__ typedef __int128 wide;
-
-/* Any offset is allowed: only the sum has to be near. */
-static wide exact_diagonal(const struct problem *problem, uint64_t query_row, uint64_t key_row)
-{
-    return (wide)problem->query_offset + (wide)query_row - (wide)key_row;
-}
-
-static wide clamp(wide value, wide low, wide high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
-int32_t problem_diagonal(const struct problem *problem, uint64_t query_row, uint64_t rows, uint64_t key_row, uint64_t keys)
-{
-    return (int32_t)clamp(exact_diagonal(problem, query_row, key_row), -(wide)rows, (wide)keys);
-}
-
-uint64_t problem_kept_keys(const struct problem *problem, uint64_t query_row, uint64_t key_row, uint64_t keys)
-{
-    if (!problem->causal)
-        return keys;
-    return (uint64_t)clamp(exact_diagonal(problem, query_row, key_row) + 1, 0, (wide)keys);
-}
-
-double problem_kept_pairs(const struct problem *problem, uint64_t query_row, uint64_t rows, uint64_t key_row, uint64_t keys)
-{
-    if (!problem->causal)
-        return (double)rows * (double)keys;
-    /* row i keeps clamp(i + diagonal + 1, 0, keys) keys: a ramp between the rows where it leaves 0 and reaches keys */
-    double diagonal = (double)problem->query_offset + (double)query_row - (double)key_row;
-    double from = fmin(fmax(-diagonal - 1, 0), (double)rows);
-    double to = fmin(fmax((double)keys - diagonal - 1, 0), (double)rows);
-    double ramp = (to - from) * (diagonal + 1) + (to * (to - 1) - from * (from - 1)) / 2;
-    return ramp + ((double)rows - to) * (double)keys;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "../vk/timeline.h"
-#include "forward.h"
+#include "kernel.h"
 
 /* Small, causal, grouped, cut over the keys, nothing divides anything. */
 enum { Q_LEN = 37, KV_LEN = 53, FIRST_KEYS = 24, HEADS = 2, DIM = 32 };
@@ -28,6 +28,9 @@ static const struct problem known_problem = {
     .head_dim = DIM,
     .value_dim = DIM,
     .causal = true,
+    .causal_block = 1,
+    .window_left = -1,
+    .window_right = -1,
     .query_offset = KV_LEN - Q_LEN,
     .scale = 0.5,
 };
@@ -77,7 +80,7 @@ static bool is_right(enum vkring_type type, const float *elements)
 
 struct bench {
     vkring_device *device;
-    struct forward_kernel kernel;
+    struct attention_kernel kernel;
     vkring_buffer *tensors, *state, *arguments;
     struct vk_command_pool pool;
     struct vk_timeline timeline;
@@ -91,7 +94,7 @@ static void bench_close(struct bench *bench)
     vkring_buffer_destroy(&bench->arguments);
     vkring_buffer_destroy(&bench->state);
     vkring_buffer_destroy(&bench->tensors);
-    forward_kernel_destroy(bench->device, &bench->kernel);
+    attention_kernel_destroy(bench->device, &bench->kernel);
 }
 
 static enum vkring_status bench_open(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
@@ -100,11 +103,12 @@ static enum vkring_status bench_open(vkring_device *device, const struct problem
     enum vkring_status status;
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
     *bench = (struct bench){.device = device};
-    TRY(forward_kernel_create(device, problem, choice, &bench->kernel), fail);
-    forward_tile(device, problem, choice, Q_LEN, KV_LEN, 0, &bench->tiling);
+    TRY(attention_kernel_create(device, SPIRV_FORWARD, problem, choice, &bench->kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, false, &bench->kernel), fail);
+    attention_kernel_tile(device, SPIRV_FORWARD, problem, choice, &(struct own_side){1, HEADS, Q_LEN}, KV_LEN, 0, &bench->tiling);
     TRY(vkring_buffer_create(device, ELEMENTS * element_bytes, &bench->tensors), fail);
     TRY(vkring_buffer_create(device, tiling_workgroups(&bench->tiling) * bench->kernel.state_bytes_per_workgroup, &bench->state), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, 2 * FORWARD_ARGUMENT_BYTES, &bench->arguments), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, 2 * ARGUMENT_BYTES, &bench->arguments), fail);
     TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &bench->pool), fail);
     TRY(vk_timeline_create(device, &bench->timeline), fail);
     return VKRING_OK;
@@ -129,29 +133,30 @@ static enum vkring_status run(struct bench *bench, const struct problem *problem
     enum vkring_status status;
     struct vk_commands commands = {0};
     const uint64_t bytes = vkring_type_bytes(problem->type);
-    const struct forward_tensors tensors = {.query = view_at(bench, QUERY, bytes, HEADS), .output = view_at(bench, OUTPUT, bytes, HEADS)};
-    struct forward_dispatch dispatch = {
+    const struct query_tensors queries = {
+        .query = view_at(bench, QUERY, bytes, HEADS), .output = view_at(bench, OUTPUT, bytes, HEADS), .rows = Q_LEN};
+    const struct key_tensors keys = {.key = view_at(bench, KEY, bytes, 1), .value = view_at(bench, VALUE, bytes, 1), .keys = KV_LEN};
+    struct attention_dispatch dispatch = {
         .problem = problem,
-        .tensors = &tensors,
-        .keys = {.key = view_at(bench, KEY, bytes, 1), .value = view_at(bench, VALUE, bytes, 1), .keys = FIRST_KEYS},
+        .queries = &queries,
+        .keys = &keys,
         .box = tiling_box_at(&bench->tiling, 0),
+        .others = FIRST_KEYS,
         .first = true,
-        .aligned = aligned,
         .state_address = bench->state->address,
-        .arguments = bench->arguments,
+        .state_bytes_per_workgroup = bench->kernel.state_bytes_per_workgroup,
     };
     struct vk_semaphore_value done = {bench->timeline.handle, ++bench->timeline.submitted};
     bool reached;
 
     TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
-    forward_record(bench->device, &commands, &bench->kernel, &dispatch);
+    attention_kernel_record(bench->device, &commands, &bench->kernel, aligned, &dispatch, bench->arguments, 0);
     vk_commands_barrier(bench->device, &commands);
-    dispatch.keys.first = FIRST_KEYS;
-    dispatch.keys.keys = KV_LEN - FIRST_KEYS;
+    dispatch.other_first = FIRST_KEYS;
+    dispatch.others = KV_LEN - FIRST_KEYS;
     dispatch.first = false;
     dispatch.last = true;
-    dispatch.argument_slot = 1;
-    forward_record(bench->device, &commands, &bench->kernel, &dispatch);
+    attention_kernel_record(bench->device, &commands, &bench->kernel, aligned, &dispatch, bench->arguments, 1);
     vk_commands_barrier_to_host(bench->device, &commands);
     TRY(vk_commands_end(bench->device, &commands), fail);
     TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);

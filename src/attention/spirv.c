@@ -1,37 +1,93 @@
 /* SPDX-License-Identifier: MIT */
 #include "spirv.h"
 
+#include "bias_gradient_bf16.spv.h"
+#include "bias_gradient_bf16_no_shuffle.spv.h"
+#include "bias_gradient_f16.spv.h"
+#include "bias_gradient_f16_no_shuffle.spv.h"
+#include "bias_gradient_f32.spv.h"
+#include "bias_gradient_f32_no_shuffle.spv.h"
 #include "forward_bf16.spv.h"
 #include "forward_bf16_no_shuffle.spv.h"
 #include "forward_f16.spv.h"
 #include "forward_f16_no_shuffle.spv.h"
 #include "forward_f32.spv.h"
 #include "forward_f32_no_shuffle.spv.h"
-#include "pack_bf16.spv.h"
-#include "pack_f16.spv.h"
-#include "pack_f32.spv.h"
+#include "key_gradient_bf16.spv.h"
+#include "key_gradient_bf16_no_shuffle.spv.h"
+#include "key_gradient_f16.spv.h"
+#include "key_gradient_f16_no_shuffle.spv.h"
+#include "key_gradient_f32.spv.h"
+#include "key_gradient_f32_no_shuffle.spv.h"
+#include "pack_16.spv.h"
+#include "pack_32.spv.h"
+#include "query_gradient_bf16.spv.h"
+#include "query_gradient_bf16_no_shuffle.spv.h"
+#include "query_gradient_f16.spv.h"
+#include "query_gradient_f16_no_shuffle.spv.h"
+#include "query_gradient_f32.spv.h"
+#include "query_gradient_f32_no_shuffle.spv.h"
+#include "row_stats_bf16.spv.h"
+#include "row_stats_bf16_no_shuffle.spv.h"
+#include "row_stats_f16.spv.h"
+#include "row_stats_f16_no_shuffle.spv.h"
+#include "row_stats_f32.spv.h"
+#include "row_stats_f32_no_shuffle.spv.h"
+#include "segment_ranges.spv.h"
+#include "sink_gradient_bf16.spv.h"
+#include "sink_gradient_bf16_no_shuffle.spv.h"
+#include "sink_gradient_f16.spv.h"
+#include "sink_gradient_f16_no_shuffle.spv.h"
+#include "sink_gradient_f32.spv.h"
+#include "sink_gradient_f32_no_shuffle.spv.h"
 
 #define MODULE(name)                                                                                                                       \
     {                                                                                                                                      \
         name##_code, sizeof(name##_code)                                                                                                   \
     }
 
-struct spirv_module spirv_forward(enum vkring_type type, bool shuffle)
+/* by whether lanes may shuffle */
+#define MODULES_OF_TYPE(name)                                                                                                              \
+    {                                                                                                                                      \
+        MODULE(name##_no_shuffle), MODULE(name)                                                                                            \
+    }
+
+#define MODULES(kernel)                                                                                                                    \
+    {                                                                                                                                      \
+        [VKRING_TYPE_F32] = MODULES_OF_TYPE(kernel##_f32), [VKRING_TYPE_F16] = MODULES_OF_TYPE(kernel##_f16),                              \
+        [VKRING_TYPE_BF16] = MODULES_OF_TYPE(kernel##_bf16)                                                                                \
+    }
+
+static const struct {
+    const char *name;
+    struct spirv_module modules[3][2];
+} kernels[SPIRV_KERNELS] = {
+    [SPIRV_FORWARD] = {"forward", MODULES(forward)},
+    [SPIRV_ROW_STATS] = {"row_stats", MODULES(row_stats)},
+    [SPIRV_QUERY_GRADIENT] = {"query_gradient", MODULES(query_gradient)},
+    [SPIRV_KEY_GRADIENT] = {"key_gradient", MODULES(key_gradient)},
+    [SPIRV_BIAS_GRADIENT] = {"bias_gradient", MODULES(bias_gradient)},
+    [SPIRV_SINK_GRADIENT] = {"sink_gradient", MODULES(sink_gradient)},
+};
+
+const char *spirv_kernel_name(enum spirv_kernel which)
 {
-    static const struct spirv_module modules[][2] = {
-        [VKRING_TYPE_F32] = {MODULE(forward_f32_no_shuffle), MODULE(forward_f32)},
-        [VKRING_TYPE_F16] = {MODULE(forward_f16_no_shuffle), MODULE(forward_f16)},
-        [VKRING_TYPE_BF16] = {MODULE(forward_bf16_no_shuffle), MODULE(forward_bf16)},
-    };
-    return modules[type][shuffle];
+    return kernels[which].name;
 }
 
-struct spirv_module spirv_pack(enum vkring_type type)
+struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle)
 {
-    static const struct spirv_module modules[] = {
-        [VKRING_TYPE_F32] = MODULE(pack_f32),
-        [VKRING_TYPE_F16] = MODULE(pack_f16),
-        [VKRING_TYPE_BF16] = MODULE(pack_bf16),
-    };
-    return modules[type];
+    return kernels[which].modules[type][shuffle];
+}
+
+struct spirv_module spirv_pack(uint64_t element_bytes)
+{
+    static const struct spirv_module modules[] = {MODULE(pack_16), MODULE(pack_32)};
+    return modules[element_bytes == 4];
+}
+
+struct spirv_module spirv_segment_ranges(void)
+{
+    static const struct spirv_module module = MODULE(segment_ranges);
+    return module;
 }

@@ -10,7 +10,20 @@ struct spirv_module {
     uint64_t bytes;
 };
 
-struct spirv_module spirv_forward(enum vkring_type type, bool shuffle);
-struct spirv_module spirv_pack(enum vkring_type type);
+/** Kernels that take arguments.glsl. */
+enum spirv_kernel {
+    SPIRV_FORWARD,
+    SPIRV_ROW_STATS,
+    SPIRV_QUERY_GRADIENT,
+    SPIRV_KEY_GRADIENT,
+    SPIRV_BIAS_GRADIENT,
+    SPIRV_SINK_GRADIENT,
+    SPIRV_KERNELS
+};
+
+const char *spirv_kernel_name(enum spirv_kernel which);
+struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle);
+struct spirv_module spirv_pack(uint64_t element_bytes);
+struct spirv_module spirv_segment_ranges(void);
 
 #endif

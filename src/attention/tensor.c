@@ -6,7 +6,7 @@
 /* Kernels index the quads of a few neighbouring rows with 32 bits. */
 #define MAX_ROW_STRIDE_BYTES ((uint64_t)1 << 27)
 
-static bool is_empty(const struct tensor_shape *shape)
+bool tensor_is_empty(const struct tensor_shape *shape)
 {
     return shape->batch == 0 || shape->rows == 0 || shape->heads == 0 || shape->dim == 0;
 }
@@ -51,7 +51,7 @@ enum vkring_status tensor_resolve(const struct vkring_tensor *tensor, const stru
     const uint64_t row = shape->heads * shape->dim;
     const uint64_t bytes = shape->element_bytes;
 
-    if (is_empty(shape)) {
+    if (tensor_is_empty(shape)) {
         *out_view = (struct tensor_view){0};
         return VKRING_OK;
     }
@@ -71,23 +71,18 @@ fail:
     return status;
 }
 
-enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows,
-                               struct tensor_view *out_view)
+enum vkring_status tensor_resolve_vector(const struct vkring_tensor *tensor, const struct tensor_shape *shape, struct tensor_view *out_view)
 {
-    /* seen as one row of `heads` heads of dimension `rows` */
-    const struct tensor_shape shape = {"lse", sizeof(float), batch, 1, heads, rows};
     struct vkring_tensor seen = *tensor;
+    struct tensor_view view;
     enum vkring_status status;
-    if (!tensor->buffer) {
-        *out_view = (struct tensor_view){0};
-        return VKRING_OK;
-    }
     seen.sequence_stride = 0;
-    if (!seen.batch_stride && !checked_multiply(tensor->head_stride, heads, &seen.batch_stride))
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "lse: a stride is past 2^64 elements");
-    TRY(tensor_resolve(&seen, &shape, out_view), fail);
-    TRY(tensor_check_distinct(out_view, &shape), fail);
-    out_view->row_stride = 0;
+    if (!seen.batch_stride && !checked_multiply(tensor->head_stride, shape->heads, &seen.batch_stride))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: a stride is past 2^64 elements", shape->name);
+    TRY(tensor_resolve(&seen, shape, &view), fail);
+    TRY(tensor_check_distinct(&view, shape), fail);
+    view.row_stride = shape->element_bytes;
+    *out_view = view;
     return VKRING_OK;
 fail:
     return status;

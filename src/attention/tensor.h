@@ -20,15 +20,18 @@ struct tensor_shape {
     uint64_t batch, rows, heads, dim;
 };
 
+bool tensor_is_empty(const struct tensor_shape *shape);
+
 /** Packed strides replace those that are 0. */
 enum vkring_status tensor_resolve(const struct vkring_tensor *tensor, const struct tensor_shape *shape, struct tensor_view *out_view);
-/** lse [batch][heads][rows] f32; its head_stride is in head_stride, its rows are contiguous. */
-enum vkring_status lse_resolve(const struct vkring_tensor *tensor, uint64_t batch, uint64_t heads, uint64_t rows,
-                               struct tensor_view *out_view);
+/** [batch][heads][rows] with contiguous rows of 4 bytes, in a shape of one row and dimension `rows`; row_stride becomes 4. No two elements
+ * share a place. */
+enum vkring_status tensor_resolve_vector(const struct vkring_tensor *tensor, const struct tensor_shape *shape,
+                                         struct tensor_view *out_view);
 /** No two elements share a place; for tensors that are written. */
 enum vkring_status tensor_check_distinct(const struct tensor_view *view, const struct tensor_shape *shape);
 
-/** Address and strides are multiples of bytes. */
+/** Address and strides are multiples of bytes; so it is where there is no tensor. */
 bool tensor_aligned(const struct tensor_view *view, uint64_t bytes);
 /** Where an element row begins. */
 uint64_t tensor_address(const struct tensor_view *view, uint64_t batch, uint64_t row, uint64_t head);

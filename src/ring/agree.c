@@ -9,20 +9,44 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 
-enum { FIELD_COUNT = 15 };
+enum { FIELD_COUNT = 28 };
 
 static const struct {
     const char *name;
     enum field_kind kind;
 } fields[FIELD_COUNT] = {
-    {"protocol version", FIELD_UNSIGNED}, {"type", FIELD_UNSIGNED},         {"batch", FIELD_UNSIGNED},       {"q_len", FIELD_UNSIGNED},
-    {"kv_len", FIELD_UNSIGNED},           {"heads", FIELD_UNSIGNED},        {"kv_heads", FIELD_UNSIGNED},    {"head_dim", FIELD_UNSIGNED},
-    {"value_dim", FIELD_UNSIGNED},        {"causal", FIELD_UNSIGNED},       {"query_offset", FIELD_SIGNED},  {"scale", FIELD_DOUBLE},
-    {"query_rows_of_rank", FIELD_HASH},   {"key_rows_of_rank", FIELD_HASH}, {"chunk_bytes", FIELD_UNSIGNED},
+    {"protocol version", FIELD_UNSIGNED},
+    {"type", FIELD_UNSIGNED},
+    {"batch", FIELD_UNSIGNED},
+    {"q_len", FIELD_UNSIGNED},
+    {"kv_len", FIELD_UNSIGNED},
+    {"heads", FIELD_UNSIGNED},
+    {"kv_heads", FIELD_UNSIGNED},
+    {"head_dim", FIELD_UNSIGNED},
+    {"value_dim", FIELD_UNSIGNED},
+    {"causal", FIELD_UNSIGNED},
+    {"causal_block", FIELD_UNSIGNED},
+    {"window_left", FIELD_SIGNED},
+    {"window_right", FIELD_SIGNED},
+    {"query_offset", FIELD_SIGNED},
+    {"scale", FIELD_DOUBLE},
+    {"softcap", FIELD_DOUBLE},
+    {"dropout", FIELD_DOUBLE},
+    {"segment_ids", FIELD_UNSIGNED},
+    {"alibi", FIELD_UNSIGNED},
+    {"sinks", FIELD_UNSIGNED},
+    {"bias.present", FIELD_UNSIGNED},
+    {"bias.type", FIELD_UNSIGNED},
+    {"bias.per_batch", FIELD_UNSIGNED},
+    {"bias.per_head", FIELD_UNSIGNED},
+    {"bias.per_query", FIELD_UNSIGNED},
+    {"query_rows_of_rank", FIELD_HASH},
+    {"key_rows_of_rank", FIELD_HASH},
+    {"chunk_bytes", FIELD_UNSIGNED},
 };
 
 struct record {
@@ -30,11 +54,17 @@ struct record {
     uint64_t values[FIELD_COUNT];
 };
 
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
 static void record_fill(const struct problem *problem, const struct layout *layout, uint64_t chunk_bytes, struct record *record)
 {
     const size_t rows_bytes = ((size_t)layout->ranks + 1) * sizeof(uint64_t);
-    uint64_t scale;
-    memcpy(&scale, &problem->scale, sizeof(scale));
+    const struct vkring_bias_params *bias = &problem->bias;
     const uint64_t values[FIELD_COUNT] = {
         PROTOCOL_VERSION,
         problem->type,
@@ -46,8 +76,21 @@ static void record_fill(const struct problem *problem, const struct layout *layo
         problem->head_dim,
         problem->value_dim,
         problem->causal,
+        problem->causal_block,
+        (uint64_t)problem->window_left,
+        (uint64_t)problem->window_right,
         (uint64_t)problem->query_offset,
-        scale,
+        bits_of(problem->scale),
+        bits_of(problem->softcap),
+        bits_of(problem->dropout),
+        problem->segment_ids,
+        problem->alibi,
+        problem->sinks,
+        bias->present,
+        bias->type,
+        bias->per_batch,
+        bias->per_head,
+        bias->per_query,
         packet_crc32c(0, layout->first_query_row, rows_bytes),
         packet_crc32c(0, layout->first_key_row, rows_bytes),
         chunk_bytes,

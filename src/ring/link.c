@@ -26,19 +26,17 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
 
 static uint64_t payload_bytes(const struct link *link)
 {
-    return link->identity.key_bytes + link->identity.value_bytes;
+    return packet_payload_bytes(&link->identity);
 }
 
-/* The chunk at byte `at` of the payload; none spans keys and values, so both sides cut alike. */
+/* The chunk at byte `at` of the payload; none spans two parts, so both sides cut alike. */
 static char *chunk_at(const struct link *link, uint64_t at, uint64_t *out_bytes)
 {
-    const uint64_t key_bytes = link->identity.key_bytes;
-    if (at < key_bytes) {
-        *out_bytes = min_u64(link->chunk_bytes, key_bytes - at);
-        return link->memory.key + at;
-    }
-    *out_bytes = min_u64(link->chunk_bytes, payload_bytes(link) - at);
-    return link->memory.value + (at - key_bytes);
+    int part = 0;
+    while (at >= link->identity.part_bytes[part])
+        at -= link->identity.part_bytes[part++];
+    *out_bytes = min_u64(link->chunk_bytes, link->identity.part_bytes[part] - at);
+    return link->memory.parts[part] + at;
 }
 
 static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, enum comm_tag tag, void **out_request)

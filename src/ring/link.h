@@ -10,10 +10,9 @@
 /** Chunks under way at a time, in each direction. */
 #define LINK_WINDOW 4u
 
-/** The two parts of a packet in host memory. */
+/** The parts of a packet in host memory. */
 struct packet_memory {
-    char *key;
-    char *value;
+    char *parts[PACKET_PARTS];
 };
 
 /** One direction of the ring. */
@@ -26,7 +25,7 @@ struct link {
     bool active;
     struct packet_identity identity;
     struct packet_memory memory;
-    uint64_t posted_bytes, done_bytes; /* of keys then values */
+    uint64_t posted_bytes, done_bytes; /* of the parts, one after another */
     void *requests[LINK_WINDOW];       /* a queue from oldest on */
     uint64_t request_bytes[LINK_WINDOW];
     uint32_t oldest, pending;

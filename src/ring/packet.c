@@ -8,9 +8,9 @@
 #include "../base/checked.h"
 
 #define PACKET_MAGIC UINT32_C(0x474e4952) /* "RING" where the low byte comes first */
-#define PACKET_VERSION 1
+#define PACKET_VERSION 2
 
-_Static_assert(sizeof(struct packet_identity) == 32 && sizeof(struct packet_header) == 48, "the header has no padding");
+_Static_assert(sizeof(struct packet_identity) == 56 && sizeof(struct packet_header) == 72, "the header has no padding");
 
 static uint32_t crc_of_fields(const struct packet_header *header)
 {
@@ -58,8 +58,11 @@ static enum vkring_status check_identity(const struct packet_identity *got, cons
         {"call", got->call, expected->call},
         {"step", got->step, expected->step},
         {"origin", got->origin, expected->origin},
-        {"key_bytes", got->key_bytes, expected->key_bytes},
-        {"value_bytes", got->value_bytes, expected->value_bytes},
+        {"key_bytes", got->part_bytes[0], expected->part_bytes[0]},
+        {"value_bytes", got->part_bytes[1], expected->part_bytes[1]},
+        {"bias_bytes", got->part_bytes[2], expected->part_bytes[2]},
+        {"segment_bytes", got->part_bytes[3], expected->part_bytes[3]},
+        {"seed", got->seed, expected->seed},
     };
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         if (pairs[i].got != pairs[i].expected)

@@ -5,14 +5,25 @@
 
 #include "../base/status.h"
 
-/** What a packet is: keys of one rank, then its values. */
+/** The parts of a packet: keys of one rank, its values, its part of a bias, its segment ids. Those that a problem has not are empty. */
+#define PACKET_PARTS 4
+
+/** What a packet is. */
 struct packet_identity {
     uint64_t call;   /**< which run of the plan, counted from 0 */
     uint32_t step;   /**< the ring step at which it arrives */
     uint32_t origin; /**< the rank whose keys and values it holds */
-    uint64_t key_bytes;
-    uint64_t value_bytes;
+    uint64_t part_bytes[PACKET_PARTS];
+    uint64_t seed; /**< of the run's dropout */
 };
+
+static inline uint64_t packet_payload_bytes(const struct packet_identity *identity)
+{
+    uint64_t bytes = 0;
+    for (int part = 0; part < PACKET_PARTS; part++)
+        bytes += identity->part_bytes[part];
+    return bytes;
+}
 
 /**
  * The message that closes a packet. It follows the chunks, because only then is their checksum known without reading them twice.

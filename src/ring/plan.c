@@ -14,11 +14,16 @@
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
 #define DRAIN_SECONDS 5.0
 
-uint64_t plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin)
+struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin)
 {
-    /* the last row keeps most */
-    const uint64_t last_row = plan->layout.first_query_row[plan->layout.rank] + box->first_row + box->rows - 1;
-    return problem_kept_keys(&plan->problem, last_row, plan->layout.first_key_row[origin], layout_key_rows(&plan->layout, origin));
+    const struct layout *layout = &plan->layout;
+    const struct mask_block block = {
+        .query_row = layout->first_query_row[layout->rank] + box->first_row,
+        .rows = box->rows,
+        .key_row = layout->first_key_row[origin],
+        .keys = layout_key_rows(layout, origin),
+    };
+    return mask_kept_keys(&plan->problem, &block);
 }
 
 static double timeout_of(const struct vkring_plan_params *params)
@@ -42,6 +47,8 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     if (params->chunk_bytes > MAX_CHUNK_BYTES)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "chunk_bytes is %llu, above 2^30", (unsigned long long)params->chunk_bytes);
     TRY(problem_resolve(params, &plan->problem), fail);
+    if (plan->problem.backward && ranks_of(comm) > 1)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "backward is not supported with more than one rank yet");
     TRY(layout_make(rank_of(comm), ranks_of(comm), plan->problem.q_len, plan->problem.kv_len, params->query_rows_of_rank,
                     params->key_rows_of_rank, &plan->layout),
         fail);
@@ -54,26 +61,50 @@ fail:
 
 static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
 {
-    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->tiling.keys, FORWARD_BLOCK_KEYS))
+    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->tiling.keys, KERNEL_BLOCK_ROWS))
         return 0;
-    return tiling_workgroups(&plan->tiling) * forward_state_bytes_per_workgroup(choice, &plan->problem);
+    return tiling_workgroups(&plan->tiling) * attention_kernel_state_bytes(SPIRV_FORWARD, choice, &plan->problem);
+}
+
+static uint64_t query_ranges_bytes(const struct vkring_plan *plan)
+{
+    return plan->problem.segment_ids ? segment_ranges_bytes(plan->problem.batch, layout_query_rows(&plan->layout, plan->layout.rank)) : 0;
+}
+
+static uint64_t key_ranges_bytes(const struct vkring_plan *plan)
+{
+    return plan->problem.segment_ids ? segment_ranges_bytes(plan->problem.batch, layout_most_key_rows(&plan->layout)) : 0;
 }
 
 static void tile(struct vkring_plan *plan, const struct vkring_plan_params *params, const struct kernel_choice *choice)
 {
-    forward_tile(plan->device, &plan->problem, choice, layout_query_rows(&plan->layout, plan->layout.rank),
-                 layout_most_key_rows(&plan->layout), params->dispatch_seconds, &plan->tiling);
+    const struct problem *problem = &plan->problem;
+    const struct own_side queries = {problem->batch, problem->heads, layout_query_rows(&plan->layout, plan->layout.rank)};
+    attention_kernel_tile(plan->device, SPIRV_FORWARD, problem, choice, &queries, layout_most_key_rows(&plan->layout),
+                          params->dispatch_seconds, &plan->tiling);
+    if (problem->backward)
+        backward_tile(&plan->backward, plan->device, problem, choice, params->dispatch_seconds);
 }
 
 static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
 {
     enum vkring_status status;
+    const struct problem *problem = &plan->problem;
     struct vkring_plan_memory memory = {0};
     uint64_t bytes;
     bool counts_as_host;
-    TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &bytes, &counts_as_host), fail);
-    memory.device_bytes += bytes;
-    TRY(vk_buffer_measure(plan->device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * FORWARD_ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
+    const uint64_t on_device[] = {
+        state_bytes(plan, choice),
+        query_ranges_bytes(plan),
+        key_ranges_bytes(plan),
+        problem->backward ? backward_state_bytes(&plan->backward, problem, choice) : 0,
+        problem->backward ? backward_row_stats_bytes(problem) : 0,
+    };
+    for (size_t i = 0; i < sizeof(on_device) / sizeof(on_device[0]); i++) {
+        TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
+        memory.device_bytes += bytes;
+    }
+    TRY(vk_buffer_measure(plan->device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
     *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
     if (plan->layout.ranks > 1)
         TRY(staging_measure(plan->device, &plan->problem, layout_most_key_rows(&plan->layout), &memory), fail);
@@ -94,7 +125,7 @@ static enum vkring_status find_box_steps(struct vkring_plan *plan)
         struct box_steps *steps = &plan->box_steps[index];
         bool met = false;
         for (uint32_t step = 0; step < plan->layout.ranks; step++) {
-            if (plan_kept_keys(plan, &box, layout_origin(&plan->layout, step)) == 0)
+            if (plan_kept_keys(plan, &box, layout_origin(&plan->layout, step)).end == 0)
                 continue;
             if (!met)
                 steps->first = step;
@@ -105,17 +136,31 @@ static enum vkring_status find_box_steps(struct vkring_plan *plan)
     return VKRING_OK;
 }
 
+/* Segment ids, and a bias in f32, travel beside elements of 16 bits. */
+static bool needs_pack_of_masks(const struct problem *problem)
+{
+    return problem->type != VKRING_TYPE_F32 && (problem->segment_ids || problem->bias.present);
+}
+
 static enum vkring_status take(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     enum vkring_status status;
     vkring_device *device = plan->device;
-    TRY(forward_kernel_create(device, &plan->problem, choice, &plan->kernel), fail);
+    TRY(attention_kernel_create(device, SPIRV_FORWARD, &plan->problem, choice, &plan->kernel), fail);
+    if (plan->problem.backward)
+        TRY(backward_create(&plan->backward, device, &plan->problem, choice), fail);
     TRY(find_box_steps(plan), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &plan->state), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * FORWARD_ARGUMENT_BYTES, &plan->arguments), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * ARGUMENT_BYTES, &plan->arguments), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_ranges_bytes(plan), &plan->query_ranges), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_ranges_bytes(plan), &plan->key_ranges), fail);
+    if (plan->problem.segment_ids)
+        TRY(segment_kernel_create(device, &plan->segment_kernel), fail);
     TRY(compute_create(device, &plan->compute), fail);
     if (plan->layout.ranks > 1) {
-        TRY(pack_kernel_create(device, plan->problem.type, &plan->pack), fail);
+        TRY(pack_kernel_create(device, vkring_type_bytes(plan->problem.type), &plan->pack), fail);
+        if (needs_pack_of_masks(&plan->problem))
+            TRY(pack_kernel_create(device, sizeof(uint32_t), &plan->pack_masks), fail);
         TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->staging), fail);
     }
     return VKRING_OK;
@@ -207,8 +252,13 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     staging_destroy(&plan->staging);
     compute_destroy(&plan->compute);
     pack_kernel_destroy(plan->device, &plan->pack);
-    forward_kernel_destroy(plan->device, &plan->kernel);
+    pack_kernel_destroy(plan->device, &plan->pack_masks);
+    vk_pipeline_destroy(plan->device, &plan->segment_kernel);
+    attention_kernel_destroy(plan->device, &plan->kernel);
+    backward_destroy(&plan->backward, plan->device);
     vkring_buffer_destroy(&plan->arguments);
+    vkring_buffer_destroy(&plan->query_ranges);
+    vkring_buffer_destroy(&plan->key_ranges);
     vkring_buffer_destroy(&plan->state);
     free(plan->box_steps);
     layout_free(&plan->layout);

@@ -3,8 +3,11 @@
 #ifndef VKRING_RING_PLAN_H
 #define VKRING_RING_PLAN_H
 
-#include "../attention/forward.h"
+#include "../attention/kernel.h"
+#include "../attention/mask.h"
 #include "../attention/pack.h"
+#include "../attention/segments.h"
+#include "backward.h"
 #include "compute.h"
 #include "layout.h"
 #include "link.h"
@@ -23,14 +26,17 @@ struct vkring_plan {
     double timeout_seconds;
     uint64_t chunk_bytes;
 
-    struct forward_kernel kernel;
-    struct pack_kernel pack;
+    struct attention_kernel kernel;
+    struct pack_kernel pack, pack_masks; /* of elements, and of 4 bytes where those have fewer */
+    struct vk_pipeline segment_kernel;   /* with segment ids */
     struct tiling tiling;
+    struct backward backward;    /* of a plan for it */
     struct box_steps *box_steps; /* [tiling.boxes] */
 
     vkring_buffer *state; /* empty where every row meets all its keys in one block */
     vkring_buffer *arguments;
-    struct staging staging; /* with several ranks */
+    vkring_buffer *query_ranges, *key_ranges; /* of segment ids; of the packet that is attended to */
+    struct staging staging;                   /* with several ranks */
     struct compute compute;
     struct link send, receive; /* here and not in a run, as the network may hold on to them longer */
     struct vkring_plan_memory memory;
@@ -42,7 +48,7 @@ struct vkring_plan {
     atomic_uint_fast64_t progress_done, progress_total;
 };
 
-/** Keys of the packet of `origin` that any row of the box keeps: the first so many. */
-uint64_t plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin);
+/** Keys of the packet of `origin` that any row of the box keeps by position. */
+struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin);
 
 #endif

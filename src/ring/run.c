@@ -17,7 +17,7 @@
 
 static bool device_is_done(const struct run *run)
 {
-    return run_all_submitted(run) && run->plan->compute.pending == 0;
+    return run->work->all_submitted(run) && run->plan->compute.pending == 0;
 }
 
 static void account(struct run *run)
@@ -26,7 +26,7 @@ static void account(struct run *run)
     struct vkring_run_stats *stats = &run->plan->stats;
     if (run->plan->send.active || run->plan->receive.active)
         stats->transfer_seconds += now - run->last;
-    if (run->plan->compute.pending == 0 && !run_all_submitted(run))
+    if (run->plan->compute.pending == 0 && !run->work->all_submitted(run))
         stats->exposed_wait_seconds += now - run->last;
     run->last = now;
 }
@@ -42,11 +42,11 @@ static enum vkring_status blame(const struct run *run)
         return status_fail_at(VKRING_ERROR_TIMEOUT, run->plan->receive.peer, run->arrived,
                               "rank %u sent nothing for %g s at step %u (%llu of %llu bytes came)", run->plan->receive.peer, seconds,
                               run->arrived, (unsigned long long)run->plan->receive.done_bytes,
-                              (unsigned long long)(run->plan->receive.identity.key_bytes + run->plan->receive.identity.value_bytes));
+                              (unsigned long long)packet_payload_bytes(&run->plan->receive.identity));
     return status_fail_at(VKRING_ERROR_TIMEOUT, run->plan->send.peer, run->sent,
                           "rank %u took nothing for %g s at step %u (%llu of %llu bytes went)", run->plan->send.peer, seconds, run->sent,
                           (unsigned long long)run->plan->send.done_bytes,
-                          (unsigned long long)(run->plan->send.identity.key_bytes + run->plan->send.identity.value_bytes));
+                          (unsigned long long)packet_payload_bytes(&run->plan->send.identity));
 }
 
 /* With only the device to wait for, sleep on its timeline; else poll. */
@@ -73,7 +73,7 @@ static enum vkring_status loop(struct run *run)
         atomic_store(&plan->progress_done, plan->compute.progress);
         if (ranks_of(run) > 1)
             TRY(run_poll_network(run, &progress), fail);
-        TRY(run_submit_ready(run, &progress), fail);
+        TRY(run->work->submit_ready(run, &progress), fail);
         account(run);
         if (progress) {
             run->last_progress = run->last;
@@ -89,14 +89,14 @@ fail:
     return status;
 }
 
-static void begin(struct run *run)
+static void begin(struct run *run, uint64_t all_boxes)
 {
     struct vkring_plan *plan = run->plan;
     plan->stats = (struct vkring_run_stats){.steps = ranks_of(run)};
     plan->compute.seconds = 0;
     plan->compute.progress = 0;
     atomic_store(&plan->progress_done, 0);
-    atomic_store(&plan->progress_total, plan->tiling.boxes * ranks_of(run));
+    atomic_store(&plan->progress_total, all_boxes);
     run->begin = run->last = run->last_progress = clock_seconds();
     run->received = run->arrived = 1;
     link_init(&plan->send, plan->comm, layout_next(&plan->layout), true, plan->chunk_bytes);
@@ -109,13 +109,14 @@ static void finish_stats(struct run *run)
     const struct problem *problem = &plan->problem;
     const struct layout *layout = &plan->layout;
     struct vkring_run_stats *stats = &run->plan->stats;
-    const double pairs =
-        problem_kept_pairs(problem, layout->first_query_row[layout->rank], layout_query_rows(layout, layout->rank), 0, problem->kv_len);
+    const struct mask_block block = {layout->first_query_row[layout->rank], layout_query_rows(layout, layout->rank), 0, problem->kv_len};
+    const double pairs = mask_kept_pairs(problem, &block);
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;
     stats->sent_bytes = run->plan->send.total_bytes;
     stats->received_bytes = run->plan->receive.total_bytes;
-    stats->flop = 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
+    stats->flop = run->work->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads *
+                  (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
 /* The error as the caller gets it, with rank and step; one that names no rank is our own device's. */
@@ -145,32 +146,40 @@ static void give_up(struct run *run)
         bool receiving = link_abandon(&plan->receive);
         plan->quarantined = sending || receiving;
         if (sending && run->own_in_place && run->sent == 0) {
-            vk_buffer_quarantine(run->own.key.buffer);
-            vk_buffer_quarantine(run->own.value.buffer);
+            for (int part = 0; part < PACKET_PARTS; part++)
+                vk_buffer_quarantine(key_part_view(&run->own, (enum key_part)part)->buffer);
         }
     }
 }
 
-enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io)
+enum vkring_status run_execute(struct run *run, uint64_t all_boxes)
 {
     enum vkring_status status;
-    struct run run = {.plan = plan};
-    if (plan->failed)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan broke off in an earlier run and can only be destroyed");
-    TRY(run_resolve_tensors(&run, io), refused);
-    begin(&run);
-    TRY(run_start_device(&run), broken);
-    TRY(loop(&run), broken);
-    TRY(run_signal_application(&run), broken);
+    struct vkring_plan *plan = run->plan;
+    begin(run, all_boxes);
+    TRY(run_start_device(run), broken);
+    TRY(loop(run), broken);
+    TRY(run_signal_application(run), broken);
     for (int i = 0; i < RUN_BUFFERS; i++)
-        if (run.buffers[i])
-            run.buffers[i]->sync = (struct vkring_vulkan_sync){0};
+        if (run->buffers[i])
+            run->buffers[i]->sync = (struct vkring_vulkan_sync){0};
     plan->calls++;
-    finish_stats(&run);
-    atomic_store(&plan->progress_done, plan->tiling.boxes * ranks_of(&run));
+    finish_stats(run);
+    atomic_store(&plan->progress_done, all_boxes);
     return VKRING_OK;
 broken:
-    give_up(&run);
-refused:
+    give_up(run);
+    return status;
+}
+
+enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io)
+{
+    static const struct run_work work = {run_submit_forward, run_all_submitted, 1};
+    enum vkring_status status;
+    struct run run = {.plan = plan, .work = &work, .ranges_step = VKRING_NONE};
+    TRY(run_resolve_forward(&run, io), fail);
+    TRY(attention_kernel_prepare(plan->device, &plan->problem, run.aligned, &plan->kernel), fail);
+    return run_execute(&run, plan->tiling.boxes * ranks_of(&run));
+fail:
     return status;
 }

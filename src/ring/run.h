@@ -5,22 +5,35 @@
 
 #include "plan.h"
 
-#define RUN_BUFFERS 5
+#define RUN_BUFFERS 17
 
 struct cursor {
-    uint32_t step;
+    uint32_t stage; /* of backward */
+    uint32_t step;  /* of forward */
     uint64_t first_key;
     uint64_t box;
 };
 
+struct run;
+
+/** What a pass does on the device. */
+struct run_work {
+    /** Submits what can be now. progress is set to true when there was something. */
+    enum vkring_status (*submit_ready)(struct run *run, bool *progress);
+    bool (*all_submitted)(const struct run *run);
+    double flop_factor; /* of what forward counts */
+};
+
 struct run {
     struct vkring_plan *plan;
-    struct forward_tensors tensors;
-    struct forward_keys own; /* where the application has them */
+    const struct run_work *work;
+    struct query_tensors queries;
+    struct key_tensors own; /* where the application has them */
     bool aligned;
-    vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores */
+    vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 
     struct cursor at;                   /* next piece of work to submit */
+    uint32_t ranges_step;               /* the step whose segment ranges are on the device; VKRING_NONE before the first */
     uint64_t step_value[STAGING_SLOTS]; /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
     uint64_t own_value; /* compute timeline when our own packet is in host memory */
@@ -30,6 +43,7 @@ struct run {
         arrived;                 /* packets: wholly passed on; started to receive; received and handed to staging (step 0 counts as one) */
     uint32_t crc[STAGING_SLOTS]; /* of the packet in the slot */
 
+    uint64_t done_boxes; /* of backward: submitted */
     double begin, last, last_progress;
 };
 
@@ -44,18 +58,20 @@ static inline struct packet_shape shape_at(const struct run *run, uint32_t step)
     return packet_shape_of(&run->plan->problem, layout_key_rows(layout, layout_origin(layout, step)));
 }
 
-static inline struct tensor_shape shape_of(const struct problem *problem, const char *name, uint64_t rows, uint64_t heads, uint64_t dim)
-{
-    return (struct tensor_shape){name, vkring_type_bytes(problem->type), problem->batch, rows, heads, dim};
-}
-
 /** Finds the tensors of the call, before anything is started. */
-enum vkring_status run_resolve_tensors(struct run *run, const struct vkring_forward_io *io);
+enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forward_io *io);
+enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io);
+
+/** Everything from the first submission to the last, once tensors are resolved and kernels are prepared. */
+enum vkring_status run_execute(struct run *run, uint64_t all_boxes);
+
+/** Records the ranges of segment ids before anything reads them: those of the queries once a run, those of the keys once a step. */
+void run_record_ranges(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys);
 
 /** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
 enum vkring_status run_start_device(struct run *run);
-/** Submits what the packets at hand allow. progress is set to true when there was something. */
-enum vkring_status run_submit_ready(struct run *run, bool *progress);
+/** Forward: submits what the packets at hand allow. */
+enum vkring_status run_submit_forward(struct run *run, bool *progress);
 bool run_all_submitted(const struct run *run);
 /** Signals the application's semaphores after all that was submitted. */
 enum vkring_status run_signal_application(struct run *run);

@@ -11,13 +11,23 @@ static bool host_can_read(const struct tensor_view *view)
 static void record_own_packet(struct run *run, const struct vk_commands *commands)
 {
     struct vkring_plan *plan = run->plan;
-    const struct problem *problem = &plan->problem;
-    const struct packet_shape shape = shape_at(run, 0);
+    const struct packet_shape packet = shape_at(run, 0);
     const uint64_t address = plan->staging.host[0]->address;
-    const struct tensor_shape key = shape_of(problem, "key", run->own.keys, problem->kv_heads, problem->head_dim);
-    const struct tensor_shape value = shape_of(problem, "value", run->own.keys, problem->kv_heads, problem->value_dim);
-    pack_record(plan->device, commands, &plan->pack, &run->own.key, &key, address);
-    pack_record(plan->device, commands, &plan->pack, &run->own.value, &value, address + shape.value_offset);
+    for (int part = 0; part < PACKET_PARTS; part++) {
+        const struct tensor_shape shape = key_part_shape(&plan->problem, (enum key_part)part, run->own.keys);
+        const struct pack_kernel *kernel = shape.element_bytes == plan->pack.element_bytes ? &plan->pack : &plan->pack_masks;
+        if (!tensor_is_empty(&shape))
+            pack_record(plan->device, commands, kernel, key_part_view(&run->own, (enum key_part)part), &shape,
+                        address + packet.part_offset[part]);
+    }
+}
+
+static bool host_can_read_own(struct run *run)
+{
+    bool readable = true;
+    for (int part = 0; part < PACKET_PARTS; part++)
+        readable = readable && host_can_read(key_part_view(&run->own, (enum key_part)part));
+    return readable;
 }
 
 /* The application's semaphores come first, so that everything later in the queue comes after them. */
@@ -33,7 +43,7 @@ enum vkring_status run_start_device(struct run *run)
     for (int i = 0; i < RUN_BUFFERS; i++)
         if (run->buffers[i] && run->buffers[i]->sync.wait)
             waits[wait_count++] = (struct vk_semaphore_value){run->buffers[i]->sync.wait, run->buffers[i]->sync.wait_value};
-    run->own_in_place = host_can_read(&run->own.key) && host_can_read(&run->own.value);
+    run->own_in_place = host_can_read_own(run);
     run->own_ready = !travels || (run->own_in_place && wait_count == 0);
     if (wait_count == 0 && run->own_ready)
         return VKRING_OK;
@@ -92,42 +102,64 @@ static void advance(struct run *run)
     at->step++;
 }
 
+/* The keys of the cursor's step, where kernels find them. */
+static struct key_tensors keys_at_cursor(const struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    const uint32_t step = run->at.step;
+    if (step == 0)
+        return run->own;
+    const struct packet_shape shape = shape_at(run, step);
+    struct key_tensors keys =
+        staging_keys(&plan->staging, step % STAGING_SLOTS, &shape, plan->layout.first_key_row[layout_origin(&plan->layout, step)]);
+    if (plan->problem.segment_ids)
+        keys.ranges = segment_ranges_view(plan->key_ranges, 0, keys.keys);
+    return keys;
+}
+
 /* What the cursor's box does with the keys at the cursor; false: nothing. */
-static bool make_dispatch(struct run *run, struct forward_dispatch *out_dispatch)
+static bool make_dispatch(struct run *run, const struct key_tensors *keys, struct attention_dispatch *out_dispatch)
 {
     struct vkring_plan *plan = run->plan;
     const struct cursor *at = &run->at;
     const struct box_steps *steps = &plan->box_steps[at->box];
-    const uint32_t origin = layout_origin(&plan->layout, at->step);
     const struct tiling_box box = tiling_box_at(&plan->tiling, at->box);
-    const uint64_t kept = plan_kept_keys(plan, &box, origin);
-    const bool first = at->step == steps->first && at->first_key == 0;
-    struct forward_keys keys = run->own;
+    const struct mask_range kept = plan_kept_keys(plan, &box, layout_origin(&plan->layout, at->step));
+    const uint64_t first = max_u64(kept.first, at->first_key);
+    const uint64_t end = min_u64(kept.end, at->first_key + plan->tiling.keys);
+    const bool keeps_nothing = kept.end == 0 && at->step == steps->first && at->first_key == 0;
 
-    if (kept <= at->first_key && !first)
+    if (first >= end && !keeps_nothing)
         return false;
-    if (at->step > 0) {
-        const struct packet_shape shape = shape_at(run, at->step);
-        keys = staging_keys(&plan->staging, at->step % STAGING_SLOTS, &shape, plan->layout.first_key_row[origin]);
-    }
-    keys.first = at->first_key;
-    keys.keys = min_u64(plan->tiling.keys, kept - at->first_key);
-    *out_dispatch = (struct forward_dispatch){
+    *out_dispatch = (struct attention_dispatch){
         .problem = &plan->problem,
-        .tensors = &run->tensors,
+        .queries = &run->queries,
         .keys = keys,
         .box = box,
-        .query_row = plan->layout.first_query_row[plan->layout.rank],
-        .first = first,
-        .last = at->step == steps->last && keys.first + keys.keys == kept,
-        .aligned = run->aligned,
+        .other_first = first < end ? first : 0,
+        .others = first < end ? end - first : 0,
+        .first = at->step == steps->first && first == kept.first,
+        .last = at->step == steps->last && end == kept.end,
         .state_address = plan->state->address,
-        .arguments = plan->arguments,
+        .state_bytes_per_workgroup = plan->kernel.state_bytes_per_workgroup,
     };
     return true;
 }
 
-static enum vkring_status submit_piece(struct run *run, struct forward_dispatch *dispatch)
+void run_record_ranges(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys)
+{
+    const struct vkring_plan *plan = run->plan;
+    if (!plan->problem.segment_ids || run->ranges_step == run->at.step)
+        return;
+    if (run->ranges_step == VKRING_NONE)
+        segment_ranges_record(plan->device, commands, &plan->segment_kernel, &run->queries.ids, plan->problem.batch, run->queries.rows,
+                              &run->queries.ranges);
+    segment_ranges_record(plan->device, commands, &plan->segment_kernel, &keys->ids, plan->problem.batch, keys->keys, &keys->ranges);
+    vk_commands_barrier(plan->device, commands);
+    run->ranges_step = run->at.step;
+}
+
+static enum vkring_status submit_piece(struct run *run, const struct attention_dispatch *dispatch)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
@@ -137,8 +169,8 @@ static enum vkring_status submit_piece(struct run *run, struct forward_dispatch 
     if (run->at.step > 0)
         wait = staging_wait(&plan->staging, run->at.step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
-    dispatch->argument_slot = slot;
-    forward_record(plan->device, &commands, &plan->kernel, dispatch);
+    run_record_ranges(run, &commands, dispatch->keys);
+    attention_kernel_record(plan->device, &commands, &plan->kernel, run->aligned, dispatch, plan->arguments, slot);
     TRY(compute_submit(&plan->compute, run->at.step * plan->tiling.boxes + run->at.box + 1, &wait, wait.semaphore ? 1 : 0), fail);
     run->step_value[run->at.step % STAGING_SLOTS] = plan->compute.timeline.submitted;
     return VKRING_OK;
@@ -146,16 +178,17 @@ fail:
     return status;
 }
 
-enum vkring_status run_submit_ready(struct run *run, bool *progress)
+enum vkring_status run_submit_forward(struct run *run, bool *progress)
 {
     enum vkring_status status;
     while (!run_all_submitted(run) && compute_has_room(&run->plan->compute)) {
-        struct forward_dispatch dispatch;
+        struct attention_dispatch dispatch;
         bool ready;
         TRY(packet_ready(run, &ready), fail);
         if (!ready)
             return VKRING_OK;
-        if (make_dispatch(run, &dispatch))
+        const struct key_tensors keys = keys_at_cursor(run);
+        if (make_dispatch(run, &keys, &dispatch))
             TRY(submit_piece(run, &dispatch), fail);
         advance(run);
         *progress = true;

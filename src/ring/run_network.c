@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* What a run does on the network: when slots are free to receive into, and what is passed on. */
+#include <string.h>
+
 #include "run.h"
 
 /* The packet of a rank, as the message that arrives at a step. */
 static struct packet_identity identity_at(const struct run *run, uint32_t origin, uint32_t arrival_step)
 {
     const struct packet_shape shape = packet_shape_of(&run->plan->problem, layout_key_rows(&run->plan->layout, origin));
-    return (struct packet_identity){
+    struct packet_identity identity = {
         .call = run->plan->calls,
         .step = arrival_step,
         .origin = origin,
-        .key_bytes = shape.key_bytes,
-        .value_bytes = shape.value_bytes,
+        .seed = run->queries.seed,
     };
+    memcpy(identity.part_bytes, shape.part_bytes, sizeof(identity.part_bytes));
+    return identity;
 }
 
 /* The slot of step + 1 is free: its last packet, of step - 1, was passed on, and attended to or uploaded. */
@@ -81,15 +84,17 @@ fail:
     return status;
 }
 
-static struct packet_memory memory_to_send(const struct run *run, uint32_t step, const struct packet_shape *shape)
+static struct packet_memory memory_to_send(struct run *run, uint32_t step, const struct packet_shape *shape)
 {
     if (step > 0 || !run->own_in_place)
         return staging_memory(&run->plan->staging, step % STAGING_SLOTS, shape);
-    const struct tensor_view *key = &run->own.key, *value = &run->own.value;
-    return (struct packet_memory){
-        key->buffer ? (char *)key->buffer->mapped + key->offset_bytes : NULL,
-        value->buffer ? (char *)value->buffer->mapped + value->offset_bytes : NULL,
-    };
+    struct packet_memory memory = {{0}};
+    for (int part = 0; part < PACKET_PARTS; part++) {
+        const struct tensor_view *view = key_part_view(&run->own, (enum key_part)part);
+        if (view->buffer)
+            memory.parts[part] = (char *)view->buffer->mapped + view->offset_bytes;
+    }
+    return memory;
 }
 
 /* The packet of step s is passed on as that of step s + 1, but for the last. */

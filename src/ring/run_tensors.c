@@ -1,31 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "run.h"
 
-enum vkring_status run_resolve_tensors(struct run *run, const struct vkring_forward_io *io)
+/* Semaphores of a buffer are those of one use of it: each buffer counts once. */
+static void list_buffers(struct run *run, const struct vkring_tensor *const *tensors, int count)
+{
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        bool listed = tensors[i]->buffer == NULL;
+        for (int j = 0; j < used; j++)
+            listed = listed || run->buffers[j] == tensors[i]->buffer;
+        if (!listed)
+            run->buffers[used++] = tensors[i]->buffer;
+    }
+}
+
+/* What both passes do with their tensors. */
+static void place(struct run *run)
+{
+    const struct vkring_plan *plan = run->plan;
+    const struct layout *layout = &plan->layout;
+    run->queries.query_row = layout->first_query_row[layout->rank];
+    run->own.key_row = layout->first_key_row[layout->rank];
+    if (plan->problem.segment_ids) {
+        run->queries.ranges = segment_ranges_view(plan->query_ranges, 0, run->queries.rows);
+        run->own.ranges = segment_ranges_view(plan->key_ranges, 0, run->own.keys);
+    }
+    run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
+}
+
+static enum vkring_status check_usable(const struct vkring_plan *plan)
+{
+    if (plan->failed)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan broke off in an earlier run and can only be destroyed");
+    return VKRING_OK;
+}
+
+enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forward_io *io)
 {
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
-    const struct problem *problem = &plan->problem;
-    const uint64_t query_rows = layout_query_rows(&plan->layout, plan->layout.rank);
-    const uint64_t key_rows = layout_key_rows(&plan->layout, plan->layout.rank);
-    const struct tensor_shape query = shape_of(problem, "query", query_rows, problem->heads, problem->head_dim);
-    const struct tensor_shape key = shape_of(problem, "key", key_rows, problem->kv_heads, problem->head_dim);
-    const struct tensor_shape value = shape_of(problem, "value", key_rows, problem->kv_heads, problem->value_dim);
-    const struct tensor_shape output = shape_of(problem, "output", query_rows, problem->heads, problem->value_dim);
+    const struct layout *layout = &plan->layout;
+    const struct vkring_tensor *const tensors[] = {
+        &io->query,           &io->key,          &io->value, &io->output, &io->lse, &io->lse_residual, &io->bias, &io->query_segment_ids,
+        &io->key_segment_ids, &io->alibi_slopes, &io->sinks};
+    TRY(check_usable(plan), fail);
+    TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
+                                &run->queries, &run->own),
+        fail);
+    place(run);
+    list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
+    return VKRING_OK;
+fail:
+    return status;
+}
 
-    TRY(tensor_resolve(&io->query, &query, &run->tensors.query), fail);
-    TRY(tensor_resolve(&io->key, &key, &run->own.key), fail);
-    TRY(tensor_resolve(&io->value, &value, &run->own.value), fail);
-    TRY(tensor_resolve(&io->output, &output, &run->tensors.output), fail);
-    TRY(tensor_check_distinct(&run->tensors.output, &output), fail);
-    TRY(lse_resolve(&io->lse, problem->batch, problem->heads, query_rows, &run->tensors.lse), fail);
-    run->own.key_row = plan->layout.first_key_row[plan->layout.rank];
-    run->own.keys = key_rows;
-    run->aligned = forward_tensors_aligned(problem, &run->tensors) && forward_keys_aligned(problem, &run->own);
-    vkring_buffer *buffers[] = {io->query.buffer, io->key.buffer, io->value.buffer, io->output.buffer, io->lse.buffer};
-    memcpy(run->buffers, buffers, sizeof(buffers));
+enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io)
+{
+    enum vkring_status status;
+    const struct vkring_plan *plan = run->plan;
+    const struct vkring_forward_io *forward = &io->forward;
+    const struct vkring_tensor *const tensors[] = {&forward->query,
+                                                   &forward->key,
+                                                   &forward->value,
+                                                   &forward->output,
+                                                   &forward->lse,
+                                                   &forward->lse_residual,
+                                                   &forward->bias,
+                                                   &forward->query_segment_ids,
+                                                   &forward->key_segment_ids,
+                                                   &forward->alibi_slopes,
+                                                   &forward->sinks,
+                                                   &io->output_grad,
+                                                   &io->query_grad,
+                                                   &io->key_grad,
+                                                   &io->value_grad,
+                                                   &io->bias_grad,
+                                                   &io->sink_grad};
+    TRY(check_usable(plan), fail);
+    TRY(tensors_resolve_backward(&plan->problem, io, plan->problem.q_len, plan->problem.kv_len, &run->queries, &run->own), fail);
+    place(run);
+    list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
     return VKRING_OK;
 fail:
     return status;

@@ -7,16 +7,15 @@
 
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows)
 {
-    /* the products were checked with the problem */
-    const uint64_t elements = problem->batch * rows * problem->kv_heads;
-    const uint64_t element_bytes = vkring_type_bytes(problem->type);
-    struct packet_shape shape = {
-        .rows = rows,
-        .key_bytes = elements * problem->head_dim * element_bytes,
-        .value_bytes = elements * problem->value_dim * element_bytes,
-    };
-    shape.value_offset = divide_up(shape.key_bytes, PART_ALIGNMENT) * PART_ALIGNMENT;
-    shape.bytes = shape.value_offset + shape.value_bytes;
+    struct packet_shape shape = {.rows = rows};
+    for (int part = 0; part < PACKET_PARTS; part++) {
+        const struct tensor_shape tensor = key_part_shape(problem, (enum key_part)part, rows);
+        /* the products were checked with the problem */
+        shape.part_bytes[part] = tensor.batch * tensor.rows * tensor.heads * tensor.dim * tensor.element_bytes;
+        shape.part_offset[part] = divide_up(shape.bytes, PART_ALIGNMENT) * PART_ALIGNMENT;
+        if (shape.part_bytes[part] > 0)
+            shape.bytes = shape.part_offset[part] + shape.part_bytes[part];
+    }
     return shape;
 }
 
@@ -88,35 +87,23 @@ void staging_destroy(struct staging *staging)
 struct packet_memory staging_memory(const struct staging *staging, uint32_t slot, const struct packet_shape *shape)
 {
     char *first = staging->host[slot]->mapped;
-    return (struct packet_memory){first, first ? first + shape->value_offset : NULL};
+    struct packet_memory memory = {{0}};
+    for (int part = 0; first && part < PACKET_PARTS; part++)
+        memory.parts[part] = first + shape->part_offset[part];
+    return memory;
 }
 
-static struct tensor_view packed_view(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t rows, uint64_t heads, uint64_t dim,
-                                      uint64_t element_bytes)
+struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row)
 {
-    const uint64_t head = dim * element_bytes;
-    return (struct tensor_view){
-        .buffer = buffer,
-        .offset_bytes = offset_bytes,
-        .address = buffer->address + offset_bytes,
-        .batch_stride = rows * heads * head,
-        .row_stride = heads * head,
-        .head_stride = head,
-        .packed = true,
-    };
-}
-
-struct forward_keys staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row)
-{
-    const struct problem *problem = staging->problem;
-    const uint64_t element_bytes = vkring_type_bytes(problem->type);
     vkring_buffer *buffer = staging->unified ? staging->host[slot] : staging->on_device[slot];
-    return (struct forward_keys){
-        .key = packed_view(buffer, 0, shape->rows, problem->kv_heads, problem->head_dim, element_bytes),
-        .value = packed_view(buffer, shape->value_offset, shape->rows, problem->kv_heads, problem->value_dim, element_bytes),
-        .key_row = key_row,
-        .keys = shape->rows,
-    };
+    struct key_tensors keys = {.key_row = key_row, .keys = shape->rows};
+    for (int part = 0; part < PACKET_PARTS; part++) {
+        const struct tensor_shape tensor = key_part_shape(staging->problem, (enum key_part)part, shape->rows);
+        if (!tensor_is_empty(&tensor))
+            *key_part_view(&keys, (enum key_part)part) =
+                tensors_packed_part(staging->problem, (enum key_part)part, &tensor, buffer, shape->part_offset[part]);
+    }
+    return keys;
 }
 
 enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape)

@@ -8,7 +8,7 @@
 #ifndef VKRING_RING_STAGING_H
 #define VKRING_RING_STAGING_H
 
-#include "../attention/forward.h"
+#include "../attention/tensors.h"
 #include "../vk/timeline.h"
 #include "layout.h"
 #include "link.h"
@@ -27,11 +27,13 @@ struct staging {
     uint64_t upload_value[STAGING_SLOTS]; /* of the timeline, when the slot's packet is on the device */
 };
 
-/** How a packet of a number of key rows lies in a slot: keys, then values, each packed [batch][rows][kv_heads][dim]. */
+_Static_assert((int)KEY_PARTS == PACKET_PARTS, "a packet has the parts that kernels read");
+
+/** How a packet of a number of key rows lies in a slot: part after part, each packed. */
 struct packet_shape {
     uint64_t rows;
-    uint64_t key_bytes, value_bytes;
-    uint64_t value_offset; /* aligned for kernels */
+    uint64_t part_bytes[PACKET_PARTS];
+    uint64_t part_offset[PACKET_PARTS]; /* aligned for kernels */
     uint64_t bytes;
 };
 
@@ -52,7 +54,7 @@ void staging_destroy(struct staging *staging);
 /** Where the network finds a packet. */
 struct packet_memory staging_memory(const struct staging *staging, uint32_t slot, const struct packet_shape *shape);
 /** Where kernels find it. */
-struct forward_keys staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row);
+struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row);
 
 /** A packet has arrived in host memory: makes it visible to the device and, where memory is not unified, starts its upload. */
 enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape);

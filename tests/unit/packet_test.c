@@ -9,7 +9,7 @@
 
 enum { SENDER = 6, PAYLOAD_CRC = 0x1234abcd };
 
-static const struct packet_identity identity = {.call = 7, .step = 2, .origin = 4, .key_bytes = 1000, .value_bytes = 500};
+static const struct packet_identity identity = {.call = 7, .step = 2, .origin = 4, .part_bytes = {1000, 500, 40, 20}, .seed = 9};
 
 static struct packet_header good_header(void)
 {
@@ -77,7 +77,7 @@ START_TEST(right_header_passes)
 {
     struct packet_header header = good_header();
     ck_assert_int_eq(check(&header), VKRING_OK);
-    ck_assert_uint_eq(sizeof(header), 48);
+    ck_assert_uint_eq(sizeof(header), 72);
 }
 END_TEST
 
@@ -87,11 +87,14 @@ START_TEST(each_field_of_another_packet_is_named)
         struct packet_identity identity;
         const char *field, *got, *expected;
     } cases[] = {
-        {{8, 2, 4, 1000, 500}, "call", " 8,", "not 7"},
-        {{7, 3, 4, 1000, 500}, "step", " 3,", "not 2"},
-        {{7, 2, 5, 1000, 500}, "origin", " 5,", "not 4"},
-        {{7, 2, 4, UINT64_MAX, 500}, "key_bytes", "18446744073709551615", "not 1000"},
-        {{7, 2, 4, 1000, 0}, "value_bytes", " 0,", "not 500"},
+        {{8, 2, 4, {1000, 500, 40, 20}, 9}, "call", " 8,", "not 7"},
+        {{7, 3, 4, {1000, 500, 40, 20}, 9}, "step", " 3,", "not 2"},
+        {{7, 2, 5, {1000, 500, 40, 20}, 9}, "origin", " 5,", "not 4"},
+        {{7, 2, 4, {UINT64_MAX, 500, 40, 20}, 9}, "key_bytes", "18446744073709551615", "not 1000"},
+        {{7, 2, 4, {1000, 0, 40, 20}, 9}, "value_bytes", " 0,", "not 500"},
+        {{7, 2, 4, {1000, 500, 0, 20}, 9}, "bias_bytes", " 0,", "not 40"},
+        {{7, 2, 4, {1000, 500, 40, 0}, 9}, "segment_bytes", " 0,", "not 20"},
+        {{7, 2, 4, {1000, 500, 40, 20}, 8}, "seed", " 8,", "not 9"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct packet_header header;
@@ -123,8 +126,8 @@ END_TEST
 START_TEST(short_header_is_told)
 {
     struct packet_header header = good_header();
-    assert_peer_error(packet_header_check(&header, 47, &identity, PAYLOAD_CRC, SENDER), "header of", "47", "not 48");
-    assert_peer_error(packet_header_check(&header, 0, &identity, PAYLOAD_CRC, SENDER), "header of", " 0 ", "not 48");
+    assert_peer_error(packet_header_check(&header, 71, &identity, PAYLOAD_CRC, SENDER), "header of", "71", "not 72");
+    assert_peer_error(packet_header_check(&header, 0, &identity, PAYLOAD_CRC, SENDER), "header of", " 0 ", "not 72");
 }
 END_TEST
 

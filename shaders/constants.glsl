@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Specialization constants that all attention kernels have. The host's copy is the array in kernel.c. */
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint HEAD_DIM = 64;
+layout(constant_id = 2) const uint VALUE_DIM = 64;
+layout(constant_id = 3) const uint LANES_PER_ROW = 1; /* a power of two, at most the subgroup's size; 1 with NO_SHUFFLE */
+layout(constant_id = 4) const uint ROWS_PER_LANE = 1;
+layout(constant_id = 5) const uint STEP = 4;          /* how many of the other side are read at a time; a power of two */
+layout(constant_id = 6) const bool ALIGNED = true;    /* dimensions are multiples of 4, all addresses and strides of a quad */
+layout(constant_id = 7) const bool BAND = false;      /* causal, or a window */
+layout(constant_id = 8) const bool STAIRS = false;    /* causal in blocks */
+layout(constant_id = 9) const bool SEGMENTS = false;
+layout(constant_id = 10) const bool SOFTCAP = false;
+layout(constant_id = 11) const bool ALIBI = false;
+layout(constant_id = 12) const bool BIAS = false;
+layout(constant_id = 13) const bool BIAS_F32 = false;
+layout(constant_id = 14) const bool BIAS_PER_QUERY = false;
+layout(constant_id = 15) const bool SINKS = false;
+layout(constant_id = 16) const bool DROPOUT = false;
+layout(constant_id = 17) const bool BIAS_PER_BATCH = false;
+layout(constant_id = 18) const bool BIAS_PER_HEAD = false;
+
+const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
+const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;
+const uint LANE_HEAD_QUADS = (HEAD_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
+const uint LANE_VALUE_QUADS = (VALUE_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
+const uint ROW_LANES = gl_WorkGroupSize.x / LANES_PER_ROW; /* rows that are computed side by side */
+const uint TILE_ROWS = ROW_LANES * ROWS_PER_LANE;
+
+const float LOG2_E = 1.44269504088896340736;
+const float LN_2 = 0.69314718055994530942;

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Dropout as a function of position: Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011). */
+
+uvec4 philox(uvec4 counter, uvec2 key)
+{
+    [[unroll]] for (int i = 0; i < 10; i++) {
+        uvec2 high, low;
+        umulExtended(uvec2(0xD2511F53u, 0xCD9E8D57u), counter.xz, high, low);
+        counter = uvec4(high.y ^ counter.y ^ key.x, low.y, high.x ^ counter.w ^ key.y, low.x);
+        key += uvec2(0x9E3779B9u, 0xBB67AE85u);
+    }
+    return counter;
+}
+
+/* Which of the four keys of a quad are dropped for a query row. Quads are counted from that of key 0, batch entries from the dispatch's first. */
+bvec4 dropout_quad(uint quad, uint row, uint head, uint batch)
+{
+    uvec4 counter = uvec4(arguments.key_quad + quad, arguments.query_position + row, head, arguments.first_batch + batch);
+    return lessThan(philox(counter, arguments.seed), uvec4(arguments.dropout_threshold));
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#extension GL_EXT_scalar_block_layout : require
+#extension GL_EXT_control_flow_attributes : require
+#ifndef TYPE_F32
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int16 : enable
+#endif
+#ifndef NO_SHUFFLE
+#extension GL_KHR_shader_subgroup_shuffle : require
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#version 460
+/*
+ * The gradients of a tile of keys and values, from a block of query rows of all query heads of their group. Lanes own keys and walk over queries and
+ * gradients of outputs. No shared memory, no barrier.
+ */
+#extension GL_GOOGLE_include_directive : require
+#define OWN_IS_KEY
+#include "extensions.glsl"
+#include "address.glsl"
+#include "element.glsl"
+#include "arguments.glsl"
+#include "constants.glsl"
+#include "tile.glsl"
+#include "products.glsl"
+#include "mask.glsl"
+#include "segments.glsl"
+#include "score.glsl"
+#include "dropout.glsl"
+#include "row_stats.glsl"
+
+/* Sums are those of keys, then those of values. */
+const uint KEY_QUADS = ROWS_PER_LANE * LANE_HEAD_QUADS;
+const uint SUM_QUADS = KEY_QUADS + ROWS_PER_LANE * LANE_VALUE_QUADS;
+#include "state.glsl"
+#include "walk.glsl"
+#include "key_rows.glsl"
+
+void walk_begin_block()
+{
+    clear_sums();
+}
+
+void walk_end_block(bool continues, bool stores)
+{
+    if (continues) {
+        [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
+            sums[i] += stored_sum(i);
+    }
+    if (stores)
+        store_sums();
+}
+
+uint walk_limit(uint at)
+{
+    return STEP;
+}
+
+void add_output_grads(uint left)
+{
+    uint slice = slice_of_lane();
+    uvec2 address[STEP];
+    [[unroll]] for (uint k = 0; k < STEP; k++)
+        address[k] = row_address(walk_b, arguments.output_grad.row_stride.x, k, left);
+    [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
+        [[unroll]] for (uint k = 0; k < STEP; k++) {
+            vec4 grad = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
+            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+                uint i = KEY_QUADS + r * LANE_VALUE_QUADS + d;
+                sums[i] = fma(vec4(pair_weight[r * STEP + k]), grad, sums[i]);
+            }
+        }
+    }
+}
+
+void add_queries(uint left)
+{
+    uint slice = slice_of_lane();
+    uvec2 address[STEP];
+    [[unroll]] for (uint k = 0; k < STEP; k++)
+        address[k] = row_address(walk_a, arguments.query.row_stride.x, k, left);
+    [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
+        [[unroll]] for (uint k = 0; k < STEP; k++) {
+            vec4 query = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
+            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+                uint i = r * LANE_HEAD_QUADS + d;
+                sums[i] = fma(vec4(pair_gradient[r * STEP + k]), query, sums[i]);
+            }
+        }
+    }
+}
+
+void walk_step(uint at, uint left, bool whole)
+{
+    dot_heads(walk_a, arguments.query.row_stride.x, left);
+    dot_values(walk_b, arguments.output_grad.row_stride.x, left);
+    find_pair_gradients(at, left, whole);
+    add_output_grads(left);
+    add_queries(left);
+}
+
+Walk walk_of_keys(uint tile, uint last_key)
+{
+    Walk w;
+    w.a_stride = arguments.query.row_stride;
+    w.b_stride = arguments.output_grad.row_stride;
+    w.first = 0;
+    w.end = arguments.rows;
+    w.full_first = 0;
+    w.full_end = arguments.rows;
+    if (BAND) {
+        int first = int(tile * TILE_ROWS), last = first + int(last_key);
+        w.end = uint(band_end(last, arguments.rows));
+        w.first = min(uint(band_first(first, arguments.rows)), w.end);
+        w.full_first = uint(band_first(last, arguments.rows));
+        w.full_end = uint(band_end(first, arguments.rows));
+    }
+    if (SEGMENTS) {
+        w.side = segment_side(arguments.query_ranges, arguments.query_fine_ranges, arguments.first_row);
+        SegmentSide own = segment_side(arguments.key_ranges, arguments.key_fine_ranges, arguments.first_key);
+        w.ids = segment_range(own, tile * TILE_ROWS, tile * TILE_ROWS + last_key);
+    }
+    return w;
+}
+
+void store_result(uint tile, uint last_key)
+{
+    uvec2 keys = tile_address(arguments.key_grad, tile), values = tile_address(arguments.value_grad, tile);
+    uint key_stride = arguments.key_grad.row_stride.x / ELEMENT_BYTES, value_stride = arguments.value_grad.row_stride.x / ELEMENT_BYTES;
+    uint slice = slice_of_lane();
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+        uint row = row_of(r);
+        if (row <= last_key && (arguments.key_grad.address.x | arguments.key_grad.address.y) != 0) {
+            [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
+                store_quad(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
+        }
+        if (row <= last_key && (arguments.value_grad.address.x | arguments.value_grad.address.y) != 0) {
+            [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
+                store_quad(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
+        }
+    }
+}
+
+void main()
+{
+    uint tile = gl_WorkGroupID.x;
+    uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
+    uint first_head = (arguments.first_head + gl_WorkGroupID.y) * arguments.heads_per_kv_head;
+    load_own_head(arguments.key, tile, last_key);
+    load_own_value(arguments.value, tile, last_key);
+    load_key_rows(tile, last_key);
+    Walk w = walk_of_keys(tile, last_key);
+    uint g = 0;
+    do {
+        choose_query_head(gl_WorkGroupID.z, first_head + g);
+        w.a = head_address(arguments.query, first_head + g);
+        w.b = head_address(arguments.output_grad, first_head + g);
+        walk(w, arguments.first == 0 || g > 0, arguments.last == 0 || g + 1 < arguments.heads_per_kv_head);
+        g++;
+    } while (g < arguments.heads_per_kv_head);
+    if (arguments.last != 0)
+        store_result(tile, last_key);
+}

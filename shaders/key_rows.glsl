@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keys that a lane owns: which query rows keep them, and their scores. For kernels that walk over query rows (key_gradient, bias_gradient), one query
+ * head of one batch entry at a time.
+ */
+
+int key_of[ROWS_PER_LANE];                                    /* in the dispatch */
+int band_first_of[ROWS_PER_LANE], band_end_of[ROWS_PER_LANE]; /* with BAND */
+int id_of[ROWS_PER_LANE];                                     /* with SEGMENTS */
+
+/* Of the query head and the batch entry at hand. */
+uint query_head, query_batch;
+float head_slope;
+uvec2 bias_address, query_ids_address, stats_address;
+
+void load_key_rows(uint tile, uint last_key)
+{
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+        key_of[r] = int(tile * TILE_ROWS + min(row_of(r), last_key));
+        band_first_of[r] = BAND ? band_first(key_of[r], arguments.rows) : 0;
+        band_end_of[r] = BAND ? band_end(key_of[r], arguments.rows) : 0;
+    }
+}
+
+/* head: of all query heads; batch: of the dispatch's entries. */
+void choose_query_head(uint batch, uint head)
+{
+    query_head = head;
+    query_batch = batch;
+    head_slope = score_slope(head);
+    bias_address = rows_address(arguments.bias, batch, head);
+    query_ids_address = rows_address(arguments.query_ids, batch, 0);
+    stats_address = rows_address(arguments.row_stats, batch, head);
+    uvec2 key_ids = rows_address(arguments.key_ids, batch, 0);
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        id_of[r] = SEGMENTS ? Ids(key_ids).at[uint(key_of[r])] : 0;
+}
+
+bool row_is_kept(uint r, uint at, uint k, uint left)
+{
+    int row = int(at + k);
+    bool kept = k < left;
+    if (BAND)
+        kept = kept && row >= band_first_of[r] && row < band_end_of[r];
+    if (SEGMENTS)
+        kept = kept && Ids(query_ids_address).at[at + min(k, left - 1)] == id_of[r];
+    return kept;
+}
+
+/* Whether the key of row slot r is dropped for a query row. */
+bool row_is_dropped(uint r, uint row)
+{
+    uint place = arguments.key_phase + uint(key_of[r]);
+    bvec4 dropped = dropout_quad(place / 4, row, query_head, query_batch);
+    return (place & 2u) == 0 ? ((place & 1u) == 0 ? dropped.x : dropped.y) : ((place & 1u) == 0 ? dropped.z : dropped.w);
+}
+
+/* Of the gradients of a pair, all but the factors that belong to the query or the key. */
+float pair_weight[ROWS_PER_LANE * STEP];   /* the probability, dropped and rescaled: for values */
+float pair_gradient[ROWS_PER_LANE * STEP]; /* of the score, softcap undone: for keys, but for the scale */
+float bias_gradient[ROWS_PER_LANE * STEP]; /* of the score: for the bias */
+
+/* From head_dot[] and value_dot[] of rows from `at` on. whole: all pairs are kept, but for a bias. */
+void find_pair_gradients(uint at, uint left, bool whole)
+{
+    [[unroll]] for (uint k = 0; k < STEP; k++) {
+        uint row = at + min(k, left - 1);
+        vec4 stats = RowStats(stats_address).at[row];
+        int position = ALIBI ? alibi_position(int(row)) : 0;
+        uvec2 bias_row = BIAS ? address_advance(bias_address, arguments.bias.row_stride, row) : uvec2(0);
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+            uint i = r * STEP + k;
+            float bias = BIAS ? bias_load(bias_row, uint(key_of[r])) : 0.0;
+            float tanh_of_score;
+            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_of[r]) : 0, bias, tanh_of_score);
+            bool kept = (whole || row_is_kept(r, at, k, left)) && !(BIAS && bias_masks(bias));
+            float weight = kept ? pair_probability(score, stats) : 0.0;
+            float keep = DROPOUT ? (row_is_dropped(r, row) ? 0.0 : arguments.dropout_scale) : 1.0;
+            pair_weight[i] = DROPOUT ? weight * keep : weight;
+            bias_gradient[i] = weight * ((DROPOUT ? value_dot[i] * keep : value_dot[i]) - stats.z);
+            pair_gradient[i] = SOFTCAP ? bias_gradient[i] * fma(-tanh_of_score, tanh_of_score, 1.0) : bias_gradient[i];
+        }
+    }
+}

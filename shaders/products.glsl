@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows that a lane owns, in registers, and their dot products with rows of the other side. Row slot r is in quads [r · LANE_…_QUADS, …). */
+
+vec4 own_head[ROWS_PER_LANE * LANE_HEAD_QUADS];   /* of head_dim: queries or keys */
+vec4 own_value[ROWS_PER_LANE * LANE_VALUE_QUADS]; /* of value_dim: gradients of outputs, or values */
+float head_dot[ROWS_PER_LANE * STEP];
+float value_dot[ROWS_PER_LANE * STEP];
+
+void load_own_head(Rows rows, uint tile, uint last_row)
+{
+    uvec2 address = tile_address(rows, tile);
+    uint stride = rows.row_stride.x / ELEMENT_BYTES, slice = slice_of_lane();
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
+            own_head[r * LANE_HEAD_QUADS + d] = load_own_quad(address, min(row_of(r), last_row) * stride, d * LANES_PER_ROW + slice, HEAD_DIM);
+}
+
+void load_own_value(Rows rows, uint tile, uint last_row)
+{
+    uvec2 address = tile_address(rows, tile);
+    uint stride = rows.row_stride.x / ELEMENT_BYTES, slice = slice_of_lane();
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
+            own_value[r * LANE_VALUE_QUADS + d] = load_own_quad(address, min(row_of(r), last_row) * stride, d * LANES_PER_ROW + slice, VALUE_DIM);
+}
+
+/* Fused multiply-adds in one order, whichever side is in registers: backward needs the bits that forward had, since exp of a large score shows the last. */
+float add_products(float sum, vec4 a, vec4 b)
+{
+    sum = fma(a.x, b.x, sum);
+    sum = fma(a.y, b.y, sum);
+    sum = fma(a.z, b.z, sum);
+    return fma(a.w, b.w, sum);
+}
+
+/* Fills head_dot[] for STEP rows from the address on, of which `left` are there. */
+void dot_heads(uvec2 rows, uint stride, uint left)
+{
+    uint slice = slice_of_lane();
+    uvec2 address[STEP];
+    [[unroll]] for (uint k = 0; k < STEP; k++)
+        address[k] = row_address(rows, stride, k, left);
+    [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * STEP; i++)
+        head_dot[i] = 0;
+    [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
+        [[unroll]] for (uint k = 0; k < STEP; k++) {
+            vec4 other = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
+            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+                head_dot[r * STEP + k] = add_products(head_dot[r * STEP + k], own_head[r * LANE_HEAD_QUADS + d], other);
+        }
+    }
+#ifndef NO_SHUFFLE
+    [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
+        [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * STEP; i++)
+            head_dot[i] += subgroupShuffleXor(head_dot[i], apart);
+#endif
+}
+
+/* The same for value_dot[]. */
+void dot_values(uvec2 rows, uint stride, uint left)
+{
+    uint slice = slice_of_lane();
+    uvec2 address[STEP];
+    [[unroll]] for (uint k = 0; k < STEP; k++)
+        address[k] = row_address(rows, stride, k, left);
+    [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * STEP; i++)
+        value_dot[i] = 0;
+    [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
+        [[unroll]] for (uint k = 0; k < STEP; k++) {
+            vec4 other = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
+            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+                value_dot[r * STEP + k] = add_products(value_dot[r * STEP + k], own_value[r * LANE_VALUE_QUADS + d], other);
+        }
+    }
+#ifndef NO_SHUFFLE
+    [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
+        [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * STEP; i++)
+            value_dot[i] += subgroupShuffleXor(value_dot[i], apart);
+#endif
+}

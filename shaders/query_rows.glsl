@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Query rows that a lane owns: what of the keys each keeps, and its scores. For kernels that walk over keys (forward, query_gradient). */
+
+int band_first_of[ROWS_PER_LANE], band_end_of[ROWS_PER_LANE]; /* with BAND */
+int id_of[ROWS_PER_LANE];                                     /* with SEGMENTS */
+int alibi_of[ROWS_PER_LANE];                                  /* with ALIBI */
+uint bias_of[ROWS_PER_LANE];                                  /* with BIAS: where the row begins */
+uint position_of[ROWS_PER_LANE];                              /* with DROPOUT: the row in the dispatch */
+float head_slope;
+uvec2 bias_address;
+uvec2 key_ids_address;
+
+/* With a band the tiles with the most keys start first, so that they don't run alone at the end. */
+uint query_tile()
+{
+    return BAND ? gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x : gl_WorkGroupID.x;
+}
+
+void load_query_rows(uint tile, uint last_row)
+{
+    uint head = arguments.first_head + gl_WorkGroupID.y;
+    head_slope = score_slope(head);
+    bias_address = BIAS ? tile_address(arguments.bias, tile) : uvec2(0);
+    key_ids_address = head_address(arguments.key_ids, 0);
+    uvec2 ids = head_address(arguments.query_ids, 0);
+    uint bias_stride = arguments.bias.row_stride.x / (BIAS_F32 ? 4 : ELEMENT_BYTES);
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+        uint row = min(row_of(r), last_row);
+        int own = int(tile * TILE_ROWS + row);
+        band_first_of[r] = BAND ? band_first(own, arguments.keys) : 0;
+        band_end_of[r] = BAND ? band_end(own, arguments.keys) : 0;
+        id_of[r] = SEGMENTS ? Ids(ids).at[uint(own)] : 0;
+        alibi_of[r] = ALIBI ? alibi_position(own) : 0;
+        bias_of[r] = row * bias_stride;
+        position_of[r] = uint(own);
+    }
+}
+
+Walk walk_of_queries(uint tile, uint last_row)
+{
+    uint kv_head = (arguments.first_head + gl_WorkGroupID.y) / arguments.heads_per_kv_head;
+    Walk w;
+    w.a = head_address(arguments.key, kv_head);
+    w.b = head_address(arguments.value, kv_head);
+    w.a_stride = arguments.key.row_stride;
+    w.b_stride = arguments.value.row_stride;
+    w.first = 0;
+    w.end = arguments.keys;
+    w.full_first = 0;
+    w.full_end = arguments.keys;
+    if (BAND) {
+        int first = int(tile * TILE_ROWS), last = first + int(last_row);
+        w.end = uint(band_end(last, arguments.keys));
+        w.first = min(uint(band_first(first, arguments.keys)), w.end);
+        w.full_first = uint(band_first(last, arguments.keys));
+        w.full_end = uint(band_end(first, arguments.keys));
+    }
+    if (SEGMENTS) {
+        w.side = segment_side(arguments.key_ranges, arguments.key_fine_ranges, arguments.first_key);
+        SegmentSide own = segment_side(arguments.query_ranges, arguments.query_fine_ranges, arguments.first_row);
+        w.ids = segment_range(own, tile * TILE_ROWS, tile * TILE_ROWS + last_row);
+    }
+    return w;
+}
+
+/* Dropout looks at keys in quads: a step must not leave the quads that one mask of dropped_keys covers. */
+const uint DROPOUT_WINDOW = STEP < 4 ? 4 : STEP;
+
+uint walk_limit(uint at)
+{
+    return DROPOUT_WINDOW - (arguments.key_phase + at) % DROPOUT_WINDOW;
+}
+
+/* Bit k: row slot r drops key at + k. */
+uint dropped_keys(uint r, uint at)
+{
+    uint first = (arguments.key_phase + at) / DROPOUT_WINDOW * DROPOUT_WINDOW, bits = 0;
+    [[unroll]] for (uint quad = 0; quad < DROPOUT_WINDOW / 4; quad++) {
+        bvec4 dropped = dropout_quad(first / 4 + quad, position_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z);
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            bits |= (dropped[c] ? 1u : 0u) << (4 * quad + c);
+    }
+    return bits >> ((arguments.key_phase + at) - first);
+}
+
+/* Bias of row slot r for key at + k, of which `left` are there. */
+float bias_of_key(uint r, uint at, uint k, uint left)
+{
+    uint key = at + min(k, left - 1);
+    return bias_load(bias_address, BIAS_PER_QUERY ? bias_of[r] + key : key);
+}
+
+bool key_is_kept(uint r, uint at, uint k, uint left)
+{
+    int key = int(at + k);
+    bool kept = k < left;
+    if (BAND)
+        kept = kept && key >= band_first_of[r] && key < band_end_of[r];
+    if (SEGMENTS)
+        kept = kept && Ids(key_ids_address).at[at + min(k, left - 1)] == id_of[r];
+    return kept;
+}
+
+/* Turns head_dot[] of row slot r into scores; those of pairs that are not kept into SCORE_MASKED. whole: all STEP are kept, but for a bias. */
+void finish_scores(uint r, uint at, uint left, bool whole, out float tanhs[STEP])
+{
+    [[unroll]] for (uint k = 0; k < STEP; k++) {
+        float bias = BIAS ? bias_of_key(r, at, k, left) : 0.0;
+        int distance = ALIBI ? abs(alibi_of[r] - int(at + k)) : 0;
+        float score = score_of(head_dot[r * STEP + k], head_slope, distance, bias, tanhs[k]);
+        head_dot[r * STEP + k] = BIAS && bias_masks(bias) ? SCORE_MASKED : score;
+    }
+    if (!whole) {
+        [[unroll]] for (uint k = 0; k < STEP; k++)
+            head_dot[r * STEP + k] = key_is_kept(r, at, k, left) ? head_dot[r * STEP + k] : SCORE_MASKED;
+    }
+}

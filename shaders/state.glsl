@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The sums of a lane, in registers for a block of the other side and in memory between blocks and dispatches. SUM_QUADS: how many quads, of all row slots. */
+
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer StateQuads {
+    vec4 at[];
+};
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
+    vec2 at[];
+};
+
+vec4 sums[SUM_QUADS];
+
+uint state_index(uint slot, uint slots)
+{
+    uint workgroup = gl_WorkGroupID.x + gl_NumWorkGroups.x * (gl_WorkGroupID.y + gl_NumWorkGroups.y * gl_WorkGroupID.z);
+    return (workgroup * slots + slot) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+}
+
+void clear_sums()
+{
+    [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
+        sums[i] = vec4(0);
+}
+
+vec4 stored_sum(uint i)
+{
+    return StateQuads(arguments.state).at[state_index(i, SUM_QUADS)];
+}
+
+void store_sums()
+{
+    [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
+        StateQuads(arguments.state).at[state_index(i, SUM_QUADS)] = sums[i];
+}
+
+/* What follows the sums of all workgroups: a pair for each row slot of each lane. */
+uvec2 state_pairs()
+{
+    uint workgroups = gl_NumWorkGroups.x * gl_NumWorkGroups.y * gl_NumWorkGroups.z;
+    return address_advance(arguments.state, uvec2(16 * SUM_QUADS * gl_WorkGroupSize.x, 0), workgroups);
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A tile's walk over the other side: from row to row of two of its tensors, STEP at a time, past what no row of the tile keeps.
+ *
+ * Sums start from zero every BLOCK_ROWS rows and meet what came before in the state: sums of a million terms would lose digits in f32.
+ * Loops are tested at the bottom: on llvmpipe a loop tested at its top runs once more with all lanes off, and loads from an address that is the same
+ * in all lanes are not masked there.
+ */
+
+const uint BLOCK_ROWS = 1024; /* the host's copy is KERNEL_BLOCK_ROWS */
+
+/* What the other side is, and the part of it that a tile may keep. */
+struct Walk {
+    uvec2 a, a_stride, b, b_stride; /* the two tensors: row 0, and the stride of rows */
+    uint first, end;                /* rows that any row of the tile keeps by position */
+    uint full_first, full_end;      /* rows that all keep by position */
+    SegmentSide side;
+    ivec2 ids;                      /* of the tile's rows */
+};
+
+/* Where the walk is: row `at` of the two tensors. */
+uvec2 walk_a, walk_b;
+
+/* How many rows from `at` on may be one step; all unless a kernel's steps must fall on certain rows. */
+uint walk_limit(uint at);
+/* At most `left` rows from `at` on; whole: STEP of them, and all pairs are kept. */
+void walk_step(uint at, uint left, bool whole);
+/* continues: the state holds what came before; stores: it is needed again. */
+void walk_begin_block();
+void walk_end_block(bool continues, bool stores);
+
+void walk_to(Walk w, uint at)
+{
+    walk_a = address_advance(w.a, w.a_stride, at);
+    walk_b = address_advance(w.b, w.b_stride, at);
+}
+
+/* To the end of a run: rows of one segment range, or all before run_end. */
+uint walk_run(Walk w, uint at, uint run_end, bool mixed)
+{
+    do {
+        uint left = run_end - at;
+        if (DROPOUT)
+            left = min(left, walk_limit(at));
+        walk_step(at, left, left >= STEP && !mixed && (!BAND || (at >= w.full_first && at + STEP <= w.full_end)));
+        left = min(left, STEP);
+        walk_a = address_add(walk_a, left * w.a_stride.x);
+        walk_b = address_add(walk_b, left * w.b_stride.x);
+        at += left;
+    } while (at < run_end);
+    return at;
+}
+
+void walk(Walk w, bool continues, bool stores)
+{
+    uint at = w.first;
+    if (SEGMENTS)
+        at = segment_find(w.side, w.ids, at, w.end);
+    walk_to(w, at);
+    do {
+        uint block_end = min(at + BLOCK_ROWS, w.end);
+        walk_begin_block();
+        if (at < block_end) {
+            do {
+                if (SEGMENTS) {
+                    at = walk_run(w, at, min(segment_run_end(w.side, at), block_end), segment_is_mixed(w.side, w.ids, at));
+                    at = segment_find(w.side, w.ids, at, w.end);
+                    walk_to(w, at);
+                } else {
+                    at = walk_run(w, at, block_end, false);
+                }
+            } while (SEGMENTS && at < block_end);
+        }
+        walk_end_block(continues, stores || at < w.end);
+        continues = true;
+    } while (at < w.end);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/checked.h"
+#include "mask.h"
+
+#define DEFAULT_DISPATCH_SECONDS 0.1
+
+static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
+{
+    return divide_up(divide_up(dim, 4), lanes);
+}
+
+/* Quads of sums that a lane keeps for a row. */
+static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem)
+{
+    const uint64_t head = lane_quads(problem->head_dim, choice->lanes_per_row);
+    const uint64_t value = lane_quads(problem->value_dim, choice->lanes_per_row);
+    switch (which) {
+    case SPIRV_FORWARD:
+        return value;
+    case SPIRV_QUERY_GRADIENT:
+        return head;
+    case SPIRV_KEY_GRADIENT:
+        return head + value;
+    case SPIRV_BIAS_GRADIENT:
+    case SPIRV_ROW_STATS:
+    case SPIRV_SINK_GRADIENT:
+    case SPIRV_KERNELS:
+        break;
+    }
+    return 0;
+}
+
+uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem)
+{
+    const uint64_t maximum_and_sum = which == SPIRV_FORWARD ? 8 : 0;
+    return (16 * sum_quads(which, choice, problem) + maximum_and_sum) * choice->rows_per_lane * choice->workgroup_size;
+}
+
+/* As in constants.glsl. */
+static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
+                                          bool aligned, struct vk_pipeline *out_pipeline)
+{
+    const struct kernel_choice *choice = &kernel->choice;
+    const uint32_t constants[] = {
+        choice->workgroup_size,
+        (uint32_t)problem->head_dim,
+        (uint32_t)problem->value_dim,
+        choice->lanes_per_row,
+        choice->rows_per_lane,
+        aligned ? choice->keys_per_step : choice->keys_per_step_general,
+        aligned,
+        mask_is_band(problem),
+        mask_has_stairs(problem),
+        problem->segment_ids,
+        problem->softcap > 0,
+        problem->alibi,
+        problem->bias.present,
+        problem->bias.type == VKRING_TYPE_F32,
+        problem->bias.per_query,
+        problem->sinks,
+        problem->dropout > 0,
+        problem->bias.per_batch,
+        problem->bias.per_head,
+    };
+    const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
+    const struct vk_pipeline_params params = {
+        .code = module.code,
+        .code_bytes = module.bytes,
+        .push_bytes = sizeof(uint64_t),
+        .constants = constants,
+        .constant_count = sizeof(constants) / sizeof(constants[0]),
+        .subgroup_size = choice->subgroup_size,
+    };
+    return vk_pipeline_create(device, &params, out_pipeline);
+}
+
+enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
+                                           const struct kernel_choice *choice, struct attention_kernel *out_kernel)
+{
+    enum vkring_status status;
+    const bool aligned = problem_has_whole_quads(problem);
+    struct attention_kernel kernel = {
+        .which = which,
+        .choice = *choice,
+        .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
+    };
+    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u",
+             spirv_kernel_name(which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
+             choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
+             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size);
+    TRY(attention_kernel_prepare(device, problem, aligned, &kernel), fail);
+    *out_kernel = kernel;
+fail:
+    return status;
+}
+
+enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
+                                            struct attention_kernel *kernel)
+{
+    struct vk_pipeline *pipeline = aligned ? &kernel->aligned : &kernel->general;
+    if (pipeline->handle)
+        return VKRING_OK;
+    return create_pipeline(device, kernel, problem, aligned, pipeline);
+}
+
+void attention_kernel_destroy(vkring_device *device, struct attention_kernel *kernel)
+{
+    vk_pipeline_destroy(device, &kernel->aligned);
+    vk_pipeline_destroy(device, &kernel->general);
+}
+
+/* Multiply-adds for a pair of rows, in units of those that forward does. */
+static double products_of_pair(enum spirv_kernel which)
+{
+    switch (which) {
+    case SPIRV_QUERY_GRADIENT:
+        return 1.5;
+    case SPIRV_KEY_GRADIENT:
+        return 2;
+    case SPIRV_FORWARD:
+    case SPIRV_BIAS_GRADIENT:
+    case SPIRV_ROW_STATS:
+    case SPIRV_SINK_GRADIENT:
+    case SPIRV_KERNELS:
+        break;
+    }
+    return 1;
+}
+
+void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
+                           const struct kernel_choice *choice, const struct own_side *own, uint64_t most_others, double dispatch_seconds,
+                           struct tiling *out_tiling)
+{
+    const double seconds = dispatch_seconds > 0 ? dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
+    /* an own row meets an other one once for each problem head and batch entry that its own stands for */
+    const double times = (double)problem->heads / (double)own->heads * (double)problem->batch / (double)max_u64(own->batch, 1);
+    const double flop = products_of_pair(which) * 2.0 * (double)(problem->head_dim + problem->value_dim) * times;
+    const uint64_t state_quads = max_u64(sum_quads(which, choice, problem), 1) * choice->rows_per_lane * choice->workgroup_size;
+    struct tiling_limits limits = {
+        /* kernels index the quads of a dispatch's state with 32 bits */
+        .max_workgroups = ((uint64_t)1 << 31) / state_quads,
+        .enough_workgroups = kernel_enough_workgroups(device),
+        .flop = seconds * kernel_device_flops(device),
+    };
+    memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));
+    tiling_make(&limits, own->batch, own->heads, own->rows, kernel_choice_tile_rows(choice), flop, most_others, out_tiling);
+}
+
+void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,
+                             const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot)
+{
+    const uint64_t offset = slot * ARGUMENT_BYTES;
+    const uint64_t address = arguments->address + offset;
+    const uint32_t workgroups[3] = {(uint32_t)dispatch->box.tiles, (uint32_t)dispatch->box.heads, (uint32_t)dispatch->box.batch};
+    arguments_write(dispatch, (char *)arguments->mapped + offset);
+    vk_commands_dispatch(device, commands, aligned ? &kernel->aligned : &kernel->general, &address, workgroups);
+}

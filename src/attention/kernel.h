@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/** An attention kernel: a shader made for a problem, whose lanes own rows of one side and walk over the other. */
+#ifndef VKRING_ATTENTION_KERNEL_H
+#define VKRING_ATTENTION_KERNEL_H
+
+#include "../vk/commands.h"
+#include "arguments.h"
+#include "kernel_choice.h"
+#include "spirv.h"
+
+/** Blocks of the other side beyond one meet in the state: a dispatch that is first and last with at most so many rows needs none. */
+#define KERNEL_BLOCK_ROWS 1024u
+
+struct attention_kernel {
+    enum spirv_kernel which;
+    struct kernel_choice choice;
+    struct vk_pipeline aligned, general;
+    uint64_t state_bytes_per_workgroup;
+    char name[128];
+};
+
+/** State that a workgroup keeps between blocks and dispatches, in bytes; 0 for kernels without. */
+uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem);
+
+/** Compiles what a problem whose tensors are aligned as can be will use. */
+enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
+                                           const struct kernel_choice *choice, struct attention_kernel *out_kernel);
+/** Compiles what such tensors need, if it was not yet: element by element is rare, and compilers take seconds. */
+enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
+                                            struct attention_kernel *kernel);
+/** Accepts one that was not created. */
+void attention_kernel_destroy(vkring_device *device, struct attention_kernel *kernel);
+
+/** The own side of a rank. */
+struct own_side {
+    uint64_t batch, heads, rows;
+};
+
+/** How it is cut, with at most most_others of the other side; dispatch_seconds as in vkring_plan_params, 0 for the default. */
+void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
+                           const struct kernel_choice *choice, const struct own_side *own, uint64_t most_others, double dispatch_seconds,
+                           struct tiling *out_tiling);
+
+/** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for aligned. */
+void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,
+                             const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot);
+
+#endif

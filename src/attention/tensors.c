@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensors.h"
+
+#include "../base/checked.h"
+
+/* Kernels index a tile of a bias with 32 bits: so many elements a row, and at most 256 rows. */
+#define MAX_BIAS_ROW_ELEMENTS (((uint64_t)1 << 24) - 1)
+
+static struct tensor_shape rows_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t heads, uint64_t dim)
+{
+    return (struct tensor_shape){name, vkring_type_bytes(problem->type), problem->batch, rows, heads, dim};
+}
+
+static struct tensor_shape vector_shape(const char *name, uint64_t batch, uint64_t heads, uint64_t rows)
+{
+    return (struct tensor_shape){name, sizeof(float), batch, 1, heads, rows};
+}
+
+/* [batch or 1][heads or 1][rows][keys], seen as rows of `keys` elements. */
+static struct tensor_shape bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys)
+{
+    const struct vkring_bias_params *bias = &problem->bias;
+    return (struct tensor_shape){name, vkring_type_bytes(bias->type),       bias->per_batch ? problem->batch : problem->batch > 0,
+                                 rows, bias->per_head ? problem->heads : 1, keys};
+}
+
+/* What a tensor repeats over it steps over by 0 bytes. */
+static void repeat_bias(const struct problem *problem, struct tensor_view *view)
+{
+    if (!problem->bias.per_batch)
+        view->batch_stride = 0;
+    if (!problem->bias.per_head)
+        view->head_stride = 0;
+    if (!problem->bias.per_query)
+        view->row_stride = 0;
+}
+
+static enum vkring_status resolve_bias(const struct problem *problem, const struct vkring_tensor *tensor, const struct tensor_shape *shape,
+                                       bool written, struct tensor_view *out_view)
+{
+    enum vkring_status status;
+    struct vkring_tensor seen = *tensor;
+    struct tensor_view view;
+    uint64_t head;
+    if (!checked_multiply(shape->rows, shape->dim, &head))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s has more than 2^64 elements", shape->name);
+    if (!seen.sequence_stride)
+        seen.sequence_stride = shape->dim;
+    if (seen.sequence_stride > MAX_BIAS_ROW_ELEMENTS)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s: rows lie more than %llu elements apart", shape->name,
+                           (unsigned long long)MAX_BIAS_ROW_ELEMENTS);
+    if (!seen.head_stride)
+        seen.head_stride = shape->rows > 1 && tensor->sequence_stride ? shape->rows * tensor->sequence_stride : head;
+    if (!seen.batch_stride && !checked_multiply(seen.head_stride, shape->heads, &seen.batch_stride))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: a stride is past 2^64 elements", shape->name);
+    TRY(tensor_resolve(&seen, shape, &view), fail);
+    if (written)
+        TRY(tensor_check_distinct(&view, shape), fail);
+    view.packed = seen.head_stride == head && seen.batch_stride == head * shape->heads && seen.sequence_stride == shape->dim;
+    if (view.buffer)
+        repeat_bias(problem, &view);
+    *out_view = view;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* A tensor that is read, or one that is written and may be left out. */
+static enum vkring_status resolve_rows(const struct vkring_tensor *tensor, const struct tensor_shape *shape, bool written, bool optional,
+                                       struct tensor_view *out_view)
+{
+    enum vkring_status status;
+    *out_view = (struct tensor_view){0};
+    if (optional && !tensor->buffer)
+        return VKRING_OK;
+    TRY(tensor_resolve(tensor, shape, out_view), fail);
+    if (written)
+        TRY(tensor_check_distinct(out_view, shape), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status resolve_masks(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows,
+                                        uint64_t key_rows, struct query_tensors *queries, struct key_tensors *keys)
+{
+    enum vkring_status status;
+    const struct tensor_shape query_ids = vector_shape("query_segment_ids", problem->batch, 1, query_rows);
+    const struct tensor_shape key_ids = vector_shape("key_segment_ids", problem->batch, 1, key_rows);
+    if (problem->segment_ids) {
+        TRY(tensor_resolve_vector(&io->query_segment_ids, &query_ids, &queries->ids), fail);
+        TRY(tensor_resolve_vector(&io->key_segment_ids, &key_ids, &keys->ids), fail);
+    }
+    if (problem->bias.present) {
+        const bool rows = problem->bias.per_query;
+        const struct tensor_shape shape = bias_shape(problem, "bias", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
+        TRY(resolve_bias(problem, &io->bias, &shape, false, rows ? &queries->bias : &keys->bias), fail);
+    }
+    if (problem->alibi) {
+        const struct tensor_shape slopes = vector_shape("alibi_slopes", 1, 1, problem->heads);
+        TRY(tensor_resolve_vector(&io->alibi_slopes, &slopes, &queries->slopes), fail);
+    }
+    if (problem->sinks) {
+        const struct tensor_shape sinks = vector_shape("sinks", 1, 1, problem->heads);
+        TRY(tensor_resolve_vector(&io->sinks, &sinks, &queries->sinks), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Inputs of forward, and its results: which backward reads. */
+static enum vkring_status resolve(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows, uint64_t key_rows,
+                                  bool backward, struct query_tensors *out_queries, struct key_tensors *out_keys)
+{
+    enum vkring_status status;
+    struct query_tensors queries = {.rows = query_rows, .seed = io->seed};
+    struct key_tensors keys = {.keys = key_rows};
+    const struct tensor_shape query = rows_shape(problem, "query", query_rows, problem->heads, problem->head_dim);
+    const struct tensor_shape output = rows_shape(problem, "output", query_rows, problem->heads, problem->value_dim);
+    const struct tensor_shape key = key_part_shape(problem, KEY_PART_KEY, key_rows);
+    const struct tensor_shape value = key_part_shape(problem, KEY_PART_VALUE, key_rows);
+    const struct tensor_shape lse = vector_shape("lse", problem->batch, problem->heads, query_rows);
+    const struct tensor_shape residual = vector_shape("lse_residual", problem->batch, problem->heads, query_rows);
+
+    TRY(resolve_rows(&io->query, &query, false, false, &queries.query), fail);
+    TRY(resolve_rows(&io->key, &key, false, false, &keys.key), fail);
+    TRY(resolve_rows(&io->value, &value, false, false, &keys.value), fail);
+    TRY(resolve_rows(&io->output, &output, !backward, false, &queries.output), fail);
+    if (io->lse.buffer || backward)
+        TRY(tensor_resolve_vector(&io->lse, &lse, &queries.lse), fail);
+    if (io->lse_residual.buffer)
+        TRY(tensor_resolve_vector(&io->lse_residual, &residual, &queries.lse_residual), fail);
+    TRY(resolve_masks(problem, io, query_rows, key_rows, &queries, &keys), fail);
+    *out_queries = queries;
+    *out_keys = keys;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status tensors_resolve_forward(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows,
+                                           uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys)
+{
+    return resolve(problem, io, query_rows, key_rows, false, out_queries, out_keys);
+}
+
+static enum vkring_status resolve_gradients(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
+                                            uint64_t key_rows, struct query_tensors *queries, struct key_tensors *keys)
+{
+    enum vkring_status status;
+    struct tensor_shape output = rows_shape(problem, "output_grad", query_rows, problem->heads, problem->value_dim);
+    struct tensor_shape query = rows_shape(problem, "query_grad", query_rows, problem->heads, problem->head_dim);
+    struct tensor_shape key = key_part_shape(problem, KEY_PART_KEY, key_rows), value = key_part_shape(problem, KEY_PART_VALUE, key_rows);
+    key.name = "key_grad";
+    value.name = "value_grad";
+    TRY(resolve_rows(&io->output_grad, &output, false, false, &queries->output_grad), fail);
+    TRY(resolve_rows(&io->query_grad, &query, true, true, &queries->query_grad), fail);
+    TRY(resolve_rows(&io->key_grad, &key, true, true, &keys->key_grad), fail);
+    TRY(resolve_rows(&io->value_grad, &value, true, true, &keys->value_grad), fail);
+    if (io->bias_grad.buffer) {
+        const bool rows = problem->bias.per_query;
+        const struct tensor_shape bias = bias_shape(problem, "bias_grad", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
+        TRY(resolve_bias(problem, &io->bias_grad, &bias, true, rows ? &queries->bias_grad : &keys->bias_grad), fail);
+    }
+    if (io->sink_grad.buffer) {
+        const struct tensor_shape sink = vector_shape("sink_grad", 1, 1, problem->heads);
+        TRY(tensor_resolve_vector(&io->sink_grad, &sink, &queries->sink_grad), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status tensors_resolve_backward(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
+                                            uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys)
+{
+    enum vkring_status status;
+    if (io->bias_grad.buffer && !problem->bias.present)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "bias_grad is wanted of a plan without bias");
+    if (io->sink_grad.buffer && !problem->sinks)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "sink_grad is wanted of a plan without sinks");
+    TRY(resolve(problem, &io->forward, query_rows, key_rows, true, out_queries, out_keys), fail);
+    TRY(resolve_gradients(problem, io, query_rows, key_rows, out_queries, out_keys), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys)
+{
+    const uint64_t quad = 4 * vkring_type_bytes(problem->type);
+    return problem_has_whole_quads(problem) && tensor_aligned(&queries->query, quad) && tensor_aligned(&queries->output, quad) &&
+           tensor_aligned(&queries->output_grad, quad) && tensor_aligned(&queries->query_grad, quad) && tensor_aligned(&keys->key, quad) &&
+           tensor_aligned(&keys->value, quad) && tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
+}
+
+struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys)
+{
+    switch (part) {
+    case KEY_PART_KEY:
+        return rows_shape(problem, "key", keys, problem->kv_heads, problem->head_dim);
+    case KEY_PART_VALUE:
+        return rows_shape(problem, "value", keys, problem->kv_heads, problem->value_dim);
+    case KEY_PART_BIAS:
+        if (problem->bias.present && !problem->bias.per_query)
+            return bias_shape(problem, "bias", 1, keys);
+        break;
+    case KEY_PART_IDS:
+        if (problem->segment_ids)
+            return vector_shape("key_segment_ids", problem->batch, 1, keys);
+        break;
+    case KEY_PARTS:
+        break;
+    }
+    return (struct tensor_shape){.name = "", .element_bytes = 4};
+}
+
+struct tensor_view *key_part_view(struct key_tensors *keys, enum key_part part)
+{
+    struct tensor_view *views[KEY_PARTS] = {&keys->key, &keys->value, &keys->bias, &keys->ids};
+    return views[part];
+}
+
+struct tensor_view tensors_packed_part(const struct problem *problem, enum key_part part, const struct tensor_shape *shape,
+                                       vkring_buffer *buffer, uint64_t offset_bytes)
+{
+    const uint64_t head = shape->dim * shape->element_bytes;
+    struct tensor_view view = {
+        .buffer = buffer,
+        .offset_bytes = offset_bytes,
+        .address = buffer->address + offset_bytes,
+        .batch_stride = shape->rows * shape->heads * head,
+        .row_stride = shape->heads * head,
+        .head_stride = head,
+        .packed = true,
+    };
+    if (part == KEY_PART_BIAS)
+        repeat_bias(problem, &view);
+    if (part == KEY_PART_IDS)
+        view.row_stride = shape->element_bytes;
+    return view;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/** All tensors of a run, found in their buffers, by the side they belong to. */
+#ifndef VKRING_ATTENTION_TENSORS_H
+#define VKRING_ATTENTION_TENSORS_H
+
+#include "problem.h"
+#include "tensor.h"
+
+/** Of this rank's query rows. Those without a buffer are absent, not wanted, or empty. */
+struct query_tensors {
+    struct tensor_view query, output, output_grad, query_grad;
+    struct tensor_view lse, lse_residual;
+    struct tensor_view row_stats;       /* of the plan */
+    struct tensor_view bias, bias_grad; /* per_query: rows of all keys of the sequence */
+    struct tensor_view ids, ranges;
+    struct tensor_view slopes, sinks, sink_grad; /* of all heads */
+    uint64_t query_row;                          /* of the sequence, that row 0 is */
+    uint64_t rows;
+    uint64_t seed;
+};
+
+/** Keys of one rank: its own, where the application has them, or a packet's. */
+struct key_tensors {
+    struct tensor_view key, value, key_grad, value_grad;
+    struct tensor_view bias, bias_grad; /* not per_query: one row of these keys */
+    struct tensor_view ids, ranges;
+    uint64_t key_row; /* of the sequence, that row 0 is */
+    uint64_t keys;
+};
+
+/** The tensors of vkring_forward; those of backward stay absent. */
+enum vkring_status tensors_resolve_forward(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows,
+                                           uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
+/** The tensors of vkring_backward. */
+enum vkring_status tensors_resolve_backward(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
+                                            uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
+
+/** Whether kernels may read and write them by quads. */
+bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
+
+/** The parts of a packet, in order. */
+enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PARTS };
+
+/** Shape of a part for a number of keys; no elements where the problem has no such part. */
+struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys);
+struct tensor_view *key_part_view(struct key_tensors *keys, enum key_part part);
+/** A part, packed, in a buffer. */
+struct tensor_view tensors_packed_part(const struct problem *problem, enum key_part part, const struct tensor_shape *shape,
+                                       vkring_buffer *buffer, uint64_t offset_bytes);
+
+#endif
