@@ -19,7 +19,7 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Ar
     Rows row_stats;                        /* vec4 a row: see row_stats.glsl */
     Rows bias, bias_grad;                  /* rows of keys */
     Rows query_ids, key_ids;               /* int, contiguous; from the first of the dispatch */
-    Rows query_ranges, key_ranges;         /* see segments.glsl; of all rows and keys that are here */
+    Rows query_segments, key_segments;     /* tables of all rows and keys that are here: see segment_tables.glsl */
     uvec2 slopes, sinks, sink_grad;        /* of all heads */
     uvec2 state;                           /* of the dispatch's first workgroup */
 
@@ -27,7 +27,7 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Ar
     uint first_batch, first_head;
     uint batches, heads; /* of the problem */
     uint heads_per_kv_head;
-    uint first_row, first_key;                     /* among those that ranges are of */
+    uint first_row, first_key;                     /* among those that tables are of */
     uint query_fine_ranges, key_fine_ranges;       /* how many there are */
     uint first;                                    /* nonzero: the state starts empty, nothing is read */
     uint last;                                     /* nonzero: results are written, the state is not */

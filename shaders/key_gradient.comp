@@ -106,9 +106,9 @@ Walk walk_of_keys(uint tile, uint last_key)
         w.full_end = uint(band_end(first, arguments.rows));
     }
     if (SEGMENTS) {
-        w.side = segment_side(arguments.query_ranges, arguments.query_fine_ranges, arguments.first_row);
-        SegmentSide own = segment_side(arguments.key_ranges, arguments.key_fine_ranges, arguments.first_key);
-        w.ids = segment_range(own, tile * TILE_ROWS, tile * TILE_ROWS + last_key);
+        w.side = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
+        SegmentSide own = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
+        walk_narrow(w, own, tile * TILE_ROWS, tile * TILE_ROWS + last_key);
     }
     return w;
 }

@@ -56,9 +56,9 @@ Walk walk_of_queries(uint tile, uint last_row)
         w.full_end = uint(band_end(first, arguments.keys));
     }
     if (SEGMENTS) {
-        w.side = segment_side(arguments.key_ranges, arguments.key_fine_ranges, arguments.first_key);
-        SegmentSide own = segment_side(arguments.query_ranges, arguments.query_fine_ranges, arguments.first_row);
-        w.ids = segment_range(own, tile * TILE_ROWS, tile * TILE_ROWS + last_row);
+        w.side = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
+        SegmentSide own = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
+        walk_narrow(w, own, tile * TILE_ROWS, tile * TILE_ROWS + last_row);
     }
     return w;
 }

@@ -15,7 +15,7 @@ layout(local_size_x_id = 0) in;
 layout(buffer_reference, scalar, buffer_reference_align = 4) readonly buffer Ids {
     int at[];
 };
-layout(buffer_reference, scalar, buffer_reference_align = 8) writeonly buffer Ranges {
+layout(buffer_reference, scalar, buffer_reference_align = 8) writeonly buffer OutRanges {
     ivec2 at[];
 };
 
@@ -41,5 +41,5 @@ void main()
         int id = Ids(from).at[min(first + i, rows - 1)];
         least_and_greatest = ivec2(min(least_and_greatest.x, id), max(least_and_greatest.y, id));
     }
-    Ranges(address_advance(ranges, ranges_batch_stride, gl_WorkGroupID.z)).at[range] = least_and_greatest;
+    OutRanges(address_advance(ranges, ranges_batch_stride, gl_WorkGroupID.z)).at[range] = least_and_greatest;
 }

@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Segment ids: a pair is kept if both have the same. So that whole blocks are skipped before anything of them is read, segment_ranges.comp writes the
- * least and the greatest id of every FINE_RANGE rows and, after those, of every COARSE_RANGE rows.
- */
+/* Segment ids: a pair is kept if both have the same. What a tile walks over, by the tables of segment_tables.glsl. */
 
-const uint FINE_RANGE = 16; /* the host's copies are in segments.h */
-const uint COARSE_RANGE = 256;
+#include "segment_tables.glsl"
 
 layout(buffer_reference, scalar, buffer_reference_align = 4) readonly buffer Ids {
     int at[];
 };
-layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer Ranges {
-    ivec2 at[];
-};
 
-/* Ranges of one batch entry, at least one; row `first` of them is row 0 of the dispatch. */
+/* The tables of one batch entry, of at least one range; row `first` of them is row 0 of the dispatch. */
 struct SegmentSide {
     uvec2 address;
     uint fine_ranges;
@@ -39,9 +32,18 @@ ivec2 segment_range(SegmentSide side, uint first, uint last)
     return ids;
 }
 
-bool segment_apart(ivec2 a, ivec2 b)
+/* Where the other side begins and ends for rows first … last: rows of its tables. */
+uvec2 segment_bounds(SegmentSide side, uint first, uint last)
 {
-    return a.y < b.x || b.y < a.x;
+    uint tables = side.fine_ranges + (side.fine_ranges + FINE_OF_COARSE - 1) / FINE_OF_COARSE;
+    uint range = (side.first + first) / FINE_RANGE, end = (side.first + last) / FINE_RANGE;
+    uvec2 bounds = uvec2(0xffffffffu, 0);
+    do {
+        uvec2 more = uvec2(Ranges(side.address).at[tables + min(range, end)]);
+        bounds = more.x < more.y ? uvec2(min(bounds.x, more.x), max(bounds.y, more.y)) : bounds;
+        range++;
+    } while (range <= end);
+    return bounds;
 }
 
 /* The first row from `at` on, before `end`, whose range meets `ids`; `end` if there is none. */
@@ -51,7 +53,7 @@ uint segment_find(SegmentSide side, ivec2 ids, uint at, uint end)
     do {
         /* in bounds also for lanes that are off in the loop's last round */
         uint fine = min((side.first + at) / FINE_RANGE, side.fine_ranges - 1);
-        uint coarse = fine / (COARSE_RANGE / FINE_RANGE);
+        uint coarse = fine / FINE_OF_COARSE;
         if (segment_apart(Ranges(side.address).at[side.fine_ranges + coarse], ids))
             at = (coarse + 1) * COARSE_RANGE - side.first;
         else if (segment_apart(Ranges(side.address).at[fine], ids))
@@ -62,15 +64,15 @@ uint segment_find(SegmentSide side, ivec2 ids, uint at, uint end)
     return min(at, end);
 }
 
-/* Where the range of row `at` ends. */
-uint segment_run_end(SegmentSide side, uint at)
+/*
+ * How far rows from `at` on are alike: to the end of their coarse range if all of it has the one id of the tile, else of their fine range.
+ * mixed: their pairs must be looked at one by one.
+ */
+uint segment_run_end(SegmentSide side, ivec2 ids, uint at, out bool mixed)
 {
-    return ((side.first + at) / FINE_RANGE + 1) * FINE_RANGE - side.first;
-}
-
-/* Whether pairs of row `at`'s range and `ids` must be looked at one by one. */
-bool segment_is_mixed(SegmentSide side, ivec2 ids, uint at)
-{
-    ivec2 here = Ranges(side.address).at[min((side.first + at) / FINE_RANGE, side.fine_ranges - 1)];
-    return !(ids.x == ids.y && here == ids);
+    uint fine = min((side.first + at) / FINE_RANGE, side.fine_ranges - 1);
+    uint coarse = fine / FINE_OF_COARSE;
+    bool alike = ids.x == ids.y && Ranges(side.address).at[side.fine_ranges + coarse] == ids;
+    mixed = !(ids.x == ids.y && Ranges(side.address).at[fine] == ids);
+    return (alike ? (coarse + 1) * COARSE_RANGE : (fine + 1) * FINE_RANGE) - side.first;
 }

@@ -29,6 +29,15 @@ void walk_step(uint at, uint left, bool whole);
 void walk_begin_block();
 void walk_end_block(bool continues, bool stores);
 
+/* Narrows the walk to rows whose segment ids may be those of own rows first … last. */
+void walk_narrow(inout Walk w, SegmentSide own, uint first, uint last)
+{
+    uvec2 bounds = segment_bounds(own, first, last);
+    w.ids = segment_range(own, first, last);
+    w.end = min(w.end, max(bounds.y, w.side.first) - w.side.first);
+    w.first = min(max(w.first, max(bounds.x, w.side.first) - w.side.first), w.end);
+}
+
 void walk_to(Walk w, uint at)
 {
     walk_a = address_advance(w.a, w.a_stride, at);
@@ -63,7 +72,9 @@ void walk(Walk w, bool continues, bool stores)
         if (at < block_end) {
             do {
                 if (SEGMENTS) {
-                    at = walk_run(w, at, min(segment_run_end(w.side, at), block_end), segment_is_mixed(w.side, w.ids, at));
+                    bool mixed;
+                    uint run_end = segment_run_end(w.side, w.ids, at, mixed);
+                    at = walk_run(w, at, min(run_end, block_end), mixed);
                     at = segment_find(w.side, w.ids, at, w.end);
                     walk_to(w, at);
                 } else {

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "mask.h"
 #include "segments.h"
 
 #define LOG2_E 1.44269504088896340736
@@ -18,7 +17,7 @@ struct kernel_arguments {
     struct rows_argument query_grad, key_grad, value_grad;
     struct rows_argument lse, lse_residual, row_stats;
     struct rows_argument bias, bias_grad;
-    struct rows_argument query_ids, key_ids, query_ranges, key_ranges;
+    struct rows_argument query_ids, key_ids, query_segments, key_segments;
     uint64_t slopes, sinks, sink_grad;
     uint64_t state;
     uint32_t rows, keys;
@@ -104,8 +103,8 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->bias_grad = bias_at(dispatch, &queries->bias_grad, &keys->bias_grad, extent, query_head);
     arguments->query_ids = rows_at(&queries->ids, batch, row, 0);
     arguments->key_ids = rows_at(&keys->ids, batch, key, 0);
-    arguments->query_ranges = rows_at(&queries->ranges, batch, 0, 0);
-    arguments->key_ranges = rows_at(&keys->ranges, batch, 0, 0);
+    arguments->query_segments = rows_at(&queries->segments, batch, 0, 0);
+    arguments->key_segments = rows_at(&keys->segments, batch, 0, 0);
     arguments->slopes = queries->slopes.address;
     arguments->sinks = queries->sinks.address;
     arguments->sink_grad = queries->sink_grad.address;
@@ -145,16 +144,22 @@ static void fill_modifiers(const struct attention_dispatch *dispatch, const stru
     arguments->key_phase = (uint32_t)(block->key_row & 3);
 }
 
-void arguments_write(const struct attention_dispatch *dispatch, void *to)
+struct mask_block dispatch_block(const struct attention_dispatch *dispatch)
 {
-    const struct problem *problem = dispatch->problem;
     const struct extent extent = extent_of(dispatch);
-    const struct mask_block block = {
+    return (struct mask_block){
         .query_row = dispatch->queries->query_row + extent.first_row,
         .rows = extent.rows,
         .key_row = dispatch->keys->key_row + extent.first_key,
         .keys = extent.keys,
     };
+}
+
+void arguments_write(const struct attention_dispatch *dispatch, void *to)
+{
+    const struct problem *problem = dispatch->problem;
+    const struct extent extent = extent_of(dispatch);
+    const struct mask_block block = dispatch_block(dispatch);
     struct kernel_arguments arguments = {
         .state = dispatch->state_address + dispatch->box.first_workgroup * dispatch->state_bytes_per_workgroup,
         .rows = (uint32_t)extent.rows,

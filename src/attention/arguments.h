@@ -3,6 +3,7 @@
 #ifndef VKRING_ATTENTION_ARGUMENTS_H
 #define VKRING_ATTENTION_ARGUMENTS_H
 
+#include "mask.h"
 #include "tensors.h"
 #include "tiling.h"
 
@@ -29,6 +30,9 @@ struct attention_dispatch {
     uint64_t state_address;       /* of the whole state */
     uint64_t state_bytes_per_workgroup;
 };
+
+/** The pairs of a dispatch, of each head and batch entry. */
+struct mask_block dispatch_block(const struct attention_dispatch *dispatch);
 
 /** Writes ARGUMENT_BYTES. */
 void arguments_write(const struct attention_dispatch *dispatch, void *to);

@@ -7,8 +7,6 @@
 #include "../base/checked.h"
 #include "mask.h"
 
-#define DEFAULT_DISPATCH_SECONDS 0.1
-
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
     return divide_up(divide_up(dim, 4), lanes);
@@ -136,7 +134,6 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
                            const struct kernel_choice *choice, const struct own_side *own, uint64_t most_others, double dispatch_seconds,
                            struct tiling *out_tiling)
 {
-    const double seconds = dispatch_seconds > 0 ? dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     /* an own row meets an other one once for each problem head and batch entry that its own stands for */
     const double times = (double)problem->heads / (double)own->heads * (double)problem->batch / (double)max_u64(own->batch, 1);
     const double flop = products_of_pair(which) * 2.0 * (double)(problem->head_dim + problem->value_dim) * times;
@@ -145,10 +142,19 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
         /* kernels index the quads of a dispatch's state with 32 bits */
         .max_workgroups = ((uint64_t)1 << 31) / state_quads,
         .enough_workgroups = kernel_enough_workgroups(device),
-        .flop = seconds * kernel_device_flops(device),
+        .flop = dispatch_seconds * kernel_device_flops(device),
     };
     memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));
     tiling_make(&limits, own->batch, own->heads, own->rows, kernel_choice_tile_rows(choice), flop, most_others, out_tiling);
+}
+
+double attention_kernel_flop(enum spirv_kernel which, const struct attention_dispatch *dispatch)
+{
+    const struct problem *problem = dispatch->problem;
+    const struct mask_block block = dispatch_block(dispatch);
+    const double times = dispatch->side == OWN_KEYS ? (double)problem->heads / (double)problem->kv_heads : 1;
+    const double flop = products_of_pair(which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
+    return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * mask_kept_pairs(problem, &block);
 }
 
 void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,

@@ -36,10 +36,13 @@ struct own_side {
     uint64_t batch, heads, rows;
 };
 
-/** How it is cut, with at most most_others of the other side; dispatch_seconds as in vkring_plan_params, 0 for the default. */
+/** How it is cut, with at most most_others of the other side; a dispatch should take at most dispatch_seconds. */
 void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
                            const struct kernel_choice *choice, const struct own_side *own, uint64_t most_others, double dispatch_seconds,
                            struct tiling *out_tiling);
+
+/** What a dispatch is estimated to do: pairs kept by position count, whatever else masks them. */
+double attention_kernel_flop(enum spirv_kernel which, const struct attention_dispatch *dispatch);
 
 /** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for aligned. */
 void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/** The least and greatest segment id of blocks of rows, by which kernels skip what has nothing in common. */
+/** Tables of segment ids, by which kernels skip what has nothing in common: see segment_tables.glsl. */
 #ifndef VKRING_ATTENTION_SEGMENTS_H
 #define VKRING_ATTENTION_SEGMENTS_H
 
@@ -16,15 +16,30 @@ static inline uint64_t segment_fine_ranges(uint64_t rows)
     return divide_up(rows, SEGMENT_FINE_RANGE);
 }
 
-/** Bytes of the ranges of batch entries of so many rows. */
-uint64_t segment_ranges_bytes(uint64_t batch, uint64_t rows);
-/** Those ranges in a buffer. */
-struct tensor_view segment_ranges_view(vkring_buffer *buffer, uint64_t offset_bytes, uint64_t rows);
+struct segment_kernels {
+    struct vk_pipeline ranges, bounds;
+};
 
-enum vkring_status segment_kernel_create(vkring_device *device, struct vk_pipeline *out_pipeline);
+enum vkring_status segment_kernels_create(vkring_device *device, struct segment_kernels *out_kernels);
+/** Accepts ones that were not created. */
+void segment_kernels_destroy(vkring_device *device, struct segment_kernels *kernels);
 
-/** Records the writing of ranges of ids [batch][rows]; nothing for none. */
-void segment_ranges_record(vkring_device *device, const struct vk_commands *commands, const struct vk_pipeline *pipeline,
-                           const struct tensor_view *ids, uint64_t batch, uint64_t rows, const struct tensor_view *ranges);
+/** One side: ids [batch][rows], and their table. */
+struct segment_side {
+    struct tensor_view ids, table;
+    uint64_t rows;
+};
+
+/** Bytes of the tables of batch entries of so many rows. */
+uint64_t segment_table_bytes(uint64_t batch, uint64_t rows);
+/** That table at the start of a buffer. */
+struct tensor_view segment_table_view(const vkring_buffer *buffer, uint64_t rows);
+
+/** Records the writing of a side's ranges. */
+void segment_ranges_record(vkring_device *device, const struct vk_commands *commands, const struct segment_kernels *kernels, uint64_t batch,
+                           const struct segment_side *side);
+/** Records the writing of a side's bounds, once the ranges of both are written. */
+void segment_bounds_record(vkring_device *device, const struct vk_commands *commands, const struct segment_kernels *kernels, uint64_t batch,
+                           const struct segment_side *own, const struct segment_side *other);
 
 #endif

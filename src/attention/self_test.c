@@ -10,6 +10,7 @@
 /* Small, causal, grouped, cut over the keys, nothing divides anything. */
 enum { Q_LEN = 37, KV_LEN = 53, FIRST_KEYS = 24, HEADS = 2, DIM = 32 };
 #define DEADLINE_SECONDS 60.0
+#define DISPATCH_SECONDS 0.1
 
 enum {
     QUERY = 0,
@@ -105,7 +106,8 @@ static enum vkring_status bench_open(vkring_device *device, const struct problem
     *bench = (struct bench){.device = device};
     TRY(attention_kernel_create(device, SPIRV_FORWARD, problem, choice, &bench->kernel), fail);
     TRY(attention_kernel_prepare(device, problem, false, &bench->kernel), fail);
-    attention_kernel_tile(device, SPIRV_FORWARD, problem, choice, &(struct own_side){1, HEADS, Q_LEN}, KV_LEN, 0, &bench->tiling);
+    attention_kernel_tile(device, SPIRV_FORWARD, problem, choice, &(struct own_side){1, HEADS, Q_LEN}, KV_LEN, DISPATCH_SECONDS,
+                          &bench->tiling);
     TRY(vkring_buffer_create(device, ELEMENTS * element_bytes, &bench->tensors), fail);
     TRY(vkring_buffer_create(device, tiling_workgroups(&bench->tiling) * bench->kernel.state_bytes_per_workgroup, &bench->state), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, 2 * ARGUMENT_BYTES, &bench->arguments), fail);

@@ -33,6 +33,7 @@
 #include "row_stats_f16_no_shuffle.spv.h"
 #include "row_stats_f32.spv.h"
 #include "row_stats_f32_no_shuffle.spv.h"
+#include "segment_bounds.spv.h"
 #include "segment_ranges.spv.h"
 #include "sink_gradient_bf16.spv.h"
 #include "sink_gradient_bf16_no_shuffle.spv.h"
@@ -89,5 +90,11 @@ struct spirv_module spirv_pack(uint64_t element_bytes)
 struct spirv_module spirv_segment_ranges(void)
 {
     static const struct spirv_module module = MODULE(segment_ranges);
+    return module;
+}
+
+struct spirv_module spirv_segment_bounds(void)
+{
+    static const struct spirv_module module = MODULE(segment_bounds);
     return module;
 }

@@ -10,9 +10,9 @@
 struct query_tensors {
     struct tensor_view query, output, output_grad, query_grad;
     struct tensor_view lse, lse_residual;
-    struct tensor_view row_stats;       /* of the plan */
-    struct tensor_view bias, bias_grad; /* per_query: rows of all keys of the sequence */
-    struct tensor_view ids, ranges;
+    struct tensor_view row_stats;                /* of the plan */
+    struct tensor_view bias, bias_grad;          /* per_query: rows of all keys of the sequence */
+    struct tensor_view ids, segments;            /* segments: the table of them */
     struct tensor_view slopes, sinks, sink_grad; /* of all heads */
     uint64_t query_row;                          /* of the sequence, that row 0 is */
     uint64_t rows;
@@ -23,8 +23,8 @@ struct query_tensors {
 struct key_tensors {
     struct tensor_view key, value, key_grad, value_grad;
     struct tensor_view bias, bias_grad; /* not per_query: one row of these keys */
-    struct tensor_view ids, ranges;
-    uint64_t key_row; /* of the sequence, that row 0 is */
+    struct tensor_view ids, segments;   /* segments: the table of them */
+    uint64_t key_row;                   /* of the sequence, that row 0 is */
     uint64_t keys;
 };
 

@@ -46,7 +46,8 @@ fail:
     return status;
 }
 
-enum vkring_status compute_submit(struct compute *compute, uint64_t progress, const struct vk_semaphore_value *waits, uint32_t wait_count)
+enum vkring_status compute_submit(struct compute *compute, double flop, uint64_t progress, const struct vk_semaphore_value *waits,
+                                  uint32_t wait_count)
 {
     enum vkring_status status;
     vkring_device *device = compute->device;
@@ -62,6 +63,7 @@ enum vkring_status compute_submit(struct compute *compute, uint64_t progress, co
     compute->timeline.submitted = done.value;
     piece->value = done.value;
     piece->progress = progress;
+    piece->flop = flop;
     compute->pending++;
     return VKRING_OK;
 fail:
@@ -76,6 +78,10 @@ static enum vkring_status collect_oldest(struct compute *compute)
     if (piece->timed)
         TRY(vk_queries_elapsed(compute->device, &compute->queries, 2 * compute->oldest, 2 * compute->oldest + 1, &seconds), fail);
     compute->seconds += seconds;
+    if (seconds > 0 && piece->flop > 0) {
+        compute->seen_flop += piece->flop;
+        compute->seen_seconds += seconds;
+    }
     compute->done_value = piece->value;
     compute->progress = piece->progress;
     compute->oldest = (compute->oldest + 1) % COMPUTE_SLOTS;
@@ -107,4 +113,9 @@ enum vkring_status compute_drain(struct compute *compute, double seconds, bool *
     if (compute->pending == 0)
         return VKRING_OK;
     return vk_timeline_wait(compute->device, &compute->timeline, compute->timeline.submitted, seconds, out_drained);
+}
+
+double compute_budget(const struct compute *compute, double seconds, double guess)
+{
+    return seconds * (compute->seen_seconds > 0 ? compute->seen_flop / compute->seen_seconds : guess);
 }

@@ -7,12 +7,15 @@
 
 /** Enough to keep the device fed while the host sleeps. */
 #define COMPUTE_SLOTS 4u
+/** The most dispatches of a piece. */
+#define COMPUTE_DISPATCHES 16u
 
 struct compute_piece {
     struct vk_commands commands;
     uint64_t value;    /* of the timeline, when the piece is done */
     uint64_t progress; /* what vkring_plan_get_progress says then */
     bool timed;
+    double flop; /* as estimated */
 };
 
 struct compute {
@@ -24,7 +27,8 @@ struct compute {
     uint32_t oldest, pending;
     uint64_t done_value; /* the timeline was seen at this value */
     uint64_t progress;
-    double seconds; /* of timed pieces since they were last reset */
+    double seconds;                 /* of timed pieces since they were last reset */
+    double seen_flop, seen_seconds; /* of all timed pieces ever */
 };
 
 enum vkring_status compute_create(vkring_device *device, struct compute *out_compute);
@@ -36,10 +40,14 @@ static inline bool compute_has_room(const struct compute *compute)
     return compute->pending < COMPUTE_SLOTS;
 }
 
-/** Begins a piece that sees all that earlier ones wrote; needs room. Its slot (0 … COMPUTE_SLOTS - 1) tells which argument slot is free. */
+/** Begins a piece that sees all that earlier ones wrote; needs room. Its slot (0 … COMPUTE_SLOTS - 1) tells which argument slots are free.
+ */
 enum vkring_status compute_begin(struct compute *compute, bool timed, struct vk_commands *out_commands, uint32_t *out_slot);
-/** Submits it; progress is what is done when it is. compute->timeline.submitted is its value. */
-enum vkring_status compute_submit(struct compute *compute, uint64_t progress, const struct vk_semaphore_value *waits, uint32_t wait_count);
+/** Submits it; flop is what it was estimated to do, progress what is done when it is. compute->timeline.submitted is its value. */
+enum vkring_status compute_submit(struct compute *compute, double flop, uint64_t progress, const struct vk_semaphore_value *waits,
+                                  uint32_t wait_count);
+/** What the device does in so many seconds: by the pieces that were timed, or by a guess at FLOP/s before there are any. */
+double compute_budget(const struct compute *compute, double seconds, double guess);
 /** Collects pieces that are done. out_progress is set to true if there are any. */
 enum vkring_status compute_poll(struct compute *compute, bool *out_progress);
 /** Waits for all pieces; false when the time is over. */

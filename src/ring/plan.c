@@ -10,6 +10,7 @@
 #include "agree.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
+#define DEFAULT_DISPATCH_SECONDS 0.1
 #define DEFAULT_CHUNK_BYTES ((uint64_t)4 << 20)
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
 #define DRAIN_SECONDS 5.0
@@ -53,6 +54,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
                     params->key_rows_of_rank, &plan->layout),
         fail);
     plan->timeout_seconds = timeout_of(params);
+    plan->dispatch_seconds = params->dispatch_seconds > 0 ? params->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
     return VKRING_OK;
 fail:
@@ -66,24 +68,26 @@ static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_
     return tiling_workgroups(&plan->tiling) * attention_kernel_state_bytes(SPIRV_FORWARD, choice, &plan->problem);
 }
 
-static uint64_t query_ranges_bytes(const struct vkring_plan *plan)
+static uint64_t query_segments_bytes(const struct vkring_plan *plan)
 {
-    return plan->problem.segment_ids ? segment_ranges_bytes(plan->problem.batch, layout_query_rows(&plan->layout, plan->layout.rank)) : 0;
+    return plan->problem.segment_ids
+               ? segment_table_bytes(plan->problem.batch, max_u64(layout_query_rows(&plan->layout, plan->layout.rank), 1))
+               : 0;
 }
 
-static uint64_t key_ranges_bytes(const struct vkring_plan *plan)
+static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 {
-    return plan->problem.segment_ids ? segment_ranges_bytes(plan->problem.batch, layout_most_key_rows(&plan->layout)) : 0;
+    return plan->problem.segment_ids ? segment_table_bytes(plan->problem.batch, max_u64(layout_most_key_rows(&plan->layout), 1)) : 0;
 }
 
-static void tile(struct vkring_plan *plan, const struct vkring_plan_params *params, const struct kernel_choice *choice)
+static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     const struct problem *problem = &plan->problem;
     const struct own_side queries = {problem->batch, problem->heads, layout_query_rows(&plan->layout, plan->layout.rank)};
     attention_kernel_tile(plan->device, SPIRV_FORWARD, problem, choice, &queries, layout_most_key_rows(&plan->layout),
-                          params->dispatch_seconds, &plan->tiling);
+                          plan->dispatch_seconds, &plan->tiling);
     if (problem->backward)
-        backward_tile(&plan->backward, plan->device, problem, choice, params->dispatch_seconds);
+        backward_tile(&plan->backward, plan->device, problem, choice, plan->dispatch_seconds);
 }
 
 static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
@@ -95,8 +99,8 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
     bool counts_as_host;
     const uint64_t on_device[] = {
         state_bytes(plan, choice),
-        query_ranges_bytes(plan),
-        key_ranges_bytes(plan),
+        query_segments_bytes(plan),
+        key_segments_bytes(plan),
         problem->backward ? backward_state_bytes(&plan->backward, problem, choice) : 0,
         problem->backward ? backward_row_stats_bytes(problem) : 0,
     };
@@ -104,7 +108,9 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
         TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
         memory.device_bytes += bytes;
     }
-    TRY(vk_buffer_measure(plan->device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
+    TRY(vk_buffer_measure(plan->device, VK_MEMORY_ARGUMENTS, (uint64_t)COMPUTE_SLOTS * COMPUTE_DISPATCHES * ARGUMENT_BYTES, &bytes,
+                          &counts_as_host),
+        fail);
     *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
     if (plan->layout.ranks > 1)
         TRY(staging_measure(plan->device, &plan->problem, layout_most_key_rows(&plan->layout), &memory), fail);
@@ -151,11 +157,12 @@ static enum vkring_status take(struct vkring_plan *plan, const struct kernel_cho
         TRY(backward_create(&plan->backward, device, &plan->problem, choice), fail);
     TRY(find_box_steps(plan), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &plan->state), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, COMPUTE_SLOTS * ARGUMENT_BYTES, &plan->arguments), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_ranges_bytes(plan), &plan->query_ranges), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_ranges_bytes(plan), &plan->key_ranges), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, (uint64_t)COMPUTE_SLOTS * COMPUTE_DISPATCHES * ARGUMENT_BYTES, &plan->arguments),
+        fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_segments_bytes(plan), &plan->query_segments), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_segments_bytes(plan), &plan->key_segments), fail);
     if (plan->problem.segment_ids)
-        TRY(segment_kernel_create(device, &plan->segment_kernel), fail);
+        TRY(segment_kernels_create(device, &plan->segments), fail);
     TRY(compute_create(device, &plan->compute), fail);
     if (plan->layout.ranks > 1) {
         TRY(pack_kernel_create(device, vkring_type_bytes(plan->problem.type), &plan->pack), fail);
@@ -168,12 +175,12 @@ fail:
     return status;
 }
 
-static enum vkring_status prepare(struct vkring_plan *plan, const struct vkring_plan_params *params)
+static enum vkring_status prepare(struct vkring_plan *plan)
 {
     enum vkring_status status;
     struct kernel_choice choice;
     TRY(self_test_choose(plan->device, &plan->problem, &choice), fail);
-    tile(plan, params, &choice);
+    tile(plan, &choice);
     TRY(measure(plan, &choice, &plan->memory), fail);
     TRY(take(plan, &choice), fail);
     return VKRING_OK;
@@ -189,7 +196,7 @@ enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm,
     struct kernel_choice choice;
     TRY(resolve(comm, params, &plan), fail);
     TRY(self_test_choose(device, &plan.problem, &choice), fail);
-    tile(&plan, params, &choice);
+    tile(&plan, &choice);
     TRY(measure(&plan, &choice, out_memory), fail);
 fail:
     layout_free(&plan.layout);
@@ -214,7 +221,7 @@ enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, 
                                   timeout_of(params));
     if (status != VKRING_OK)
         goto fail;
-    status = prepare(plan, params);
+    status = prepare(plan);
     if (!alone)
         status = agree_on_status(comm, status, "making its plan", plan->timeout_seconds);
     if (status != VKRING_OK)
@@ -253,12 +260,12 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     compute_destroy(&plan->compute);
     pack_kernel_destroy(plan->device, &plan->pack);
     pack_kernel_destroy(plan->device, &plan->pack_masks);
-    vk_pipeline_destroy(plan->device, &plan->segment_kernel);
+    segment_kernels_destroy(plan->device, &plan->segments);
     attention_kernel_destroy(plan->device, &plan->kernel);
     backward_destroy(&plan->backward, plan->device);
     vkring_buffer_destroy(&plan->arguments);
-    vkring_buffer_destroy(&plan->query_ranges);
-    vkring_buffer_destroy(&plan->key_ranges);
+    vkring_buffer_destroy(&plan->query_segments);
+    vkring_buffer_destroy(&plan->key_segments);
     vkring_buffer_destroy(&plan->state);
     free(plan->box_steps);
     layout_free(&plan->layout);

@@ -24,19 +24,20 @@ struct vkring_plan {
     struct problem problem;
     struct layout layout;
     double timeout_seconds;
+    double dispatch_seconds; /* how long a piece of work should take at most */
     uint64_t chunk_bytes;
 
     struct attention_kernel kernel;
     struct pack_kernel pack, pack_masks; /* of elements, and of 4 bytes where those have fewer */
-    struct vk_pipeline segment_kernel;   /* with segment ids */
+    struct segment_kernels segments;     /* with segment ids */
     struct tiling tiling;
     struct backward backward;    /* of a plan for it */
     struct box_steps *box_steps; /* [tiling.boxes] */
 
     vkring_buffer *state; /* empty where every row meets all its keys in one block */
     vkring_buffer *arguments;
-    vkring_buffer *query_ranges, *key_ranges; /* of segment ids; of the packet that is attended to */
-    struct staging staging;                   /* with several ranks */
+    vkring_buffer *query_segments, *key_segments; /* tables of segment ids; of the packet that is attended to */
+    struct staging staging;                       /* with several ranks */
     struct compute compute;
     struct link send, receive; /* here and not in a run, as the network may hold on to them longer */
     struct vkring_plan_memory memory;

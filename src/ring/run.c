@@ -176,7 +176,7 @@ enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward
 {
     static const struct run_work work = {run_submit_forward, run_all_submitted, 1};
     enum vkring_status status;
-    struct run run = {.plan = plan, .work = &work, .ranges_step = VKRING_NONE};
+    struct run run = {.plan = plan, .work = &work, .segments_step = VKRING_NONE};
     TRY(run_resolve_forward(&run, io), fail);
     TRY(attention_kernel_prepare(plan->device, &plan->problem, run.aligned, &plan->kernel), fail);
     return run_execute(&run, plan->tiling.boxes * ranks_of(&run));

@@ -33,7 +33,7 @@ struct run {
     vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 
     struct cursor at;                   /* next piece of work to submit */
-    uint32_t ranges_step;               /* the step whose segment ranges are on the device; VKRING_NONE before the first */
+    uint32_t segments_step;             /* the step whose tables of segment ids are on the device; VKRING_NONE before the first */
     uint64_t step_value[STAGING_SLOTS]; /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
     uint64_t own_value; /* compute timeline when our own packet is in host memory */
@@ -65,8 +65,8 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
 /** Everything from the first submission to the last, once tensors are resolved and kernels are prepared. */
 enum vkring_status run_execute(struct run *run, uint64_t all_boxes);
 
-/** Records the ranges of segment ids before anything reads them: those of the queries once a run, those of the keys once a step. */
-void run_record_ranges(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys);
+/** Records the tables of segment ids before anything reads them: queries' ranges once a run, the rest once a step. */
+void run_record_segments(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys);
 
 /** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
 enum vkring_status run_start_device(struct run *run);

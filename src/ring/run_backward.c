@@ -99,21 +99,36 @@ static struct attention_dispatch make_dispatch(struct run *run)
     };
 }
 
+/* As many dispatches of a stage as should take dispatch_seconds, at least one. */
 static enum vkring_status submit_piece(struct run *run)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
-    const struct attention_kernel *kernel = &plan->backward.stages[run->at.stage].kernel;
+    const uint32_t stage = run->at.stage;
+    const struct attention_kernel *kernel = &plan->backward.stages[stage].kernel;
+    const double budget = compute_budget(&plan->compute, plan->dispatch_seconds, kernel_device_flops(plan->device));
     struct vk_commands commands;
-    uint32_t slot;
+    double flop = 0;
+    uint32_t slot, count = 0;
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
-    run_record_ranges(run, &commands, &run->own);
-    const uint64_t boxes_before = run->at.box;
-    const struct attention_dispatch dispatch = make_dispatch(run);
-    run->done_boxes += run->at.box - boxes_before;
-    attention_kernel_record(plan->device, &commands, kernel, run->aligned, &dispatch, plan->arguments, slot);
-    TRY(compute_submit(&plan->compute, run->done_boxes, NULL, 0), fail);
-    skip_stages(run);
+    run_record_segments(run, &commands, &run->own);
+    while (run->at.stage == stage && count < COMPUTE_DISPATCHES) {
+        const struct cursor here = run->at;
+        const struct attention_dispatch dispatch = make_dispatch(run);
+        const double more = attention_kernel_flop(kernel->which, &dispatch);
+        if (count > 0 && flop + more > budget) {
+            run->at = here;
+            break;
+        }
+        if (count > 0)
+            vk_commands_barrier(plan->device, &commands); /* boxes share the state */
+        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &dispatch, plan->arguments,
+                                slot * COMPUTE_DISPATCHES + count++);
+        flop += more;
+        run->done_boxes += run->at.box - here.box;
+        skip_stages(run);
+    }
+    TRY(compute_submit(&plan->compute, flop, run->done_boxes, NULL, 0), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -159,7 +174,7 @@ enum vkring_status vkring_backward(vkring_plan *plan, const struct vkring_backwa
 {
     static const struct run_work work = {submit_ready, all_submitted, 2.5};
     enum vkring_status status;
-    struct run run = {.plan = plan, .work = &work, .ranges_step = VKRING_NONE};
+    struct run run = {.plan = plan, .work = &work, .segments_step = VKRING_NONE};
     if (!plan->problem.backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan was made without backward");
     TRY(run_resolve_backward(&run, io), fail);

@@ -51,7 +51,7 @@ enum vkring_status run_start_device(struct run *run)
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
     if (travels && !run->own_in_place)
         record_own_packet(run, &commands);
-    TRY(compute_submit(&plan->compute, 0, waits, wait_count), fail);
+    TRY(compute_submit(&plan->compute, 0, 0, waits, wait_count), fail);
     run->own_value = plan->compute.timeline.submitted;
     return VKRING_OK;
 fail:
@@ -113,7 +113,7 @@ static struct key_tensors keys_at_cursor(const struct run *run)
     struct key_tensors keys =
         staging_keys(&plan->staging, step % STAGING_SLOTS, &shape, plan->layout.first_key_row[layout_origin(&plan->layout, step)]);
     if (plan->problem.segment_ids)
-        keys.ranges = segment_ranges_view(plan->key_ranges, 0, keys.keys);
+        keys.segments = segment_table_view(plan->key_segments, keys.keys);
     return keys;
 }
 
@@ -146,33 +146,64 @@ static bool make_dispatch(struct run *run, const struct key_tensors *keys, struc
     return true;
 }
 
-void run_record_ranges(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys)
+void run_record_segments(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys)
 {
     const struct vkring_plan *plan = run->plan;
-    if (!plan->problem.segment_ids || run->ranges_step == run->at.step)
+    const uint64_t batch = plan->problem.batch;
+    const struct segment_side queries = {run->queries.ids, run->queries.segments, run->queries.rows};
+    const struct segment_side others = {keys->ids, keys->segments, keys->keys};
+    if (!plan->problem.segment_ids || run->segments_step == run->at.step)
         return;
-    if (run->ranges_step == VKRING_NONE)
-        segment_ranges_record(plan->device, commands, &plan->segment_kernel, &run->queries.ids, plan->problem.batch, run->queries.rows,
-                              &run->queries.ranges);
-    segment_ranges_record(plan->device, commands, &plan->segment_kernel, &keys->ids, plan->problem.batch, keys->keys, &keys->ranges);
+    if (run->segments_step == VKRING_NONE)
+        segment_ranges_record(plan->device, commands, &plan->segments, batch, &queries);
+    segment_ranges_record(plan->device, commands, &plan->segments, batch, &others);
     vk_commands_barrier(plan->device, commands);
-    run->ranges_step = run->at.step;
+    segment_bounds_record(plan->device, commands, &plan->segments, batch, &queries, &others);
+    if (plan->problem.backward)
+        segment_bounds_record(plan->device, commands, &plan->segments, batch, &others, &queries);
+    vk_commands_barrier(plan->device, commands);
+    run->segments_step = run->at.step;
 }
 
-static enum vkring_status submit_piece(struct run *run, const struct attention_dispatch *dispatch)
+/* Before the work at the cursor: past boxes that have none. False: there is no more in this step. */
+static bool find_work(struct run *run, const struct key_tensors *keys, struct attention_dispatch *out_dispatch)
+{
+    const uint32_t step = run->at.step;
+    while (!run_all_submitted(run) && run->at.step == step) {
+        if (make_dispatch(run, keys, out_dispatch))
+            return true;
+        advance(run);
+    }
+    return false;
+}
+
+/* As many boxes of a step as should take dispatch_seconds, at least the one at hand. */
+static enum vkring_status submit_piece(struct run *run, struct attention_dispatch *dispatch)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
+    const struct key_tensors *keys = dispatch->keys;
+    const uint32_t step = run->at.step;
+    const double budget = compute_budget(&plan->compute, plan->dispatch_seconds, kernel_device_flops(plan->device));
     struct vk_commands commands;
     struct vk_semaphore_value wait = {0};
-    uint32_t slot;
-    if (run->at.step > 0)
-        wait = staging_wait(&plan->staging, run->at.step % STAGING_SLOTS);
+    double flop = 0;
+    uint64_t progress;
+    uint32_t slot, count = 0;
+    if (step > 0)
+        wait = staging_wait(&plan->staging, step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
-    run_record_ranges(run, &commands, dispatch->keys);
-    attention_kernel_record(plan->device, &commands, &plan->kernel, run->aligned, dispatch, plan->arguments, slot);
-    TRY(compute_submit(&plan->compute, run->at.step * plan->tiling.boxes + run->at.box + 1, &wait, wait.semaphore ? 1 : 0), fail);
-    run->step_value[run->at.step % STAGING_SLOTS] = plan->compute.timeline.submitted;
+    run_record_segments(run, &commands, keys);
+    do {
+        attention_kernel_record(plan->device, &commands, &plan->kernel, run->aligned, dispatch, plan->arguments,
+                                slot * COMPUTE_DISPATCHES + count++);
+        flop += attention_kernel_flop(SPIRV_FORWARD, dispatch);
+        progress = step * plan->tiling.boxes + run->at.box + 1;
+        advance(run);
+    } while (count < COMPUTE_DISPATCHES && run->at.box > 0 && find_work(run, keys, dispatch) &&
+             flop + attention_kernel_flop(SPIRV_FORWARD, dispatch) <= budget);
+    TRY(compute_submit(&plan->compute, flop, progress, &wait, wait.semaphore ? 1 : 0), fail);
+    run->step_value[step % STAGING_SLOTS] = plan->compute.timeline.submitted;
     return VKRING_OK;
 fail:
     return status;
@@ -188,9 +219,8 @@ enum vkring_status run_submit_forward(struct run *run, bool *progress)
         if (!ready)
             return VKRING_OK;
         const struct key_tensors keys = keys_at_cursor(run);
-        if (make_dispatch(run, &keys, &dispatch))
+        if (find_work(run, &keys, &dispatch))
             TRY(submit_piece(run, &dispatch), fail);
-        advance(run);
         *progress = true;
     }
     return VKRING_OK;

@@ -22,8 +22,8 @@ static void place(struct run *run)
     run->queries.query_row = layout->first_query_row[layout->rank];
     run->own.key_row = layout->first_key_row[layout->rank];
     if (plan->problem.segment_ids) {
-        run->queries.ranges = segment_ranges_view(plan->query_ranges, 0, run->queries.rows);
-        run->own.ranges = segment_ranges_view(plan->key_ranges, 0, run->own.keys);
+        run->queries.segments = segment_table_view(plan->query_segments, run->queries.rows);
+        run->own.segments = segment_table_view(plan->key_segments, run->own.keys);
     }
     run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
 }
