@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The examples as tests, in TAP: predicts.sh MINIMAL NEXT_BYTE TEXT [MPIRUN]
+# The examples as tests, in TAP: predicts.sh MINIMAL DESCEND NEXT_BYTE TEXT [MPIRUN]
 #
 # A sample of probabilities agrees with float64, longer contexts take fewer bits, and ranks together predict as one does.
 set -u
 
-minimal=$1 next_byte=$2 text=$3 mpirun=${4:-}
+minimal=$1 descend=$2 next_byte=$3 text=$4 mpirun=${5:-}
 bytes=2500
 tests=0
 work=$(mktemp -d)
@@ -70,6 +70,7 @@ if "$minimal" 2>&1 | grep -q 'no Vulkan'; then
     exit 0
 fi
 check "the first program finds the mean" mean_is_right
+check "gradient descent finds gradients that are right, and a small loss" "$descend"
 check "a sample of probabilities is that of float64" predict_on 1
 check "longer contexts take fewer bits" fewer_bits_with_context
 if [ -n "$mpirun" ]; then
