@@ -8,7 +8,7 @@
 #include <ref/random_input.h>
 #include <ref/reference.h>
 
-enum stream { STREAM_QUERY = 1, STREAM_KEY, STREAM_VALUE };
+enum stream { STREAM_QUERY = 1, STREAM_KEY, STREAM_VALUE, STREAM_OUTPUT_GRAD };
 
 /* Rows of all heads that are compared on each rank: the first, the last and some between. */
 #define SAMPLE_ROWS 4u
@@ -77,9 +77,44 @@ static struct tensor value_of(struct bench_inputs *inputs)
                            inputs->info.key_rows,  inputs->problem.kv_heads * inputs->problem.value_dim};
 }
 
-bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *problem, const struct vkring_plan_info *info,
+static struct tensor output_grad_of(struct bench_inputs *inputs)
+{
+    return (struct tensor){&inputs->output_grad,         STREAM_OUTPUT_GRAD,      inputs->problem.q_len,
+                           inputs->info.first_query_row, inputs->info.query_rows, inputs->problem.heads * inputs->problem.value_dim};
+}
+
+/* What backward reads beside the inputs, and writes. */
+static bool make_gradients(vkring_device *device, struct bench_inputs *inputs, struct failure *failure)
+{
+    const struct vkring_plan_params *p = &inputs->problem;
+    const struct tensor output_grad = output_grad_of(inputs);
+    const uint64_t query_rows = p->batch * inputs->info.query_rows * p->heads, key_rows = p->batch * inputs->info.key_rows * p->kv_heads;
+    const uint64_t element = vkring_type_bytes(p->type);
+    struct vkring_backward_io *io = &inputs->io;
+    const struct {
+        vkring_buffer **buffer;
+        struct vkring_tensor *tensor;
+        uint64_t bytes;
+    } tensors[] = {
+        {&inputs->lse, &io->forward.lse, query_rows * sizeof(float)},
+        {&inputs->lse_residual, &io->forward.lse_residual, query_rows * sizeof(float)},
+        {&inputs->output_grad, &io->output_grad, query_rows * p->value_dim * element},
+        {&inputs->query_grad, &io->query_grad, query_rows * p->head_dim * element},
+        {&inputs->key_grad, &io->key_grad, key_rows * p->head_dim * element},
+        {&inputs->value_grad, &io->value_grad, key_rows * p->value_dim * element},
+    };
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++) {
+        if (vkring_buffer_create(device, tensors[i].bytes, tensors[i].buffer) != VKRING_OK)
+            return fail_library(failure, inputs->info.rank);
+        tensors[i].tensor->buffer = *tensors[i].buffer;
+    }
+    return upload(inputs, &output_grad, inputs->info.rank, failure);
+}
+
+bool bench_inputs_make(vkring_device *device, const struct bench_case *which, const struct vkring_plan_info *info,
                        struct bench_inputs *out_inputs, struct failure *failure)
 {
+    const struct vkring_plan_params *problem = &which->problem;
     struct bench_inputs *inputs = out_inputs;
     struct vkring_memory_use before, after;
     vkring_device_get_memory_use(device, &before);
@@ -98,12 +133,16 @@ bool bench_inputs_make(vkring_device *device, const struct vkring_plan_params *p
     const uint64_t output_bytes = problem->batch * info->query_rows * problem->heads * inputs->problem.value_dim * element_bytes;
     if (vkring_buffer_create(device, output_bytes, &inputs->output) != VKRING_OK)
         return fail_library(failure, info->rank);
-    inputs->io = (struct vkring_forward_io){
+    inputs->io.forward = (struct vkring_forward_io){
         .query = {.buffer = inputs->query},
         .key = {.buffer = inputs->key},
         .value = {.buffer = inputs->value},
         .output = {.buffer = inputs->output},
     };
+    if (!bench_masks_make(device, &inputs->problem, which->segments, info, &inputs->masks, &inputs->io.forward, failure))
+        return false;
+    if (problem->backward && !make_gradients(device, inputs, failure))
+        return false;
     vkring_device_get_memory_use(device, &after);
     inputs->device_bytes = (double)(after.device_bytes - before.device_bytes);
     return true;
@@ -115,26 +154,40 @@ void bench_inputs_free(struct bench_inputs *inputs)
     vkring_buffer_destroy(&inputs->key);
     vkring_buffer_destroy(&inputs->value);
     vkring_buffer_destroy(&inputs->output);
+    vkring_buffer_destroy(&inputs->lse);
+    vkring_buffer_destroy(&inputs->lse_residual);
+    vkring_buffer_destroy(&inputs->output_grad);
+    vkring_buffer_destroy(&inputs->query_grad);
+    vkring_buffer_destroy(&inputs->key_grad);
+    vkring_buffer_destroy(&inputs->value_grad);
+    bench_masks_free(&inputs->masks);
 }
 
-/* All rows of one batch entry's keys and values, and one row of its queries. */
+/* All rows of one batch entry's keys and values, and one row of its queries. Results are rows of the output, or of the queries' gradients.
+ */
 struct sample {
-    float *query, *key, *value, *result;
+    float *query, *key, *value, *output_grad, *result;
     double *reference;
     uint16_t *raw;
 };
 
+static uint64_t result_elements(const struct vkring_plan_params *problem)
+{
+    return problem->heads * (problem->backward ? problem->head_dim : problem->value_dim);
+}
+
 static bool sample_allocate(const struct bench_inputs *inputs, struct sample *sample)
 {
     const struct vkring_plan_params *p = &inputs->problem;
-    const uint64_t row = p->heads * p->value_dim;
+    const uint64_t row = result_elements(p);
+    sample->output_grad = malloc(p->heads * p->value_dim * sizeof(float));
     sample->query = malloc(p->heads * p->head_dim * sizeof(float));
     sample->key = malloc(p->kv_len * p->kv_heads * p->head_dim * sizeof(float) + 1);
     sample->value = malloc(p->kv_len * p->kv_heads * p->value_dim * sizeof(float) + 1);
     sample->result = malloc(SAMPLE_ROWS * row * sizeof(float));
     sample->reference = malloc(SAMPLE_ROWS * row * sizeof(double));
     sample->raw = malloc(row * sizeof(float));
-    return sample->query && sample->key && sample->value && sample->result && sample->reference && sample->raw;
+    return sample->query && sample->key && sample->output_grad && sample->value && sample->result && sample->reference && sample->raw;
 }
 
 static void sample_free(struct sample *sample)
@@ -142,6 +195,7 @@ static void sample_free(struct sample *sample)
     free(sample->query);
     free(sample->key);
     free(sample->value);
+    free(sample->output_grad);
     free(sample->result);
     free(sample->reference);
     free(sample->raw);
@@ -151,10 +205,12 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
                        struct failure *failure)
 {
     const struct vkring_plan_params *p = &inputs->problem;
-    const struct tensor query = query_of(inputs);
-    const uint64_t elements = p->heads * p->value_dim, bytes = elements * vkring_type_bytes(p->type);
+    const struct tensor query = query_of(inputs), output_grad = output_grad_of(inputs);
+    const uint64_t elements = result_elements(p), bytes = elements * vkring_type_bytes(p->type);
+    double *reference = sample->reference + at * elements;
+    const struct reference_gradients gradients = {.query = reference};
     const uint64_t position = inputs->info.first_query_row + row;
-    const struct reference_problem one_row = {
+    struct reference_problem one_row = {
         .batch = 1,
         .q_len = 1,
         .kv_len = p->kv_len,
@@ -166,11 +222,15 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
         .query_offset = (int64_t)position + (int64_t)p->kv_len - (int64_t)p->q_len,
         .scale = 1 / sqrt((double)p->head_dim),
     };
-    if (!fill_rows(inputs, &query, batch, position, 1, sample->query, failure))
+    bench_masks_refer(&inputs->masks, p, position, &one_row);
+    if (!fill_rows(inputs, &query, batch, position, 1, sample->query, failure) ||
+        !fill_rows(inputs, &output_grad, batch, position, 1, sample->output_grad, failure))
         return false;
-    if (!reference_forward(&one_row, sample->query, sample->key, sample->value, 0, 1, sample->reference + at * elements, NULL))
+    if (p->backward ? !reference_backward(&one_row, sample->query, sample->key, sample->value, sample->output_grad, &gradients)
+                    : !reference_forward(&one_row, sample->query, sample->key, sample->value, 0, 1, reference, NULL))
         return fail_memory(failure);
-    if (vkring_buffer_download(inputs->output, (batch * inputs->info.query_rows + row) * bytes, sample->raw, bytes) != VKRING_OK)
+    if (vkring_buffer_download(p->backward ? inputs->query_grad : inputs->output, (batch * inputs->info.query_rows + row) * bytes,
+                               sample->raw, bytes) != VKRING_OK)
         return fail_library(failure, inputs->info.rank);
     vkring_convert_to_f32(p->type, sample->raw, elements, sample->result + at * elements);
     return true;
@@ -194,15 +254,14 @@ static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, stru
 
 bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, struct bench_error *out_error, struct failure *failure)
 {
-    const struct error_gate gate = forward_gate(inputs->problem.type);
+    const struct error_gate gate = inputs->problem.backward ? backward_gate(inputs->problem.type) : forward_gate(inputs->problem.type);
     struct sample sample = {0};
     *out_error = (struct bench_error){.within_gates = true};
     if (inputs->info.query_rows == 0)
         return true;
     const bool done = (sample_allocate(inputs, &sample) || fail_memory(failure)) && sample_rows(inputs, &sample, progress, failure);
     if (done) {
-        const struct error_measure error =
-            error_measure(sample.result, sample.reference, SAMPLE_ROWS * inputs->problem.heads * inputs->problem.value_dim);
+        const struct error_measure error = error_measure(sample.result, sample.reference, SAMPLE_ROWS * result_elements(&inputs->problem));
         *out_error = (struct bench_error){error.rms, error.maximum, gate_passes(&gate, &error)};
     }
     sample_free(&sample);

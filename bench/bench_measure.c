@@ -80,7 +80,11 @@ static bool meet(struct bench *bench, bool good, const struct run_figures *mine,
 static bool run_once(struct bench *bench, struct run_figures *out_largest, struct failure *failure)
 {
     struct vkring_run_stats stats = {0};
-    const bool good = vkring_forward(bench->plan, &bench->inputs.io) == VKRING_OK || fail_library(failure, rank_of(bench));
+    const bool backward = bench->which->problem.backward;
+    const bool good = vkring_forward(bench->plan, &bench->inputs.io.forward) == VKRING_OK &&
+                      (!backward || vkring_backward(bench->plan, &bench->inputs.io) == VKRING_OK);
+    if (!good)
+        fail_library(failure, rank_of(bench));
     if (good)
         vkring_plan_get_stats(bench->plan, &stats);
     const struct run_figures mine = {
@@ -127,7 +131,7 @@ static void summarise(struct bench *bench, struct run_figures *runs, uint32_t co
     result->seconds_median = median->total;
     result->seconds_least = runs[0].total;
     result->seconds_most = runs[count - 1].total;
-    result->gflops = bench_case_flop(&bench->which->problem) / median->total * 1e-9;
+    result->gflops = bench_case_flop(bench->which) / median->total * 1e-9;
     result->compute_seconds = median->compute;
     result->transfer_seconds = median->transfer;
     result->exposed_wait_seconds = median->exposed;
@@ -150,7 +154,7 @@ static bool prepare(struct bench *bench, struct failure *failure)
 {
     vkring_device *device = bench->setting->device;
     struct run_figures none = {0};
-    const bool good = make_plan(bench, failure) && bench_inputs_make(device, &bench->which->problem, &bench->info, &bench->inputs, failure);
+    const bool good = make_plan(bench, failure) && bench_inputs_make(device, bench->which, &bench->info, &bench->inputs, failure);
     vkring_device_reset_memory_peak(device);
     return meet(bench, good, &none, &none, failure);
 }
@@ -197,7 +201,10 @@ bool bench_measure(const struct bench_setting *setting, const struct bench_case 
     bool good = true;
     *out_result = (struct bench_result){.name = which->name, .problem = which->problem};
     vkring_device_get_info(setting->device, &info);
-    out_result->unsupported = which->problem.type != VKRING_TYPE_F32 && !info.f16;
+    if (which->problem.type != VKRING_TYPE_F32 && !info.f16)
+        out_result->unsupported = "the device has no 16-bit storage";
+    if (which->problem.backward && setting->ranks->size > 1)
+        out_result->unsupported = "backward is for one rank";
     if (!out_result->unsupported)
         good = measure(&bench, failure);
     progress_phase(setting->progress, NULL, 0);

@@ -10,7 +10,7 @@
 struct bench_result {
     const char *name;
     struct vkring_plan_params problem;
-    bool unsupported; /* the device can't hold the type; nothing below is set */
+    const char *unsupported; /* why the case cannot be run here; nothing below is set then */
     bool validated;
     double error_rms, error_maximum; /* over the RMS of the reference, of the rows looked at; the largest of any rank */
     uint32_t repeats;

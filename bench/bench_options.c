@@ -18,7 +18,7 @@ const char bench_help[] =
     "  --quiet              no progress bar\n"
     "\n"
     "A case of your own; --q-len and --head-dim make it one:\n"
-    "  --type f32|f16|bf16 --batch N --q-len N --kv-len N --heads N --kv-heads N --head-dim N --value-dim N --causal\n";
+    "  --type f32|f16|bf16 --batch N --q-len N --kv-len N --heads N --kv-heads N --head-dim N --value-dim N --causal --backward\n";
 
 enum option_value {
     OPTION_HELP = 256,
@@ -31,6 +31,7 @@ enum option_value {
     OPTION_CSV,
     OPTION_JSON,
     OPTION_CAUSAL,
+    OPTION_BACKWARD,
     OPTION_TYPE,
     OPTION_BATCH,
     OPTION_Q_LEN,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
     {"csv", required_argument, NULL, OPTION_CSV},
     {"json", required_argument, NULL, OPTION_JSON},
     {"causal", no_argument, NULL, OPTION_CAUSAL},
+    {"backward", no_argument, NULL, OPTION_BACKWARD},
     {"type", required_argument, NULL, OPTION_TYPE},
     {"batch", required_argument, NULL, OPTION_BATCH},
     {"q-len", required_argument, NULL, OPTION_Q_LEN},
@@ -87,6 +89,9 @@ static bool take_problem(int option, const char *name, struct bench_options *opt
     switch (option) {
     case OPTION_CAUSAL:
         problem->causal = true;
+        return true;
+    case OPTION_BACKWARD:
+        problem->backward = true;
         return true;
     case OPTION_TYPE:
         return bench_type_find(optarg, &problem->type) || fail_usage(failure, "--type %s is not f32, f16 or bf16", optarg);
@@ -152,8 +157,9 @@ static bool take(int option, const char *name, struct bench_options *options, st
 static bool complete(struct bench_options *options, struct failure *failure)
 {
     struct vkring_plan_params *problem = &options->problem;
-    if (!options->own && (problem->causal || problem->type))
-        return fail_usage(failure, "--type and --causal are for a case of your own: give --q-len and --head-dim, or choose one by --case");
+    if (!options->own && (problem->causal || problem->backward || problem->type))
+        return fail_usage(
+            failure, "--type, --causal and --backward are for a case of your own: give --q-len and --head-dim, or choose one by --case");
     if (!options->own)
         return true;
     if (!problem->q_len || !problem->head_dim)

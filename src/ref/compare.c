@@ -61,6 +61,19 @@ struct error_gate forward_gate(enum vkring_type type)
     return (struct error_gate){0};
 }
 
+struct error_gate backward_gate(enum vkring_type type)
+{
+    switch (type) {
+    case VKRING_TYPE_F32:
+        return (struct error_gate){.rms = 1e-5, .maximum = 1e-4};
+    case VKRING_TYPE_F16:
+        return (struct error_gate){.rms = 1e-3, .maximum = 1e-2};
+    case VKRING_TYPE_BF16:
+        return (struct error_gate){.rms = 5e-3, .maximum = 4e-2};
+    }
+    return (struct error_gate){0};
+}
+
 bool gate_passes(const struct error_gate *gate, const struct error_measure *error)
 {
     return error->finite && error->rms <= gate->rms && error->maximum <= gate->maximum;

@@ -29,6 +29,8 @@ struct error_gate {
 
 /** The forward gates of a type. */
 struct error_gate forward_gate(enum vkring_type type);
+/** Those of gradients. */
+struct error_gate backward_gate(enum vkring_type type);
 /** Twice what was seen. */
 #define LSE_GATE 5e-6
 

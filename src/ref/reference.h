@@ -1,17 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/** Attention in float64 on the CPU: the oracle that tests and bench compare with. Written for clarity; never part of the library. */
+/**
+ * Attention and its gradients in float64 on the CPU: the oracle that tests and bench compare with. Written for clarity; never part of the
+ * library. What each option means is told with struct vkring_plan_params.
+ */
 #ifndef VKRING_REF_REFERENCE_H
 #define VKRING_REF_REFERENCE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/** [batch or 1][heads or 1][q_len or 1][kv_len], packed; -inf masks. */
+struct reference_bias {
+    const float *values; /* null: none */
+    bool per_batch, per_head, per_query;
+};
+
+/** Zero, or null, is an option that is absent. */
 struct reference_problem {
     uint64_t batch, q_len, kv_len, heads, kv_heads, head_dim, value_dim;
     bool causal;
     int64_t query_offset; /* p_i = i + query_offset */
     double scale;
+    uint64_t causal_block; /* 0 for 1 */
+    bool has_window;
+    int64_t window_left, window_right; /* -1 for unlimited */
+    const int32_t *query_segment_ids;  /* [batch][q_len] */
+    const int32_t *key_segment_ids;    /* [batch][kv_len] */
+    struct reference_bias bias;
+    const float *alibi_slopes; /* [heads] */
+    double softcap;
+    const float *sinks; /* [heads] */
+    double dropout;
+    uint64_t seed; /* of dropout */
 };
+
+/** How many elements the bias has, in all. */
+uint64_t reference_bias_count(const struct reference_problem *problem);
 
 /**
  *   query  [batch][q_len][heads][head_dim]       output [batch][q_len][heads][value_dim]
@@ -23,5 +47,16 @@ struct reference_problem {
  */
 bool reference_forward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
                        uint64_t first_row, uint64_t rows, double *output, double *lse);
+
+/** Shapes as of the tensors they belong to, bias as packed; any may be null. */
+struct reference_gradients {
+    double *query, *key, *value;
+    double *bias;  /* summed over what the bias repeats over; 0 where it is -inf */
+    double *sinks; /* [heads] */
+};
+
+/** Gradients of sum(output · output_grad); the forward pass is computed again, in float64. Returns false when out of memory. */
+bool reference_backward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
+                        const float *output_grad, const struct reference_gradients *gradients);
 
 #endif
