@@ -82,10 +82,13 @@ void add_queries(uint left)
 
 void walk_step(uint at, uint left, bool whole)
 {
-    dot_heads(walk_a, arguments.query.row_stride.x, left);
-    dot_values(walk_b, arguments.output_grad.row_stride.x, left);
+    if (always())
+        dot_heads(walk_a, arguments.query.row_stride.x, left);
+    if (always())
+        dot_values(walk_b, arguments.output_grad.row_stride.x, left);
     find_pair_gradients(at, left, whole);
-    add_output_grads(left);
+    if (always())
+        add_output_grads(left);
     add_queries(left);
 }
 

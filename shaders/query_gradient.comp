@@ -78,8 +78,10 @@ void add_keys(uint left)
 
 void walk_step(uint at, uint left, bool whole)
 {
-    dot_heads(walk_a, arguments.key.row_stride.x, left);
-    dot_values(walk_b, arguments.value.row_stride.x, left);
+    if (always())
+        dot_heads(walk_a, arguments.key.row_stride.x, left);
+    if (always())
+        dot_values(walk_b, arguments.value.row_stride.x, left);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         float tanhs[STEP];
         finish_scores(r, at, left, whole, tanhs);
