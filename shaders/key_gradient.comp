@@ -33,12 +33,7 @@ void walk_begin_block()
 
 void walk_end_block(bool continues, bool stores)
 {
-    if (continues) {
-        [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
-            sums[i] += stored_sum(i);
-    }
-    if (stores)
-        store_sums();
+    meet_state(continues, stores);
 }
 
 uint walk_limit(uint at)
@@ -92,30 +87,6 @@ void walk_step(uint at, uint left, bool whole)
     add_queries(left);
 }
 
-Walk walk_of_keys(uint tile, uint last_key)
-{
-    Walk w;
-    w.a_stride = arguments.query.row_stride;
-    w.b_stride = arguments.output_grad.row_stride;
-    w.first = 0;
-    w.end = arguments.rows;
-    w.full_first = 0;
-    w.full_end = arguments.rows;
-    if (BAND) {
-        int first = int(tile * TILE_ROWS), last = first + int(last_key);
-        w.end = uint(band_end(last, arguments.rows));
-        w.first = min(uint(band_first(first, arguments.rows)), w.end);
-        w.full_first = uint(band_first(last, arguments.rows));
-        w.full_end = uint(band_end(first, arguments.rows));
-    }
-    if (SEGMENTS) {
-        w.side = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
-        SegmentSide own = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
-        walk_narrow(w, own, tile * TILE_ROWS, tile * TILE_ROWS + last_key);
-    }
-    return w;
-}
-
 void store_result(uint tile, uint last_key)
 {
     uvec2 keys = tile_address(arguments.key_grad, tile), values = tile_address(arguments.value_grad, tile);
@@ -142,7 +113,9 @@ void main()
     load_own_head(arguments.key, tile, last_key);
     load_own_value(arguments.value, tile, last_key);
     load_key_rows(tile, last_key);
-    Walk w = walk_of_keys(tile, last_key);
+    Walk w = walk_of_tile(tile, last_key + 1);
+    w.a_stride = arguments.query.row_stride;
+    w.b_stride = arguments.output_grad.row_stride;
     uint g = 0;
     do {
         choose_query_head(gl_WorkGroupID.z, first_head + g);

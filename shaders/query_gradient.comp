@@ -39,12 +39,7 @@ void walk_begin_block()
 
 void walk_end_block(bool continues, bool stores)
 {
-    if (continues) {
-        [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
-            sums[i] += stored_sum(i);
-    }
-    if (stores)
-        store_sums();
+    meet_state(continues, stores);
 }
 
 /* Turns the scores of row slot r, in head_dot[], into gradients of the dot products, but for the scale. */

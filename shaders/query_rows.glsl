@@ -39,27 +39,11 @@ void load_query_rows(uint tile, uint last_row)
 Walk walk_of_queries(uint tile, uint last_row)
 {
     uint kv_head = (arguments.first_head + gl_WorkGroupID.y) / arguments.heads_per_kv_head;
-    Walk w;
+    Walk w = walk_of_tile(tile, last_row + 1);
     w.a = head_address(arguments.key, kv_head);
     w.b = head_address(arguments.value, kv_head);
     w.a_stride = arguments.key.row_stride;
     w.b_stride = arguments.value.row_stride;
-    w.first = 0;
-    w.end = arguments.keys;
-    w.full_first = 0;
-    w.full_end = arguments.keys;
-    if (BAND) {
-        int first = int(tile * TILE_ROWS), last = first + int(last_row);
-        w.end = uint(band_end(last, arguments.keys));
-        w.first = min(uint(band_first(first, arguments.keys)), w.end);
-        w.full_first = uint(band_first(last, arguments.keys));
-        w.full_end = uint(band_end(first, arguments.keys));
-    }
-    if (SEGMENTS) {
-        w.side = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
-        SegmentSide own = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
-        walk_narrow(w, own, tile * TILE_ROWS, tile * TILE_ROWS + last_row);
-    }
     return w;
 }
 

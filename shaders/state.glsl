@@ -33,6 +33,17 @@ void store_sums()
         StateQuads(arguments.state).at[state_index(i, SUM_QUADS)] = sums[i];
 }
 
+/* At the end of a block: adds what the state holds from before, and stores the sums if they are needed again. */
+void meet_state(bool continues, bool stores)
+{
+    if (continues) {
+        [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
+            sums[i] += stored_sum(i);
+    }
+    if (stores)
+        store_sums();
+}
+
 /* What follows the sums of all workgroups: a pair for each row slot of each lane. */
 uvec2 state_pairs()
 {

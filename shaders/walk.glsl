@@ -29,13 +29,36 @@ void walk_step(uint at, uint left, bool whole);
 void walk_begin_block();
 void walk_end_block(bool continues, bool stores);
 
-/* Narrows the walk to rows whose segment ids may be those of own rows first … last. */
+/* Rows whose segment ids may be those of own rows first … last. */
 void walk_narrow(inout Walk w, SegmentSide own, uint first, uint last)
 {
     uvec2 bounds = segment_bounds(own, first, last);
     w.ids = segment_range(own, first, last);
     w.end = min(w.end, max(bounds.y, w.side.first) - w.side.first);
     w.first = min(max(w.first, max(bounds.x, w.side.first) - w.side.first), w.end);
+}
+
+/* What a tile of `rows` own rows walks over; the tensors are for the kernel to say. */
+Walk walk_of_tile(uint tile, uint rows)
+{
+    Walk w;
+    uint first = tile * TILE_ROWS, last = first + rows - 1;
+#ifdef OWN_IS_KEY
+    uint others = arguments.rows;
+    SegmentSide own = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
+    w.side = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
+#else
+    uint others = arguments.keys;
+    SegmentSide own = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
+    w.side = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
+#endif
+    w.end = BAND ? uint(band_end(int(last), others)) : others;
+    w.first = BAND ? min(uint(band_first(int(first), others)), w.end) : 0;
+    w.full_first = BAND ? uint(band_first(int(last), others)) : 0;
+    w.full_end = BAND ? uint(band_end(int(first), others)) : others;
+    if (SEGMENTS)
+        walk_narrow(w, own, first, last);
+    return w;
 }
 
 void walk_to(Walk w, uint at)

@@ -3,8 +3,6 @@
 
 #include "../base/checked.h"
 
-#define ROW_STATS_BYTES 16u
-
 static const struct {
     enum spirv_kernel kernel;
     enum dispatch_side side;

@@ -5,6 +5,9 @@
 
 #include "../attention/kernel.h"
 
+/** Of a row's statistics: see row_stats.glsl. */
+#define ROW_STATS_BYTES 16u
+
 /** In the order in which they run. */
 enum backward_stage_kind { STAGE_ROW_STATS, STAGE_QUERY, STAGE_KEY, STAGE_BIAS, STAGE_SINK, BACKWARD_STAGES };
 

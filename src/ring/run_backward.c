@@ -3,8 +3,6 @@
 #include "../base/checked.h"
 #include "run.h"
 
-#define ROW_STATS_BYTES 16u
-
 /* A stage whose results nobody wants is left out; what later stages read is always wanted. */
 static bool is_wanted(const struct run *run, enum backward_stage_kind kind)
 {
