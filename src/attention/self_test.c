@@ -207,22 +207,23 @@ fail:
     return status;
 }
 
-/* Verdicts are bits of the device: one for each type and for the portable or the best choice. */
-static unsigned verdict_bit(enum vkring_type type, bool portable)
+/* Verdicts are bits of the device: one for each type, for the portable or the best choice, and for forward or backward. */
+static unsigned verdict_bit(enum vkring_type type, bool portable, bool backward)
 {
-    return 1u << (2 * (unsigned)type + portable);
+    return 1u << (4 * (unsigned)type + 2 * (unsigned)backward + portable);
 }
 
-static enum vkring_status verdict(vkring_device *device, enum vkring_type type, bool portable, bool *out_right)
+static enum vkring_status verdict(vkring_device *device, enum vkring_type type, bool portable, bool backward, bool *out_right)
 {
-    const unsigned bit = verdict_bit(type, portable);
+    const unsigned bit = verdict_bit(type, portable, backward);
     struct problem problem = known_problem;
     struct kernel_choice choice;
 
     if (!((atomic_load(&device->kernels_passed) | atomic_load(&device->kernels_failed)) & bit)) {
         problem.type = type;
         choice = portable ? kernel_choice_portable(device) : kernel_choice_best(device, &problem);
-        enum vkring_status status = try_choice(device, type, &choice, out_right);
+        enum vkring_status status =
+            backward ? self_test_backward(device, type, &choice, out_right) : try_choice(device, type, &choice, out_right);
         if (status == VKRING_ERROR_DEVICE && !portable) /* a compiler that refuses the kernel is as good as one that breaks it */
             *out_right = false;
         else if (status != VKRING_OK)
@@ -233,6 +234,18 @@ static enum vkring_status verdict(vkring_device *device, enum vkring_type type, 
     return VKRING_OK;
 }
 
+/* Of all that the problem needs. */
+static enum vkring_status verdicts(vkring_device *device, const struct problem *problem, bool portable, bool *out_right)
+{
+    enum vkring_status status;
+    TRY(verdict(device, problem->type, portable, false, out_right), fail);
+    if (*out_right && problem->backward)
+        TRY(verdict(device, problem->type, portable, true, out_right), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice)
 {
     enum vkring_status status;
@@ -240,13 +253,13 @@ enum vkring_status self_test_choose(vkring_device *device, const struct problem 
     if (problem->type != VKRING_TYPE_F32 && !device->limits.storage_16bit)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no 16-bit storage for f16 and bf16 tensors", device->info.name);
 
-    TRY(verdict(device, problem->type, false, &right), fail);
+    TRY(verdicts(device, problem, false, &right), fail);
     if (right) {
         *out_choice = kernel_choice_best(device, problem);
         return VKRING_OK;
     }
     log_line(&device->log, VKRING_LOG_WARNING, "%s: the kernel of choice gives wrong results; trying the portable one", device->info.name);
-    TRY(verdict(device, problem->type, true, &right), fail);
+    TRY(verdicts(device, problem, true, &right), fail);
     if (!right)
         return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name,
                            device->info.driver);

@@ -11,4 +11,7 @@
  */
 enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice);
 
+/** Whether the kernels of a choice for gradients give the known answer. */
+enum vkring_status self_test_backward(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool *out_right);
+
 #endif

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+
+#include "../vk/timeline.h"
+#include "kernel.h"
+#include "self_test.h"
+
+/* Small, causal, grouped, nothing divides anything. */
+enum { Q_LEN = 21, KV_LEN = 29, HEADS = 2, DIM = 20 };
+#define DEADLINE_SECONDS 60.0
+#define DISPATCH_SECONDS 0.1
+
+/* Elements of the one buffer that has all tensors of the type. */
+enum {
+    QUERY = 0,
+    KEY = QUERY + Q_LEN * HEADS * DIM,
+    VALUE = KEY + KV_LEN * DIM,
+    OUTPUT_GRAD = VALUE + KV_LEN * DIM,
+    OUTPUT = OUTPUT_GRAD + Q_LEN * HEADS * DIM,
+    QUERY_GRAD = OUTPUT + Q_LEN * HEADS * DIM,
+    KEY_GRAD = QUERY_GRAD + Q_LEN * HEADS * DIM,
+    VALUE_GRAD = KEY_GRAD + KV_LEN * DIM,
+    ELEMENTS = VALUE_GRAD + KV_LEN * DIM,
+    INPUTS = OUTPUT
+};
+
+/* Floats of the one with what is a few numbers a row. */
+enum { STATS = 0, LSE = 4 * Q_LEN * HEADS, RESIDUAL = LSE + Q_LEN * HEADS, FLOATS = RESIDUAL + Q_LEN * HEADS };
+
+enum { PASSES = 4 };
+static const struct {
+    enum spirv_kernel kernel;
+    enum dispatch_side side;
+    uint64_t heads, rows, others;
+} passes[PASSES] = {
+    {SPIRV_FORWARD, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+    {SPIRV_ROW_STATS, OWN_QUERIES, HEADS, Q_LEN, 0},
+    {SPIRV_QUERY_GRADIENT, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+    {SPIRV_KEY_GRADIENT, OWN_KEYS, 1, KV_LEN, Q_LEN},
+};
+
+static const struct problem known_problem = {
+    .batch = 1,
+    .q_len = Q_LEN,
+    .kv_len = KV_LEN,
+    .heads = HEADS,
+    .kv_heads = 1,
+    .head_dim = DIM,
+    .value_dim = DIM,
+    .causal = true,
+    .causal_block = 1,
+    .window_left = -1,
+    .window_right = -1,
+    .query_offset = KV_LEN - Q_LEN,
+    .scale = 0.5,
+    .backward = true,
+};
+
+/* Multiples of 1/16 in [-1, 1): exact in every type. */
+static void make_inputs(float *elements)
+{
+    uint32_t state = 1;
+    for (int i = 0; i < INPUTS; i++) {
+        state = state * 1664525u + 1013904223u;
+        elements[i] = (float)(int32_t)(state >> 27) / 16.0f - 1.0f;
+    }
+}
+
+static double dot(const float *a, const float *b)
+{
+    double sum = 0;
+    for (int d = 0; d < DIM; d++)
+        sum += (double)a[d] * (double)b[d];
+    return sum;
+}
+
+/* Adds what one row gives to gradients, in the places that they have among all elements. */
+static void add_known_row(const float *elements, int row, int head, double *known)
+{
+    const int at = (row * HEADS + head) * DIM, kept = row + KV_LEN - Q_LEN + 1;
+    const float *query = elements + QUERY + at, *grad = elements + OUTPUT_GRAD + at;
+    double weights[KV_LEN], slopes[KV_LEN], sum = 0, delta = 0;
+    for (int j = 0; j < kept; j++) {
+        weights[j] = exp(known_problem.scale * dot(query, elements + KEY + j * DIM));
+        slopes[j] = dot(grad, elements + VALUE + j * DIM);
+        sum += weights[j];
+    }
+    for (int j = 0; j < kept; j++) {
+        weights[j] /= sum;
+        delta += weights[j] * slopes[j];
+    }
+    for (int j = 0; j < kept; j++) {
+        const double slope = known_problem.scale * weights[j] * (slopes[j] - delta);
+        for (int d = 0; d < DIM; d++) {
+            known[QUERY_GRAD + at + d] += slope * (double)elements[KEY + j * DIM + d];
+            known[KEY_GRAD + j * DIM + d] += slope * (double)query[d];
+            known[VALUE_GRAD + j * DIM + d] += weights[j] * (double)grad[d];
+        }
+    }
+}
+
+static bool is_right(enum vkring_type type, const float *elements)
+{
+    const double allowed = type == VKRING_TYPE_F32 ? 1e-4 : type == VKRING_TYPE_F16 ? 1e-2 : 8e-2;
+    double known[ELEMENTS] = {0};
+    for (int row = 0; row < Q_LEN; row++)
+        for (int head = 0; head < HEADS; head++)
+            add_known_row(elements, row, head, known);
+    for (int i = QUERY_GRAD; i < ELEMENTS; i++)
+        if (!(fabs((double)elements[i] - known[i]) <= allowed * fmax(1, fabs(known[i]))))
+            return false;
+    return true;
+}
+
+struct bench {
+    vkring_device *device;
+    struct problem problem;
+    struct attention_kernel kernels[PASSES];
+    struct tiling tilings[PASSES];
+    vkring_buffer *tensors, *floats, *state, *arguments;
+    struct vk_command_pool pool;
+    struct vk_timeline timeline;
+};
+
+static void bench_close(struct bench *bench)
+{
+    vk_timeline_destroy(bench->device, &bench->timeline);
+    vk_command_pool_destroy(bench->device, &bench->pool);
+    vkring_buffer_destroy(&bench->arguments);
+    vkring_buffer_destroy(&bench->state);
+    vkring_buffer_destroy(&bench->floats);
+    vkring_buffer_destroy(&bench->tensors);
+    for (int pass = 0; pass < PASSES; pass++)
+        attention_kernel_destroy(bench->device, &bench->kernels[pass]);
+}
+
+static enum vkring_status bench_open(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, struct bench *bench)
+{
+    enum vkring_status status;
+    uint64_t state_bytes = 0;
+    *bench = (struct bench){.device = device, .problem = known_problem};
+    bench->problem.type = type;
+    for (int pass = 0; pass < PASSES; pass++) {
+        const struct own_side own = {1, passes[pass].heads, passes[pass].rows};
+        struct attention_kernel *kernel = &bench->kernels[pass];
+        struct tiling *tiling = &bench->tilings[pass];
+        TRY(attention_kernel_create(device, passes[pass].kernel, &bench->problem, choice, kernel), fail);
+        attention_kernel_tile(device, passes[pass].kernel, &bench->problem, choice, &own, passes[pass].others, DISPATCH_SECONDS, tiling);
+        const uint64_t bytes = tiling_workgroups(tiling) * kernel->state_bytes_per_workgroup;
+        state_bytes = bytes > state_bytes ? bytes : state_bytes;
+    }
+    TRY(vkring_buffer_create(device, ELEMENTS * vkring_type_bytes(type), &bench->tensors), fail);
+    TRY(vkring_buffer_create(device, FLOATS * sizeof(float), &bench->floats), fail);
+    TRY(vkring_buffer_create(device, state_bytes, &bench->state), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, (uint64_t)PASSES * ARGUMENT_BYTES, &bench->arguments), fail);
+    TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &bench->pool), fail);
+    TRY(vk_timeline_create(device, &bench->timeline), fail);
+    return VKRING_OK;
+fail:
+    bench_close(bench);
+    return status;
+}
+
+static struct tensor_view view_at(const struct bench *bench, uint64_t element, uint64_t heads)
+{
+    const uint64_t bytes = vkring_type_bytes(bench->problem.type);
+    return (struct tensor_view){
+        .buffer = bench->tensors,
+        .address = bench->tensors->address + element * bytes,
+        .row_stride = heads * DIM * bytes,
+        .head_stride = DIM * bytes,
+    };
+}
+
+static struct tensor_view floats_at(const struct bench *bench, uint64_t first, uint64_t row_floats)
+{
+    return (struct tensor_view){
+        .buffer = bench->floats,
+        .address = bench->floats->address + first * sizeof(float),
+        .row_stride = row_floats * sizeof(float),
+        .head_stride = Q_LEN * row_floats * sizeof(float),
+    };
+}
+
+static void record_pass(struct bench *bench, const struct vk_commands *commands, int pass)
+{
+    const struct query_tensors queries = {
+        .query = view_at(bench, QUERY, HEADS),
+        .output = view_at(bench, OUTPUT, HEADS),
+        .output_grad = view_at(bench, OUTPUT_GRAD, HEADS),
+        .query_grad = view_at(bench, QUERY_GRAD, HEADS),
+        .lse = floats_at(bench, LSE, 1),
+        .lse_residual = floats_at(bench, RESIDUAL, 1),
+        .row_stats = floats_at(bench, STATS, 4),
+        .rows = Q_LEN,
+    };
+    const struct key_tensors keys = {
+        .key = view_at(bench, KEY, 1),
+        .value = view_at(bench, VALUE, 1),
+        .key_grad = view_at(bench, KEY_GRAD, 1),
+        .value_grad = view_at(bench, VALUE_GRAD, 1),
+        .keys = KV_LEN,
+    };
+    const struct attention_dispatch dispatch = {
+        .problem = &bench->problem,
+        .queries = &queries,
+        .keys = &keys,
+        .side = passes[pass].side,
+        .box = tiling_box_at(&bench->tilings[pass], 0),
+        .others = passes[pass].others,
+        .first = true,
+        .last = true,
+        .state_address = bench->state->address,
+        .state_bytes_per_workgroup = bench->kernels[pass].state_bytes_per_workgroup,
+    };
+    attention_kernel_record(bench->device, commands, &bench->kernels[pass], true, &dispatch, bench->arguments, (uint64_t)pass);
+    vk_commands_barrier(bench->device, commands);
+}
+
+static enum vkring_status run(struct bench *bench)
+{
+    enum vkring_status status;
+    struct vk_commands commands = {0};
+    struct vk_semaphore_value done = {bench->timeline.handle, ++bench->timeline.submitted};
+    bool reached;
+    TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
+    for (int pass = 0; pass < PASSES; pass++)
+        record_pass(bench, &commands, pass);
+    vk_commands_barrier_to_host(bench->device, &commands);
+    TRY(vk_commands_end(bench->device, &commands), fail);
+    TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
+    TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
+    if (!reached)
+        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test of gradients in %.0f s", DEADLINE_SECONDS);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status self_test_backward(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool *out_right)
+{
+    enum vkring_status status;
+    struct bench bench;
+    float elements[ELEMENTS];
+    uint32_t storage[ELEMENTS];
+    const uint64_t bytes = ELEMENTS * vkring_type_bytes(type);
+    TRY(bench_open(device, type, choice, &bench), fail);
+    make_inputs(elements);
+    for (int i = INPUTS; i < ELEMENTS; i++)
+        elements[i] = NAN;
+    TRY(vkring_convert_from_f32(type, elements, ELEMENTS, storage), close);
+    TRY(vkring_buffer_upload(bench.tensors, 0, storage, bytes), close);
+    TRY(run(&bench), close);
+    TRY(vkring_buffer_download(bench.tensors, 0, storage, bytes), close);
+    TRY(vkring_convert_to_f32(type, storage, ELEMENTS, elements), close);
+    *out_right = is_right(type, elements);
+close:
+    bench_close(&bench);
+fail:
+    return status;
+}
