@@ -14,8 +14,9 @@ struct Rows {
 
 layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Arguments {
     Rows query, key, value, outputs, output_grad;
-    Rows query_grad, key_grad, value_grad; /* address 0: not wanted; so are lse and lse_residual */
+    Rows query_grad, key_grad, value_grad; /* address 0: not wanted; so are lse and residuals */
     Rows lse, lse_residual;                /* rows are contiguous, f32 */
+    Rows output_residual;
     Rows row_stats;                        /* vec4 a row: see row_stats.glsl */
     Rows bias, bias_grad;                  /* rows of keys */
     Rows query_ids, key_ids;               /* int, contiguous; from the first of the dispatch */

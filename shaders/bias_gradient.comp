@@ -118,7 +118,7 @@ void main()
     load_key_rows(tile, last_key);
     do {
         clear_sums();
-        if (arguments.rows > 0)
+        if (arguments.rows > 0 && arguments.batches > 0)
             add_heads(tile, last_key, at);
         if (BIAS_PER_QUERY) {
             [[unroll]] for (uint k = 0; k < STEP; k++)

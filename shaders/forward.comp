@@ -60,6 +60,19 @@ void walk_end_block(bool continues, bool stores)
         store_sums();
 }
 
+#ifndef TYPE_F32
+/* What a row of the output loses. */
+void store_rounding(uint r, uint tile, uint row, float factor)
+{
+    uvec2 address = tile_address(arguments.output_residual, tile);
+    uint stride = arguments.output_residual.row_stride.x / ELEMENT_BYTES, slice = slice_of_lane();
+    [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
+        vec4 values = sums[r * LANE_VALUE_QUADS + d] * factor;
+        store_quad(address, row * stride, d * LANES_PER_ROW + slice, VALUE_DIM, values - quad_decode(quad_encode(values)));
+    }
+}
+#endif
+
 void store_result(uint tile, uint last_row)
 {
     uint slice = slice_of_lane();
@@ -80,10 +93,14 @@ void store_result(uint tile, uint last_row)
                 factor *= arguments.dropout_scale;
             [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
                 store_quad(address, row * stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[r * LANE_VALUE_QUADS + d] * factor);
-            if (slice == 0 && (arguments.lse.address.x | arguments.lse.address.y) != 0)
+            if (slice == 0 && is_there(arguments.lse))
                 Floats(lse).at[row] = finished.lse;
-            if (slice == 0 && (arguments.lse_residual.address.x | arguments.lse_residual.address.y) != 0)
+            if (slice == 0 && is_there(arguments.lse_residual))
                 Floats(residual).at[row] = finished.residual;
+#ifndef TYPE_F32
+            if (is_there(arguments.output_residual))
+                store_rounding(r, tile, row, factor);
+#endif
         }
     }
 }

@@ -94,11 +94,11 @@ void store_result(uint tile, uint last_key)
     uint slice = slice_of_lane();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = row_of(r);
-        if (row <= last_key && (arguments.key_grad.address.x | arguments.key_grad.address.y) != 0) {
+        if (row <= last_key && is_there(arguments.key_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
                 store_quad(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
         }
-        if (row <= last_key && (arguments.value_grad.address.x | arguments.value_grad.address.y) != 0) {
+        if (row <= last_key && is_there(arguments.value_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
                 store_quad(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
         }

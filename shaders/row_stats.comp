@@ -14,6 +14,23 @@
 
 float delta[ROWS_PER_LANE];
 
+#ifndef TYPE_F32
+/* What the output lost is part of it. */
+void add_rounding(uint tile, uint last_row, uint slice)
+{
+    uvec2 residuals = tile_address(arguments.output_residual, tile), grads = tile_address(arguments.output_grad, tile);
+    uint residual_stride = arguments.output_residual.row_stride.x / ELEMENT_BYTES;
+    uint grad_stride = arguments.output_grad.row_stride.x / ELEMENT_BYTES;
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+        uint row = min(row_of(r), last_row);
+        [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
+            uint quad = d * LANES_PER_ROW + slice;
+            delta[r] += dot(load_own_quad(residuals, row * residual_stride, quad, VALUE_DIM), load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
+        }
+    }
+}
+#endif
+
 void find_deltas(uint tile, uint last_row, uint slice)
 {
     uvec2 outputs = tile_address(arguments.outputs, tile), grads = tile_address(arguments.output_grad, tile);
@@ -26,6 +43,10 @@ void find_deltas(uint tile, uint last_row, uint slice)
             delta[r] += dot(load_own_quad(outputs, row * output_stride, quad, VALUE_DIM), load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
         }
     }
+#ifndef TYPE_F32
+    if (is_there(arguments.output_residual))
+        add_rounding(tile, last_row, slice);
+#endif
 #ifndef NO_SHUFFLE
     [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
@@ -37,7 +58,7 @@ void main()
 {
     uint tile = gl_WorkGroupID.x, slice = slice_of_lane();
     uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
-    bool has_residual = (arguments.lse_residual.address.x | arguments.lse_residual.address.y) != 0;
+    bool has_residual = is_there(arguments.lse_residual);
     uvec2 lse = address_add(head_address(arguments.lse, gl_WorkGroupID.y), tile * TILE_ROWS * 4);
     uvec2 residual = has_residual ? address_add(head_address(arguments.lse_residual, gl_WorkGroupID.y), tile * TILE_ROWS * 4) : lse;
     uvec2 stats = tile_address(arguments.row_stats, tile);

@@ -30,6 +30,11 @@ uint row_of(uint r)
     return r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
 }
 
+bool is_there(Rows rows)
+{
+    return (rows.address.x | rows.address.y) != 0;
+}
+
 uvec2 rows_address(Rows rows, uint batch, uint head)
 {
     return address_advance(address_advance(rows.address, rows.batch_stride, batch), rows.head_stride, head);

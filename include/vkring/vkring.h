@@ -385,6 +385,8 @@ struct vkring_forward_io {
     struct vkring_tensor lse;    /**< [batch][heads][query_rows], f32; buffer null if not wanted */
     /** As lse: what it lost when it was rounded to f32, in base 2, for vkring_backward to take back. Buffer null if not wanted. */
     struct vkring_tensor lse_residual;
+    /** As output: what it lost when it was rounded, likewise. Not used by f32. Buffer null if not wanted. */
+    struct vkring_tensor output_residual;
     /* read only if the plan has them */
     struct vkring_tensor query_segment_ids; /**< [batch][query_rows], int32_t */
     struct vkring_tensor key_segment_ids;   /**< [batch][key_rows], int32_t */
@@ -409,8 +411,8 @@ VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkr
 /** The tensors of vkring_backward. */
 struct vkring_backward_io {
     /**
-     * As the forward pass had them, with its results: here output, lse and lse_residual are read. Without lse_residual (buffer null) gradients are
-     * only as good as |lse| · 6e-8 lets them be.
+     * As the forward pass had them, with its results: here output, lse and their residuals are read. Without lse_residual (buffer null) gradients
+     * are only as good as |lse| · 6e-8 lets them be; without output_residual, in 16 bits, those of rows that keep few keys as its rounding does.
      */
     struct vkring_forward_io forward;
     struct vkring_tensor output_grad; /**< as output */

@@ -15,7 +15,7 @@ struct rows_argument {
 struct kernel_arguments {
     struct rows_argument query, key, value, output, output_grad;
     struct rows_argument query_grad, key_grad, value_grad;
-    struct rows_argument lse, lse_residual, row_stats;
+    struct rows_argument lse, lse_residual, output_residual, row_stats;
     struct rows_argument bias, bias_grad;
     struct rows_argument query_ids, key_ids, query_segments, key_segments;
     uint64_t slopes, sinks, sink_grad;
@@ -94,6 +94,7 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->query_grad = rows_at(&queries->query_grad, batch, row, query_head);
     arguments->lse = rows_at(&queries->lse, batch, row, query_head);
     arguments->lse_residual = rows_at(&queries->lse_residual, batch, row, query_head);
+    arguments->output_residual = rows_at(&queries->output_residual, batch, row, query_head);
     arguments->row_stats = rows_at(&queries->row_stats, batch, row, query_head);
     arguments->key = rows_at(&keys->key, batch, key, key_head);
     arguments->value = rows_at(&keys->value, batch, key, key_head);

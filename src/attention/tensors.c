@@ -20,7 +20,7 @@ static struct tensor_shape vector_shape(const char *name, uint64_t batch, uint64
 static struct tensor_shape bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys)
 {
     const struct vkring_bias_params *bias = &problem->bias;
-    return (struct tensor_shape){name, vkring_type_bytes(bias->type),       bias->per_batch ? problem->batch : problem->batch > 0,
+    return (struct tensor_shape){name, vkring_type_bytes(bias->type),       bias->per_batch ? problem->batch : 1,
                                  rows, bias->per_head ? problem->heads : 1, keys};
 }
 
@@ -118,6 +118,7 @@ static enum vkring_status resolve(const struct problem *problem, const struct vk
     struct key_tensors keys = {.keys = key_rows};
     const struct tensor_shape query = rows_shape(problem, "query", query_rows, problem->heads, problem->head_dim);
     const struct tensor_shape output = rows_shape(problem, "output", query_rows, problem->heads, problem->value_dim);
+    const struct tensor_shape output_residual = rows_shape(problem, "output_residual", query_rows, problem->heads, problem->value_dim);
     const struct tensor_shape key = key_part_shape(problem, KEY_PART_KEY, key_rows);
     const struct tensor_shape value = key_part_shape(problem, KEY_PART_VALUE, key_rows);
     const struct tensor_shape lse = vector_shape("lse", problem->batch, problem->heads, query_rows);
@@ -127,6 +128,8 @@ static enum vkring_status resolve(const struct problem *problem, const struct vk
     TRY(resolve_rows(&io->key, &key, false, false, &keys.key), fail);
     TRY(resolve_rows(&io->value, &value, false, false, &keys.value), fail);
     TRY(resolve_rows(&io->output, &output, !backward, false, &queries.output), fail);
+    if (problem->type != VKRING_TYPE_F32)
+        TRY(resolve_rows(&io->output_residual, &output_residual, !backward, true, &queries.output_residual), fail);
     if (io->lse.buffer || backward)
         TRY(tensor_resolve_vector(&io->lse, &lse, &queries.lse), fail);
     if (io->lse_residual.buffer)
@@ -191,8 +194,9 @@ bool tensors_are_aligned(const struct problem *problem, const struct query_tenso
 {
     const uint64_t quad = 4 * vkring_type_bytes(problem->type);
     return problem_has_whole_quads(problem) && tensor_aligned(&queries->query, quad) && tensor_aligned(&queries->output, quad) &&
-           tensor_aligned(&queries->output_grad, quad) && tensor_aligned(&queries->query_grad, quad) && tensor_aligned(&keys->key, quad) &&
-           tensor_aligned(&keys->value, quad) && tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
+           tensor_aligned(&queries->output_residual, quad) && tensor_aligned(&queries->output_grad, quad) &&
+           tensor_aligned(&queries->query_grad, quad) && tensor_aligned(&keys->key, quad) && tensor_aligned(&keys->value, quad) &&
+           tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
 }
 
 struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys)

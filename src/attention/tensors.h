@@ -9,7 +9,7 @@
 /** Of this rank's query rows. Those without a buffer are absent, not wanted, or empty. */
 struct query_tensors {
     struct tensor_view query, output, output_grad, query_grad;
-    struct tensor_view lse, lse_residual;
+    struct tensor_view lse, lse_residual, output_residual;
     struct tensor_view row_stats;                /* of the plan */
     struct tensor_view bias, bias_grad;          /* per_query: rows of all keys of the sequence */
     struct tensor_view ids, segments;            /* segments: the table of them */

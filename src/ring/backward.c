@@ -40,8 +40,7 @@ static struct own_side own_side_of(const struct problem *problem, enum backward_
     case OWN_KEYS:
         return (struct own_side){problem->batch, problem->kv_heads, problem->kv_len};
     case OWN_BIAS:
-        return (struct own_side){bias->per_batch ? problem->batch : problem->batch > 0, bias->per_head ? problem->heads : 1,
-                                 problem->kv_len};
+        return (struct own_side){bias->per_batch ? problem->batch : 1, bias->per_head ? problem->heads : 1, problem->kv_len};
     case OWN_HEADS:
         return (struct own_side){1, problem->heads, 1};
     case OWN_QUERIES:

@@ -5,7 +5,7 @@
 
 #include "plan.h"
 
-#define RUN_BUFFERS 17
+#define RUN_BUFFERS 18
 
 struct cursor {
     uint32_t stage; /* of backward */

@@ -40,9 +40,10 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
     const struct layout *layout = &plan->layout;
-    const struct vkring_tensor *const tensors[] = {
-        &io->query,           &io->key,          &io->value, &io->output, &io->lse, &io->lse_residual, &io->bias, &io->query_segment_ids,
-        &io->key_segment_ids, &io->alibi_slopes, &io->sinks};
+    const struct vkring_tensor *const tensors[] = {&io->query,           &io->key,          &io->value,
+                                                   &io->output,          &io->lse,          &io->lse_residual,
+                                                   &io->output_residual, &io->bias,         &io->query_segment_ids,
+                                                   &io->key_segment_ids, &io->alibi_slopes, &io->sinks};
     TRY(check_usable(plan), fail);
     TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                 &run->queries, &run->own),
@@ -59,23 +60,12 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
     const struct vkring_forward_io *forward = &io->forward;
-    const struct vkring_tensor *const tensors[] = {&forward->query,
-                                                   &forward->key,
-                                                   &forward->value,
-                                                   &forward->output,
-                                                   &forward->lse,
-                                                   &forward->lse_residual,
-                                                   &forward->bias,
-                                                   &forward->query_segment_ids,
-                                                   &forward->key_segment_ids,
-                                                   &forward->alibi_slopes,
-                                                   &forward->sinks,
-                                                   &io->output_grad,
-                                                   &io->query_grad,
-                                                   &io->key_grad,
-                                                   &io->value_grad,
-                                                   &io->bias_grad,
-                                                   &io->sink_grad};
+    const struct vkring_tensor *const tensors[] = {&forward->query,           &forward->key,          &forward->value,
+                                                   &forward->output,          &forward->lse,          &forward->lse_residual,
+                                                   &forward->output_residual, &forward->bias,         &forward->query_segment_ids,
+                                                   &forward->key_segment_ids, &forward->alibi_slopes, &forward->sinks,
+                                                   &io->output_grad,          &io->query_grad,        &io->key_grad,
+                                                   &io->value_grad,           &io->bias_grad,         &io->sink_grad};
     TRY(check_usable(plan), fail);
     TRY(tensors_resolve_backward(&plan->problem, io, plan->problem.q_len, plan->problem.kv_len, &run->queries, &run->own), fail);
     place(run);
