@@ -8,8 +8,6 @@
 #include "run_report.h"
 #include "tensor_io.h"
 
-enum tensor_kind { TENSOR_QUERY, TENSOR_KEY, TENSOR_VALUE, TENSOR_OUTPUT, TENSOR_LSE, TENSOR_KINDS };
-
 struct attend {
     struct ranks *ranks;
     int argc;
@@ -22,25 +20,36 @@ struct attend {
     struct inputs inputs;
     struct attend_problem problem;
     struct outputs outputs;
-    uint64_t *query_rows, *key_rows; /**< of each rank */
-    struct tensor_io tensors[TENSOR_KINDS];
+    uint64_t *query_rows, *key_rows;      /**< of each rank */
+    struct tensor_io tensors[FILE_KINDS]; /**< without elements where there is no such tensor */
     struct tensor_piece piece;
 
     vkring_device *device;
-    vkring_buffer *buffers[TENSOR_KINDS]; /**< null for what has no elements on this rank */
+    vkring_buffer *buffers[FILE_KINDS]; /**< null for what has no elements on this rank */
+    vkring_buffer *lse_residual;        /**< as that of the lse; only for gradients, as is the next */
+    vkring_buffer *output_residual;
     vkring_comm *comm;
     vkring_plan *plan;
     struct rank_report report;
 };
 
+/** Ranks meet: names of temporary files, turns on the devices of a host. Collective. */
+bool attend_meet(struct attend *attend, struct failure *failure);
+/** What ranks must have alike; the second once inputs are open. Collective. */
+bool attend_compare_options(struct attend *attend, struct failure *failure);
+bool attend_compare_inputs(struct attend *attend, struct failure *failure);
+
 /** Cuts the sequence and sets tensors; once inputs and outputs are open. */
 bool attend_cut(struct attend *attend, struct failure *failure);
+/** Each rank looks at the numbers that it will read: together, at all. */
+bool attend_check(struct attend *attend, struct failure *failure);
 
 /** Phases on the device, in this order. All collective, but for the first. */
 bool attend_open_device(struct attend *attend, struct failure *failure);
 bool attend_make_plan(struct attend *attend, struct failure *failure);
 bool attend_load(struct attend *attend, struct failure *failure);
-bool attend_run(struct attend *attend, struct failure *failure);
+bool attend_run_forward(struct attend *attend, struct failure *failure);
+bool attend_run_backward(struct attend *attend, struct failure *failure);
 bool attend_store(struct attend *attend, struct failure *failure);
 void attend_close_device(struct attend *attend);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The part of vkring attend that the library does: device, plan, run, and what goes in and comes out. */
+/* The part of vkring attend that the library does: device, plan, and runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,77 +8,6 @@
 #include "attend.h"
 #include "host_devices.h"
 #include "now.h"
-
-static uint64_t sum_before(const uint64_t *rows, uint32_t rank)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < rank; i++)
-        sum += rows[i];
-    return sum;
-}
-
-static struct tensor_io io_of_input(const struct attend *attend, const struct input *input, const uint64_t *rows)
-{
-    const uint64_t *shape = input->header.shape;
-    const uint32_t rank = attend->ranks->rank;
-    return (struct tensor_io){
-        .strip = strip_of_rows(shape[0], shape[1], sum_before(rows, rank), rows[rank], shape[2] * shape[3]),
-        .file = {input->fd, input->path, input->header.data_offset, vkring_type_bytes(attend->problem.file_type)},
-        .file_type = attend->problem.file_type,
-        .device_type = attend->problem.type,
-        .to_output = input == &attend->inputs.value,
-        .shape = shape,
-    };
-}
-
-static struct tensor_io io_of_output(const struct attend *attend)
-{
-    const struct attend_problem *problem = &attend->problem;
-    const struct output_file *file = &attend->outputs.files[OUTPUT_TENSOR];
-    const uint32_t rank = attend->ranks->rank;
-    return (struct tensor_io){
-        .strip = strip_of_rows(problem->batch, problem->q_len, sum_before(attend->query_rows, rank), attend->query_rows[rank],
-                               problem->heads * problem->value_dim),
-        .file = {file->fd, file->name, file->header.data_offset, vkring_type_bytes(problem->file_type)},
-        .file_type = problem->file_type,
-        .device_type = problem->type,
-    };
-}
-
-static struct tensor_io io_of_lse(const struct attend *attend)
-{
-    const struct attend_problem *problem = &attend->problem;
-    const struct output_file *file = &attend->outputs.files[OUTPUT_LSE];
-    const uint32_t rank = attend->ranks->rank;
-    if (!file->path)
-        return (struct tensor_io){0};
-    /* without queries a product of the other two may be too large for a number */
-    const uint64_t lines = problem->q_len ? problem->batch * problem->heads : 0;
-    return (struct tensor_io){
-        .strip = strip_of_rows(lines, problem->q_len, sum_before(attend->query_rows, rank), attend->query_rows[rank], 1),
-        .file = {file->fd, file->name, file->header.data_offset, vkring_type_bytes(VKRING_TYPE_F32)},
-        .file_type = VKRING_TYPE_F32,
-        .device_type = VKRING_TYPE_F32,
-    };
-}
-
-bool attend_cut(struct attend *attend, struct failure *failure)
-{
-    const uint32_t ranks = attend->ranks->size;
-    attend->query_rows = calloc(ranks, sizeof(uint64_t));
-    attend->key_rows = calloc(ranks, sizeof(uint64_t));
-    if (!attend->query_rows || !attend->key_rows)
-        return fail_memory(failure);
-    if (vkring_cut_rows(attend->problem.q_len, ranks, attend->options.shares, attend->query_rows) != VKRING_OK ||
-        vkring_cut_rows(attend->problem.kv_len, ranks, NULL, attend->key_rows) != VKRING_OK)
-        return fail_library(failure, attend->ranks->rank);
-    attend->tensors[TENSOR_QUERY] = io_of_input(attend, &attend->inputs.query, attend->query_rows);
-    attend->tensors[TENSOR_KEY] = io_of_input(attend, &attend->inputs.key, attend->key_rows);
-    attend->tensors[TENSOR_VALUE] = io_of_input(attend, &attend->inputs.value, attend->key_rows);
-    attend->tensors[TENSOR_OUTPUT] = io_of_output(attend);
-    attend->tensors[TENSOR_LSE] = io_of_lse(attend);
-    return true;
-}
 
 /* Device and plan --------------------------------------------------------------------------------------------------------- */
 
@@ -109,16 +38,24 @@ static void report_device(struct attend *attend, uint32_t index)
     memcpy(report->device_driver, info.driver, sizeof(report->device_driver));
 }
 
+static bool create_buffer(struct attend *attend, const struct tensor_io *io, vkring_buffer **out_buffer, struct failure *failure)
+{
+    uint64_t bytes = strip_elements(&io->strip) * element_bytes(io->device_type);
+    attend->report.tensor_bytes += bytes;
+    if (bytes > 0 && vkring_buffer_create(attend->device, bytes, out_buffer) != VKRING_OK)
+        return fail_library(failure, attend->ranks->rank);
+    return true;
+}
+
 static bool create_buffers(struct attend *attend, struct failure *failure)
 {
-    for (int kind = 0; kind < TENSOR_KINDS; kind++) {
-        const struct tensor_io *io = &attend->tensors[kind];
-        uint64_t bytes = strip_elements(&io->strip) * vkring_type_bytes(io->device_type);
-        attend->report.tensor_bytes += bytes;
-        if (bytes > 0 && vkring_buffer_create(attend->device, bytes, &attend->buffers[kind]) != VKRING_OK)
-            return fail_library(failure, attend->ranks->rank);
-    }
-    return true;
+    bool good = true;
+    for (int kind = 0; good && kind < FILE_KINDS; kind++)
+        good = create_buffer(attend, &attend->tensors[kind], &attend->buffers[kind], failure);
+    if (good && attend_options_backward(&attend->options))
+        good = create_buffer(attend, &attend->tensors[FILE_LSE], &attend->lse_residual, failure) &&
+               create_buffer(attend, &attend->tensors[FILE_OUTPUT], &attend->output_residual, failure);
+    return good;
 }
 
 bool attend_open_device(struct attend *attend, struct failure *failure)
@@ -140,23 +77,35 @@ bool attend_open_device(struct attend *attend, struct failure *failure)
 static struct vkring_plan_params plan_params(const struct attend *attend)
 {
     const struct attend_problem *problem = &attend->problem;
+    const struct attend_options *options = &attend->options;
     return (struct vkring_plan_params){
-        .type = problem->type,
-        .batch = problem->batch,
-        .q_len = problem->q_len,
-        .kv_len = problem->kv_len,
-        .heads = problem->heads,
-        .kv_heads = problem->kv_heads,
-        .head_dim = problem->head_dim,
-        .value_dim = problem->value_dim,
-        .causal = problem->causal,
+        .type = element_library_type(problem->type),
+        .batch = problem->lengths[DIM_BATCH],
+        .q_len = problem->lengths[DIM_Q_LEN],
+        .kv_len = problem->lengths[DIM_KV_LEN],
+        .heads = problem->lengths[DIM_HEADS],
+        .kv_heads = problem->lengths[DIM_KV_HEADS],
+        .head_dim = problem->lengths[DIM_HEAD_DIM],
+        .value_dim = problem->lengths[DIM_VALUE_DIM],
+        .causal = options->causal,
+        .has_window = true,
         .has_query_offset = true,
         .has_scale = true,
+        .segment_ids = options->files[FILE_QUERY_SEGMENTS] != NULL,
+        .alibi = options->files[FILE_SLOPES] != NULL,
+        .sinks = options->files[FILE_SINKS] != NULL,
+        .backward = attend_options_backward(options),
+        .causal_block = options->causal ? options->causal_block : 0,
+        .window_left = options->window_left,
+        .window_right = options->window_right,
         .query_offset = problem->query_offset,
         .scale = problem->scale,
+        .softcap = options->softcap,
+        .dropout = options->dropout,
+        .bias = problem->bias,
         .query_rows_of_rank = attend->query_rows,
         .key_rows_of_rank = attend->key_rows,
-        .timeout_seconds = attend->options.timeout_seconds,
+        .timeout_seconds = options->timeout_seconds,
     };
 }
 
@@ -172,33 +121,31 @@ bool attend_make_plan(struct attend *attend, struct failure *failure)
     return true;
 }
 
-/* Data --------------------------------------------------------------------------------------------------------------------- */
+/* Runs --------------------------------------------------------------------------------------------------------------------- */
 
-bool attend_load(struct attend *attend, struct failure *failure)
-{
-    double start = now_seconds();
-    uint64_t total = 0;
-    for (int kind = TENSOR_QUERY; kind <= TENSOR_VALUE; kind++)
-        total += strip_elements(&attend->tensors[kind].strip);
-    progress_phase(&attend->progress, "reading", total);
-    for (int kind = TENSOR_QUERY; kind <= TENSOR_VALUE; kind++) {
-        if (!tensor_load(&attend->tensors[kind], &attend->piece, attend->buffers[kind], attend->ranks->rank, &attend->progress, failure))
-            return false;
-    }
-    attend->report.load_seconds = now_seconds() - start;
-    return true;
-}
-
-bool attend_run(struct attend *attend, struct failure *failure)
+static struct vkring_forward_io forward_io(const struct attend *attend)
 {
     vkring_buffer *const *buffers = attend->buffers;
-    const struct vkring_forward_io io = {
-        .query.buffer = buffers[TENSOR_QUERY],
-        .key.buffer = buffers[TENSOR_KEY],
-        .value.buffer = buffers[TENSOR_VALUE],
-        .output.buffer = buffers[TENSOR_OUTPUT],
-        .lse.buffer = buffers[TENSOR_LSE],
+    return (struct vkring_forward_io){
+        .query.buffer = buffers[FILE_QUERY],
+        .key.buffer = buffers[FILE_KEY],
+        .value.buffer = buffers[FILE_VALUE],
+        .output.buffer = buffers[FILE_OUTPUT],
+        .lse.buffer = buffers[FILE_LSE],
+        .lse_residual.buffer = attend->lse_residual,
+        .output_residual.buffer = attend->output_residual,
+        .query_segment_ids.buffer = buffers[FILE_QUERY_SEGMENTS],
+        .key_segment_ids.buffer = buffers[FILE_KEY_SEGMENTS],
+        .bias.buffer = buffers[FILE_BIAS],
+        .alibi_slopes.buffer = buffers[FILE_SLOPES],
+        .sinks.buffer = buffers[FILE_SINKS],
+        .seed = attend->options.seed,
     };
+}
+
+bool attend_run_forward(struct attend *attend, struct failure *failure)
+{
+    const struct vkring_forward_io io = forward_io(attend);
     progress_watch(&attend->progress, "computing", attend->plan);
     if (vkring_forward(attend->plan, &io) != VKRING_OK)
         return fail_library(failure, attend->ranks->rank);
@@ -208,20 +155,27 @@ bool attend_run(struct attend *attend, struct failure *failure)
     return true;
 }
 
-bool attend_store(struct attend *attend, struct failure *failure)
+bool attend_run_backward(struct attend *attend, struct failure *failure)
 {
-    double start = now_seconds();
-    uint64_t total = 0;
-    for (int kind = TENSOR_OUTPUT; kind <= TENSOR_LSE; kind++)
-        total += strip_elements(&attend->tensors[kind].strip);
-    progress_phase(&attend->progress, "writing", total);
-    for (int kind = TENSOR_OUTPUT; kind <= TENSOR_LSE; kind++) {
-        if (!tensor_store(&attend->tensors[kind], &attend->piece, attend->buffers[kind], attend->ranks->rank, &attend->progress, failure))
-            return false;
-    }
-    bool good = outputs_flush(&attend->outputs, failure);
-    attend->report.store_seconds = now_seconds() - start;
-    return good;
+    vkring_buffer *const *buffers = attend->buffers;
+    if (!attend_options_backward(&attend->options))
+        return true;
+    const struct vkring_backward_io io = {
+        .forward = forward_io(attend),
+        .output_grad.buffer = buffers[FILE_OUTPUT_GRAD],
+        .query_grad.buffer = buffers[FILE_QUERY_GRAD],
+        .key_grad.buffer = buffers[FILE_KEY_GRAD],
+        .value_grad.buffer = buffers[FILE_VALUE_GRAD],
+        .bias_grad.buffer = buffers[FILE_BIAS_GRAD],
+        .sink_grad.buffer = buffers[FILE_SINK_GRAD],
+    };
+    progress_watch(&attend->progress, "gradients", attend->plan);
+    if (vkring_backward(attend->plan, &io) != VKRING_OK)
+        return fail_library(failure, attend->ranks->rank);
+    progress_phase(&attend->progress, "waiting", 0);
+    vkring_plan_get_stats(attend->plan, &attend->report.backward_stats);
+    vkring_device_get_memory_use(attend->device, &attend->report.memory);
+    return true;
 }
 
 void attend_close_device(struct attend *attend)
@@ -230,7 +184,9 @@ void attend_close_device(struct attend *attend)
     /* Freeing an MPI communicator may wait for the others. */
     if (!attend->ranks->broken)
         vkring_comm_destroy(&attend->comm);
-    for (int kind = 0; kind < TENSOR_KINDS; kind++)
+    for (int kind = 0; kind < FILE_KINDS; kind++)
         vkring_buffer_destroy(&attend->buffers[kind]);
+    vkring_buffer_destroy(&attend->lse_residual);
+    vkring_buffer_destroy(&attend->output_residual);
     vkring_device_destroy(&attend->device);
 }

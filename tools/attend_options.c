@@ -10,76 +10,48 @@
 #include "option_takers.h"
 #include "ranks.h"
 
-const char attend_help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
-                           "       mpirun -n N vkring attend ...\n"
-                           "\n"
-                           "Exact attention of every query to every key, on Vulkan devices, the sequence cut over the ranks.\n"
-                           "\n"
-                           "Files are NumPy's (.npy 1.0 to 3.0, C order, <f4 or <f2):\n"
-                           "  -q, --query FILE       [batch, q_len, heads, head_dim]\n"
-                           "  -k, --key FILE         [batch, kv_len, kv_heads, head_dim]; kv_heads divides heads\n"
-                           "  -v, --value FILE       [batch, kv_len, kv_heads, value_dim]\n"
-                           "  -o, --output FILE      written: [batch, q_len, heads, value_dim], type as the inputs'\n"
-                           "      --lse FILE         also written: [batch, heads, q_len], <f4, natural logarithm of each row's sum\n"
-                           "\n"
-                           "What is computed:\n"
-                           "      --causal           query i, at position i + offset, keeps keys up to that position\n"
-                           "      --query-offset N   default: kv_len - q_len\n"
-                           "      --scale X          default: 1/sqrt(head_dim)\n"
-                           "      --dtype f32|f16|bf16   type on the device; default: the files'\n"
-                           "\n"
-                           "How:\n"
-                           "      --layout contiguous|auto   how the sequence is cut over the ranks\n"
-                           "      --shares W0,W1,... relative share of the queries of each rank, numbers >= 0; default: equal\n"
-                           "      --device I         device I of `vkring devices`; default: the ranks of a host take them in turn\n"
-                           "      --timeout S        give up when a peer makes no progress for S seconds; default: 300\n"
-                           "      --report FILE      also written: devices, kernels, seconds, bytes and memory of each rank, as JSON\n"
-                           "      --quiet            no progress bar (it shows on a terminal only)\n"
-                           "  -h, --help             this text\n"
-                           "\n"
-                           "Exit status: 0 done; 1 failed; 2 wrong usage or input.\n";
-
 struct rule {
     const char *name;
     int letter; /* 0 for none */
     int has_argument;
     bool (*take)(struct parsing *parsing, const char *text);
+    enum file_kind file; /* for take_file */
 };
 
 static const struct rule rules[] = {
-    {"--query", 'q', required_argument, take_query},
-    {"--key", 'k', required_argument, take_key},
-    {"--value", 'v', required_argument, take_value},
-    {"--output", 'o', required_argument, take_output},
-    {"--lse", 0, required_argument, take_lse},
+    {"--query", 'q', required_argument, take_file, FILE_QUERY},
+    {"--key", 'k', required_argument, take_file, FILE_KEY},
+    {"--value", 'v', required_argument, take_file, FILE_VALUE},
+    {"--output", 'o', required_argument, take_file, FILE_OUTPUT},
+    {"--lse", 0, required_argument, take_file, FILE_LSE},
     {"--dtype", 0, required_argument, take_type},
     {"--causal", 0, no_argument, take_causal},
+    {"--causal-block", 0, required_argument, take_causal_block},
+    {"--window", 0, required_argument, take_window},
+    {"--segment-ids", 0, required_argument, take_file, FILE_QUERY_SEGMENTS},
+    {"--key-segment-ids", 0, required_argument, take_file, FILE_KEY_SEGMENTS},
+    {"--bias", 0, required_argument, take_file, FILE_BIAS},
+    {"--alibi", 0, required_argument, take_file, FILE_SLOPES},
+    {"--sinks", 0, required_argument, take_file, FILE_SINKS},
+    {"--softcap", 0, required_argument, take_softcap},
     {"--scale", 0, required_argument, take_scale},
     {"--query-offset", 0, required_argument, take_query_offset},
+    {"--dropout", 0, required_argument, take_dropout},
+    {"--seed", 0, required_argument, take_seed},
+    {"--output-grad", 0, required_argument, take_file, FILE_OUTPUT_GRAD},
+    {"--query-grad", 0, required_argument, take_file, FILE_QUERY_GRAD},
+    {"--key-grad", 0, required_argument, take_file, FILE_KEY_GRAD},
+    {"--value-grad", 0, required_argument, take_file, FILE_VALUE_GRAD},
+    {"--bias-grad", 0, required_argument, take_file, FILE_BIAS_GRAD},
+    {"--sink-grad", 0, required_argument, take_file, FILE_SINK_GRAD},
     {"--layout", 0, required_argument, take_layout},
     {"--shares", 0, required_argument, take_shares},
     {"--device", 0, required_argument, take_device},
     {"--timeout", 0, required_argument, take_timeout},
-    {"--report", 0, required_argument, take_report},
+    {"--report", 0, required_argument, take_file, FILE_REPORT},
+    {"--trace", 0, required_argument, refuse_file},
     {"--quiet", 0, no_argument, take_quiet},
     {"--help", 'h', no_argument, take_help},
-    {"--causal-block", 0, required_argument, refuse_block},
-    {"--window", 0, required_argument, refuse_window},
-    {"--segment-ids", 0, required_argument, refuse_segments},
-    {"--key-segment-ids", 0, required_argument, refuse_key_segments},
-    {"--bias", 0, required_argument, refuse_path},
-    {"--alibi", 0, required_argument, refuse_path},
-    {"--sinks", 0, required_argument, refuse_path},
-    {"--softcap", 0, required_argument, refuse_softcap},
-    {"--dropout", 0, required_argument, refuse_dropout},
-    {"--seed", 0, required_argument, check_seed},
-    {"--output-grad", 0, required_argument, refuse_output_gradient},
-    {"--query-grad", 0, required_argument, refuse_gradient},
-    {"--key-grad", 0, required_argument, refuse_gradient},
-    {"--value-grad", 0, required_argument, refuse_gradient},
-    {"--bias-grad", 0, required_argument, refuse_gradient},
-    {"--sink-grad", 0, required_argument, refuse_gradient},
-    {"--trace", 0, required_argument, refuse_path},
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 #define FIRST_LONG 256 /* above any letter */
@@ -150,6 +122,7 @@ static bool take_all(struct parsing *parsing, int argc, char **argv)
         if (!rule || !is_exact(rule, name))
             return refuse_code(parsing, code, argv[before]);
         parsing->name = rule->name;
+        parsing->file = rule->file;
         if (!rule->take(parsing, optarg))
             return false;
     }
@@ -158,33 +131,69 @@ static bool take_all(struct parsing *parsing, int argc, char **argv)
     return true;
 }
 
+/* Files that say nothing without another. */
+static const struct {
+    enum file_kind file, needed;
+} partners[] = {
+    {FILE_KEY_SEGMENTS, FILE_QUERY_SEGMENTS},
+    {FILE_QUERY_GRAD, FILE_OUTPUT_GRAD},
+    {FILE_KEY_GRAD, FILE_OUTPUT_GRAD},
+    {FILE_VALUE_GRAD, FILE_OUTPUT_GRAD},
+    {FILE_BIAS_GRAD, FILE_OUTPUT_GRAD},
+    {FILE_SINK_GRAD, FILE_OUTPUT_GRAD},
+    {FILE_BIAS_GRAD, FILE_BIAS},
+    {FILE_SINK_GRAD, FILE_SINKS},
+};
+
+static bool check_partners(const struct attend_options *options, struct failure *failure)
+{
+    for (size_t i = 0; i < sizeof(partners) / sizeof(partners[0]); i++) {
+        if (options->files[partners[i].file] && !options->files[partners[i].needed])
+            return fail_usage(failure, "%s needs %s", file_spec(partners[i].file)->option, file_spec(partners[i].needed)->option);
+    }
+    return true;
+}
+
+static bool check_backward(const struct attend_options *options, uint32_t ranks, struct failure *failure)
+{
+    bool wanted = false;
+    if (!attend_options_backward(options))
+        return true;
+    for (enum file_kind kind = FILE_READ_KINDS; kind < FILE_KINDS; kind++)
+        wanted = wanted || (options->files[kind] && file_gradient_of(kind) != FILE_KINDS);
+    if (!wanted)
+        return fail_usage(failure, "--output-grad needs --query-grad, --key-grad, --value-grad, --bias-grad or --sink-grad");
+    if (ranks > 1)
+        return fail_usage(failure, "--output-grad with %" PRIu32 " ranks: gradients around the ring are not supported yet", ranks);
+    return true;
+}
+
 /* Refuses what is well formed and cannot be done. */
 static bool check_whole(const struct parsing *parsing, uint32_t ranks)
 {
     const struct attend_options *options = parsing->options;
     struct failure *failure = parsing->failure;
-    const char *missing = !options->query    ? "-q, --query"
-                          : !options->key    ? "-k, --key"
-                          : !options->value  ? "-v, --value"
-                          : !options->output ? "-o, --output"
-                                             : NULL;
+    const char *missing = !options->files[FILE_QUERY]    ? "-q, --query"
+                          : !options->files[FILE_KEY]    ? "-k, --key"
+                          : !options->files[FILE_VALUE]  ? "-v, --value"
+                          : !options->files[FILE_OUTPUT] ? "-o, --output"
+                                                         : NULL;
     if (missing)
         return fail_usage(failure, "option %s is missing; see vkring attend --help", missing);
     if (options->shares && options->share_count != ranks)
         return fail_usage(failure, "--shares has %" PRIu32 " numbers for %" PRIu32 " ranks", options->share_count, ranks);
-    if (parsing->gradient && !parsing->has_output_gradient)
-        return fail_usage(failure, "%s needs --output-grad", parsing->gradient);
-    if (parsing->key_segments && !parsing->has_segments)
-        return fail_usage(failure, "%s needs --segment-ids", parsing->key_segments);
+    if (!check_partners(options, failure))
+        return false;
     if (parsing->later)
         return fail_usage(failure, "%s is not yet supported", parsing->later);
-    return true;
+    return check_backward(options, ranks, failure);
 }
 
 bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure)
 {
     struct parsing parsing = {.options = options, .failure = failure};
-    *options = (struct attend_options){.timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
+    *options =
+        (struct attend_options){.causal_block = 1, .window_left = -1, .window_right = -1, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
     if (!take_all(&parsing, argc, argv))
         return false;
     return options->help || check_whole(&parsing, ranks);

@@ -4,14 +4,18 @@
 #define VKRING_TOOLS_ATTEND_OPTIONS_H
 
 #include "failure.h"
+#include "file_kinds.h"
 
-/** Paths are borrowed from argv; null for those that were not given. */
 struct attend_options {
-    const char *query, *key, *value, *output;
-    const char *lse, *report;
+    const char *files[FILE_KINDS]; /**< borrowed from argv; null for those that were not given */
     bool has_type;
-    enum vkring_type type;
+    enum element_type type;
     bool causal;
+    uint64_t causal_block;             /**< at least 1 */
+    int64_t window_left, window_right; /**< -1 for unlimited */
+    double softcap;                    /**< finite as an f32, >= 0 */
+    double dropout;                    /**< >= 0 and < 1 */
+    uint64_t seed;
     bool has_scale;
     double scale; /**< finite as an f32 */
     bool has_query_offset;
@@ -28,6 +32,12 @@ struct attend_options {
 /** argv[0] is the command's name. ranks is how many shares there must be. Free the options whatever is returned. */
 bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure);
 void attend_options_free(struct attend_options *options);
+
+/** Whether gradients are wanted: those of --output-grad, and where to write one. */
+static inline bool attend_options_backward(const struct attend_options *options)
+{
+    return options->files[FILE_OUTPUT_GRAD] != NULL;
+}
 
 extern const char attend_help[];
 

@@ -7,21 +7,22 @@
 #include "npy.h"
 
 struct input {
-    const char *path;
+    const char *path; /**< null for those that are not there */
     int fd;
-    struct npy_header header; /**< 4 dimensions */
+    struct npy_header header;
 };
 
+/** Without --key-segment-ids those of the queries are opened a second time. */
 struct inputs {
-    struct input query, key, value;
+    struct input files[FILE_READ_KINDS];
 };
 
-/** What is to be computed: the options' say where they have one, else the defaults. */
+/** What the files' headers say is to be computed, and defaults for what the options do not say. */
 struct attend_problem {
-    enum vkring_type file_type; /**< of inputs and output */
-    enum vkring_type type;      /**< on the device */
-    uint64_t batch, q_len, kv_len, heads, kv_heads, head_dim, value_dim;
-    bool causal;
+    enum element_type file_type; /**< of most inputs, and of the output */
+    enum element_type type;      /**< on the device */
+    uint64_t lengths[DIMENSIONS];
+    struct vkring_bias_params bias; /**< on the device */
     double scale;
     int64_t query_offset;
 };

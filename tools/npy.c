@@ -15,14 +15,9 @@ static const char magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
 #define PREAMBLE_MAX 12 /* magic, version, length of the dictionary in 2 bytes or 4 */
 #define ALIGNMENT 64
 
-static uint64_t type_bytes(enum vkring_type type)
-{
-    return type == VKRING_TYPE_F32 ? 4 : 2;
-}
-
 bool npy_data_bytes(const struct npy_header *header, uint64_t *out_bytes)
 {
-    uint64_t bytes = type_bytes(header->type);
+    uint64_t bytes = element_bytes(header->type);
     bool empty = false;
     bool fits = true;
     for (uint32_t i = 0; i < header->dims; i++) {
@@ -43,6 +38,7 @@ struct reader {
     const char *at;
     const char *end;
     const char *path;
+    unsigned types; /* that are good */
     struct failure *failure;
 };
 
@@ -94,18 +90,30 @@ static bool take_string(struct reader *reader, char *text, size_t size)
     return true;
 }
 
+static bool refuse_type(struct reader *reader, const char *found)
+{
+    char wanted[64] = "";
+    size_t length = 0;
+    for (enum element_type type = 0; type < ELEMENT_TYPES; type++)
+        if (reader->types & NPY_TYPE(type))
+            length += (size_t)snprintf(wanted + length, sizeof(wanted) - length, "%s%s", length ? " or " : "", element_npy_text(type));
+    if (!found)
+        return fail_usage(reader->failure, "%s: its elements are not of type %s", reader->path, wanted);
+    return fail_usage(reader->failure, "%s: its elements are of type %s, not %s", reader->path, found, wanted);
+}
+
 static bool read_type(struct reader *reader, struct npy_header *header)
 {
     char text[64];
     if (!take_string(reader, text, sizeof(text)))
-        return fail_usage(reader->failure, "%s: its elements are not of type <f4 or <f2", reader->path);
-    if (strcmp(text, "<f4") == 0)
-        header->type = VKRING_TYPE_F32;
-    else if (strcmp(text, "<f2") == 0)
-        header->type = VKRING_TYPE_F16;
-    else
-        return fail_usage(reader->failure, "%s: its elements are of type %s, not <f4 or <f2", reader->path, text);
-    return true;
+        return refuse_type(reader, NULL);
+    for (enum element_type type = 0; type < ELEMENT_TYPES; type++) {
+        if ((reader->types & NPY_TYPE(type)) && strcmp(text, element_npy_text(type)) == 0) {
+            header->type = type;
+            return true;
+        }
+    }
+    return refuse_type(reader, text);
 }
 
 static bool read_order(struct reader *reader)
@@ -249,7 +257,7 @@ static bool check_length(int fd, const char *path, const struct npy_header *head
     return true;
 }
 
-bool npy_read(int fd, const char *path, struct npy_header *out_header, struct failure *failure)
+bool npy_read(int fd, const char *path, unsigned types, struct npy_header *out_header, struct failure *failure)
 {
     struct npy_header header = {0};
     uint64_t offset = 0, bytes = 0;
@@ -258,7 +266,7 @@ bool npy_read(int fd, const char *path, struct npy_header *out_header, struct fa
     char *text = malloc(bytes + 1);
     if (!text)
         return fail_memory(failure);
-    struct reader reader = {text, text + bytes, path, failure};
+    struct reader reader = {text, text + bytes, path, types, failure};
     header.data_offset = offset + bytes;
     bool good =
         read_at(fd, path, offset, text, bytes, failure) && read_dictionary(&reader, &header) && check_length(fd, path, &header, failure);
@@ -276,7 +284,7 @@ void npy_write(struct npy_header *header, char *to)
         length += (size_t)snprintf(shape + length, sizeof(shape) - length, "%" PRIu64 "%s", header->shape[i],
                                    i + 1 < header->dims || header->dims == 1 ? ", " : "");
     int used = snprintf(to + 10, NPY_WRITTEN_MAX - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                        header->type == VKRING_TYPE_F32 ? "<f4" : "<f2", shape);
+                        element_npy_text(header->type), shape);
     size_t total = (10 + (size_t)used + 1 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     memcpy(to, magic, sizeof(magic));
     to[6] = 1;

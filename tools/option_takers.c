@@ -23,76 +23,40 @@ static bool is_one_of(const char *text, const char *const *words, size_t count, 
     return false;
 }
 
-bool option_take_path(struct parsing *parsing, const char *text, const char **out_path)
+static bool check_path(struct parsing *parsing, const char *text)
 {
-    if (!*text)
-        return fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
-    *out_path = text;
+    return *text ? true : fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
+}
+
+bool take_file(struct parsing *parsing, const char *text)
+{
+    if (!check_path(parsing, text))
+        return false;
+    parsing->options->files[parsing->file] = text;
     return true;
 }
 
-bool take_query(struct parsing *parsing, const char *text)
+static void note_later(struct parsing *parsing, const char *what)
 {
-    return option_take_path(parsing, text, &parsing->options->query);
+    if (!parsing->later)
+        parsing->later = what;
 }
 
-bool take_key(struct parsing *parsing, const char *text)
+bool refuse_file(struct parsing *parsing, const char *text)
 {
-    return option_take_path(parsing, text, &parsing->options->key);
-}
-
-bool take_value(struct parsing *parsing, const char *text)
-{
-    return option_take_path(parsing, text, &parsing->options->value);
-}
-
-bool take_output(struct parsing *parsing, const char *text)
-{
-    return option_take_path(parsing, text, &parsing->options->output);
-}
-
-bool take_lse(struct parsing *parsing, const char *text)
-{
-    return option_take_path(parsing, text, &parsing->options->lse);
-}
-
-bool take_report(struct parsing *parsing, const char *text)
-{
-    return option_take_path(parsing, text, &parsing->options->report);
+    note_later(parsing, parsing->name);
+    return check_path(parsing, text);
 }
 
 bool take_type(struct parsing *parsing, const char *text)
 {
     static const char *const names[] = {"f32", "f16", "bf16"};
-    static const enum vkring_type types[] = {VKRING_TYPE_F32, VKRING_TYPE_F16, VKRING_TYPE_BF16};
+    static const enum element_type types[] = {ELEMENT_F32, ELEMENT_F16, ELEMENT_BF16};
     size_t index;
     if (!is_one_of(text, names, 3, &index))
         return option_malformed(parsing, text, "f32, f16 or bf16");
     parsing->options->has_type = true;
     parsing->options->type = types[index];
-    return true;
-}
-
-bool take_causal(struct parsing *parsing, const char *text)
-{
-    (void)text;
-    parsing->options->causal = true;
-    return true;
-}
-
-bool take_scale(struct parsing *parsing, const char *text)
-{
-    if (!value_real(text, &parsing->options->scale) || !isfinite((float)parsing->options->scale))
-        return option_malformed(parsing, text, "a finite number (of 32 bits)");
-    parsing->options->has_scale = true;
-    return true;
-}
-
-bool take_query_offset(struct parsing *parsing, const char *text)
-{
-    if (!value_signed(text, &parsing->options->query_offset))
-        return option_malformed(parsing, text, "an integer (of 64 bits)");
-    parsing->options->has_query_offset = true;
     return true;
 }
 
@@ -102,8 +66,8 @@ bool take_layout(struct parsing *parsing, const char *text)
     size_t index;
     if (!is_one_of(text, names, 4, &index))
         return option_malformed(parsing, text, "contiguous, zigzag, striped or auto");
-    if (index >= 2 && !parsing->later)
-        parsing->later = index == 2 ? "--layout zigzag" : "--layout striped";
+    if (index >= 2)
+        note_later(parsing, index == 2 ? "--layout zigzag" : "--layout striped");
     return true;
 }
 
@@ -126,7 +90,7 @@ bool take_shares(struct parsing *parsing, const char *text)
     options->shares = NULL;
     options->share_count = 0;
     if (strcmp(text, "measured") == 0) {
-        parsing->later = parsing->later ? parsing->later : "--shares measured";
+        note_later(parsing, "--shares measured");
         return true;
     }
     if (!value_reals(text, &options->shares, &options->share_count))

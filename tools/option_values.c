@@ -32,16 +32,34 @@ bool value_real(const char *text, double *out)
     return real_until(text, '\0', out);
 }
 
-bool value_signed(const char *text, int64_t *out)
+/* *out_rest is what follows the number. */
+static bool signed_until(const char *text, char end, int64_t *out, const char **out_rest)
 {
     char *stop;
     if (!starts_number(text))
         return false;
     errno = 0;
     long long value = strtoll(text, &stop, 10);
-    if (*stop || errno)
+    if (*stop != end || errno)
         return false;
     *out = value;
+    *out_rest = stop;
+    return true;
+}
+
+bool value_signed(const char *text, int64_t *out)
+{
+    const char *rest;
+    return signed_until(text, '\0', out, &rest);
+}
+
+bool value_signed_pair(const char *text, int64_t *out_first, int64_t *out_second)
+{
+    const char *comma;
+    int64_t first;
+    if (!signed_until(text, ',', &first, &comma) || !value_signed(comma + 1, out_second))
+        return false;
+    *out_first = first;
     return true;
 }
 

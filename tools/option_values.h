@@ -9,6 +9,8 @@
 /** A finite number. */
 bool value_real(const char *text, double *out);
 bool value_signed(const char *text, int64_t *out);
+/** Two with a comma between them. */
+bool value_signed_pair(const char *text, int64_t *out_first, int64_t *out_second);
 bool value_unsigned(const char *text, uint64_t *out);
 
 /** Finite numbers with commas between them. *out is the caller's to free; also false when out of memory. */

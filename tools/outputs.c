@@ -14,10 +14,12 @@
 
 #include "cleanup.h"
 
+#define REPORT (FILE_REPORT - FILE_READ_KINDS)
+
 void outputs_init(struct outputs *outputs)
 {
     *outputs = (struct outputs){0};
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++)
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++)
         outputs->files[kind].fd = -1;
 }
 
@@ -61,12 +63,11 @@ static bool same_place(const char *a, const char *b)
 
 static bool check_places(const struct attend_options *options, struct failure *failure)
 {
-    const char *const paths[] = {options->query, options->key, options->value, options->output, options->lse, options->report};
-    const size_t inputs = 3, count = sizeof(paths) / sizeof(paths[0]);
-    for (size_t i = inputs; i < count; i++) {
-        for (size_t j = 0; paths[i] && j < i; j++) {
+    const char *const *paths = options->files;
+    for (int i = FILE_READ_KINDS; i < FILE_KINDS; i++) {
+        for (int j = 0; paths[i] && j < i; j++) {
             if (paths[j] && same_place(paths[i], paths[j]))
-                return fail_usage(failure, "%s would be written over %s", paths[i], j < inputs ? "an input" : "another output");
+                return fail_usage(failure, "%s would be written over %s", paths[i], j < FILE_READ_KINDS ? "an input" : "another output");
         }
     }
     return true;
@@ -115,15 +116,33 @@ static bool place(struct output_file *file, const char *path, struct failure *fa
     return file->path ? check_folder(file, failure) : fail_memory(failure);
 }
 
-bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
-                  struct failure *failure)
+/* Of the inputs' type, but for what is f32 whatever they are; a gradient is as its input. */
+static struct npy_header header_of(enum file_kind kind, const struct inputs *inputs)
 {
-    outputs->files[OUTPUT_TENSOR].header = (struct npy_header){
-        .type = problem->file_type, .dims = 4, .shape = {problem->batch, problem->q_len, problem->heads, problem->value_dim}};
-    outputs->files[OUTPUT_LSE].header =
-        (struct npy_header){.type = VKRING_TYPE_F32, .dims = 3, .shape = {problem->batch, problem->heads, problem->q_len}};
-    return check_places(options, failure) && place(&outputs->files[OUTPUT_TENSOR], options->output, failure) &&
-           place(&outputs->files[OUTPUT_LSE], options->lse, failure) && place(&outputs->files[OUTPUT_REPORT], options->report, failure);
+    const struct file_spec *spec = file_spec(kind);
+    const enum file_kind source = file_gradient_of(kind);
+    struct npy_header header = {.type = inputs->files[FILE_QUERY].header.type, .dims = spec->dims};
+    if (source != FILE_KINDS)
+        return inputs->files[source].header;
+    if (spec->type == FILE_TYPE_F32)
+        header.type = ELEMENT_F32;
+    for (uint32_t axis = 0; axis < spec->dims; axis++) {
+        uint32_t source_axis;
+        const struct input *input = &inputs->files[dimension_source(spec->shape[axis], &source_axis)];
+        header.shape[axis] = input->header.shape[source_axis];
+    }
+    return header;
+}
+
+bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct inputs *inputs, struct failure *failure)
+{
+    bool good = check_places(options, failure);
+    for (enum file_kind kind = FILE_READ_KINDS; good && kind < FILE_KINDS; kind++) {
+        struct output_file *file = &outputs->files[kind - FILE_READ_KINDS];
+        file->header = header_of(kind, inputs);
+        good = place(file, options->files[kind], failure);
+    }
+    return good;
 }
 
 /* Temporary files ------------------------------------------------------------------------------------------------------- */
@@ -183,7 +202,7 @@ static bool join(struct output_file *file, struct failure *failure)
 
 bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failure)
 {
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
         if (file->path && !name_temporary(file, token, kind, failure))
             return false;
@@ -195,9 +214,9 @@ bool outputs_name(struct outputs *outputs, uint64_t token, struct failure *failu
 
 bool outputs_create(struct outputs *outputs, struct failure *failure)
 {
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
-        if (file->path && !create(file, kind != OUTPUT_REPORT, failure))
+        if (file->path && !create(file, kind != REPORT, failure))
             return false;
     }
     return true;
@@ -205,9 +224,9 @@ bool outputs_create(struct outputs *outputs, struct failure *failure)
 
 bool outputs_join(struct outputs *outputs, struct failure *failure)
 {
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
-        if (file->path && kind != OUTPUT_REPORT && !join(file, failure))
+        if (file->path && kind != REPORT && !join(file, failure))
             return false;
     }
     return true;
@@ -217,7 +236,7 @@ bool outputs_join(struct outputs *outputs, struct failure *failure)
 
 bool outputs_flush(const struct outputs *outputs, struct failure *failure)
 {
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++) {
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         const struct output_file *file = &outputs->files[kind];
         if (file->fd >= 0 && fsync(file->fd) != 0)
             return fail_file(failure, "write", file->name);
@@ -244,14 +263,14 @@ bool outputs_commit(const struct outputs *outputs, struct failure *failure)
 {
     bool good = true;
     cleanup_hold_signals();
-    for (int kind = 0; good && kind < OUTPUT_KINDS; kind++) {
+    for (int kind = 0; good && kind < FILE_WRITTEN_KINDS; kind++) {
         const struct output_file *file = &outputs->files[kind];
         if (file->path && rename(file->temporary, file->path) != 0)
             good = fail_file(failure, "write", file->name);
     }
     cleanup_release_signals();
     if (good)
-        flush_folder(outputs->files[OUTPUT_TENSOR].path);
+        flush_folder(outputs_file(outputs, FILE_OUTPUT)->path);
     return good;
 }
 
@@ -266,6 +285,6 @@ static void release(struct output_file *file)
 
 void outputs_free(struct outputs *outputs)
 {
-    for (int kind = 0; kind < OUTPUT_KINDS; kind++)
+    for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++)
         release(&outputs->files[kind]);
 }

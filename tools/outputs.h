@@ -13,22 +13,23 @@ struct output_file {
     char *path;       /**< where it goes; a symbolic link is followed. Null: not wanted */
     char *temporary;
     int fd;
-    struct npy_header header; /**< not of the report */
+    struct npy_header header; /**< not of the report; also of an lse that is not wanted */
 };
-
-/* In the order in which they get their names: who waits for the output to appear finds the others there. */
-enum output_kind { OUTPUT_LSE, OUTPUT_REPORT, OUTPUT_TENSOR, OUTPUT_KINDS };
 
 struct outputs {
-    struct output_file files[OUTPUT_KINDS];
+    struct output_file files[FILE_WRITTEN_KINDS]; /**< from FILE_READ_KINDS on */
 };
+
+static inline const struct output_file *outputs_file(const struct outputs *outputs, enum file_kind kind)
+{
+    return &outputs->files[kind - FILE_READ_KINDS];
+}
 
 /** Makes freeing right at any time. */
 void outputs_init(struct outputs *outputs);
 
 /** Finds the places. EXIT_STATUS_USAGE: one is an input, or two are the same. Touches no file. */
-bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct attend_problem *problem,
-                  struct failure *failure);
+bool outputs_plan(struct outputs *outputs, const struct attend_options *options, const struct inputs *inputs, struct failure *failure);
 
 /**
  * Names the temporary files and puts them on the clean-up list: on every rank, before there are any, so that whoever is left can remove

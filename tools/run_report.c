@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "run_report.h"
 
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,18 +11,67 @@
 #include "json_text.h"
 #include "verdict.h"
 
-static const char *type_text(enum vkring_type type)
+/* What all parts of a report look at. */
+struct report {
+    const struct attend_options *options;
+    const struct attend_problem *problem;
+    const struct rank_report *reports;
+    uint32_t size;
+};
+
+/* null where the option was not given. */
+static json_t *bias_json(const struct attend_problem *problem)
 {
-    return type == VKRING_TYPE_F32 ? "f32" : type == VKRING_TYPE_F16 ? "f16" : "bf16";
+    const struct vkring_bias_params *bias = &problem->bias;
+    const uint64_t *lengths = problem->lengths;
+    if (!bias->present)
+        return json_null();
+    return json_pack("{s:s, s:[o, o, o, o]}", "type", element_text((enum element_type)bias->type), "shape",
+                     json_size(bias->per_batch ? lengths[DIM_BATCH] : 1), json_size(bias->per_head ? lengths[DIM_HEADS] : 1),
+                     json_size(bias->per_query ? lengths[DIM_Q_LEN] : 1), json_size(lengths[DIM_KV_LEN]));
 }
 
-static json_t *problem_json(const struct attend_problem *problem)
+static json_t *dropout_json(const struct attend_options *options)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:s}", "type", type_text(problem->type), "file_type",
-                     type_text(problem->file_type), "batch", json_size(problem->batch), "q_len", json_size(problem->q_len), "kv_len",
-                     json_size(problem->kv_len), "heads", json_size(problem->heads), "kv_heads", json_size(problem->kv_heads), "head_dim",
-                     json_size(problem->head_dim), "value_dim", json_size(problem->value_dim), "causal", problem->causal, "scale",
-                     json_measure(problem->scale), "query_offset", (json_int_t)problem->query_offset, "layout", "contiguous");
+    if (options->dropout == 0)
+        return json_null();
+    char seed[32];
+    snprintf(seed, sizeof(seed), "%" PRIu64, options->seed); /* a number of JSON need not hold 64 bits */
+    return json_pack("{s:o, s:s}", "probability", json_measure(options->dropout), "seed", seed);
+}
+
+static json_t *gradients_json(const struct attend_options *options)
+{
+    json_t *gradients = json_array();
+    for (enum file_kind kind = FILE_READ_KINDS; kind < FILE_KINDS; kind++) {
+        if (options->files[kind] && file_gradient_of(kind) != FILE_KINDS)
+            json_array_append_new(gradients, json_string(file_spec(file_gradient_of(kind))->option + 2));
+    }
+    return gradients;
+}
+
+/* What says how scores are made and which of them are kept. */
+static json_t *scores_json(const struct report *report)
+{
+    const struct attend_options *options = report->options;
+    return json_pack("{s:b, s:o, s:[I, I], s:b, s:o, s:o, s:b, s:o, s:b, s:o, s:I}", "causal", options->causal, "causal_block",
+                     json_size(options->causal_block), "window", (json_int_t)options->window_left, (json_int_t)options->window_right,
+                     "segment_ids", options->files[FILE_QUERY_SEGMENTS] != NULL, "scale", json_measure(report->problem->scale), "softcap",
+                     json_measure(options->softcap), "alibi", options->files[FILE_SLOPES] != NULL, "bias", bias_json(report->problem),
+                     "sinks", options->files[FILE_SINKS] != NULL, "dropout", dropout_json(options), "query_offset",
+                     (json_int_t)report->problem->query_offset);
+}
+
+static json_t *problem_json(const struct report *report)
+{
+    const struct attend_problem *problem = report->problem;
+    json_t *json = json_pack("{s:s, s:s}", "type", element_text(problem->type), "file_type", element_text(problem->file_type));
+    for (enum dimension dimension = 0; dimension < DIMENSIONS; dimension++)
+        json_object_set_new(json, dimension_name(dimension), json_size(problem->lengths[dimension]));
+    json_object_update_new(json, scores_json(report));
+    json_object_set_new(json, "gradients", gradients_json(report->options));
+    json_object_set_new(json, "layout", json_string("contiguous"));
+    return json;
 }
 
 static json_t *device_json(const struct rank_report *report)
@@ -44,6 +95,16 @@ static json_t *bytes_json(const struct rank_report *report)
                      "packet", json_size(report->plan.packet_bytes));
 }
 
+/* null where no gradients are wanted. */
+static json_t *backward_json(const struct report *report, const struct vkring_run_stats *stats)
+{
+    if (!attend_options_backward(report->options))
+        return json_null();
+    return json_pack("{s:{s:o, s:o}, s:o, s:o}", "seconds", "run", json_measure(stats->total_seconds), "compute",
+                     json_measure(stats->compute_seconds), "flop", json_measure(stats->flop), "gflop_per_second",
+                     json_measure(stats->flop / stats->total_seconds * 1e-9));
+}
+
 static json_t *memory_json(const struct rank_report *report)
 {
     const struct vkring_plan_memory *planned = &report->plan.memory;
@@ -57,38 +118,39 @@ static json_t *rows_json(uint64_t first, uint64_t rows)
     return json_pack("{s:o, s:o}", "first", json_size(first), "count", json_size(rows));
 }
 
-static json_t *rank_json(const struct rank_report *report, const struct attend_problem *problem)
+static json_t *rank_json(const struct report *all, const struct rank_report *report)
 {
     const struct vkring_plan_info *plan = &report->plan;
-    const double q_len = (double)problem->q_len;
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank, "host",
+    const double q_len = (double)all->problem->lengths[DIM_Q_LEN];
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank, "host",
                      json_text(report->host), "device", device_json(report), "kernel", json_text(plan->kernel), "share",
                      json_measure((double)plan->query_rows / (q_len > 0 ? q_len : 1)), "query_rows",
                      rows_json(plan->first_query_row, plan->query_rows), "key_rows", rows_json(plan->first_key_row, plan->key_rows),
                      "seconds", seconds_json(report), "steps", (json_int_t)report->stats.steps, "flop", json_measure(report->stats.flop),
-                     "gflop_per_second", json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "bytes", bytes_json(report),
-                     "memory", memory_json(report));
+                     "gflop_per_second", json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "backward",
+                     backward_json(all, &report->backward_stats), "bytes", bytes_json(report), "memory", memory_json(report));
 }
 
 /* A ring takes as long as its slowest rank. */
-static json_t *whole_json(const struct rank_report *reports, uint32_t size)
+static json_t *whole_json(const struct report *all)
 {
     double seconds = 0, flop = 0;
-    for (uint32_t rank = 0; rank < size; rank++) {
-        flop += reports[rank].stats.flop;
-        seconds = reports[rank].stats.total_seconds > seconds ? reports[rank].stats.total_seconds : seconds;
+    for (uint32_t rank = 0; rank < all->size; rank++) {
+        const struct vkring_run_stats *stats = &all->reports[rank].stats;
+        flop += stats->flop;
+        seconds = stats->total_seconds > seconds ? stats->total_seconds : seconds;
     }
     return json_pack("{s:o, s:o, s:o}", "run_seconds", json_measure(seconds), "flop", json_measure(flop), "gflop_per_second",
                      json_measure(flop / seconds * 1e-9));
 }
 
-static json_t *report_json(const struct rank_report *reports, uint32_t size, const struct attend_problem *problem)
+static json_t *report_json(const struct report *all)
 {
     json_t *ranks = json_array();
-    for (uint32_t rank = 0; rank < size; rank++)
-        json_array_append_new(ranks, rank_json(&reports[rank], problem));
-    return json_pack("{s:s, s:o, s:o, s:o}", "vkring", vkring_version(), "problem", problem_json(problem), "total",
-                     whole_json(reports, size), "ranks", ranks);
+    for (uint32_t rank = 0; rank < all->size; rank++)
+        json_array_append_new(ranks, rank_json(all, &all->reports[rank]));
+    return json_pack("{s:s, s:o, s:o, s:o}", "vkring", vkring_version(), "problem", problem_json(all), "total", whole_json(all), "ranks",
+                     ranks);
 }
 
 static bool write_json(json_t *report, int fd, const char *path, struct failure *failure)
@@ -100,15 +162,16 @@ static bool write_json(json_t *report, int fd, const char *path, struct failure 
     return true;
 }
 
-bool run_report_write(struct ranks *ranks, const struct attend_problem *problem, const struct rank_report *mine, int fd, const char *path,
-                      struct failure *failure)
+bool run_report_write(struct ranks *ranks, const struct attend_options *options, const struct attend_problem *problem,
+                      const struct rank_report *mine, int fd, const char *path, struct failure *failure)
 {
     struct rank_report *reports = calloc(ranks->size, sizeof(*reports));
     if (!reports)
         return fail_memory(failure);
     bool good = verdict_gather(ranks, mine, sizeof(*mine), reports, failure);
     if (good && ranks->rank == 0) {
-        json_t *report = report_json(reports, ranks->size, problem);
+        const struct report all = {options, problem, reports, ranks->size};
+        json_t *report = report_json(&all);
         good = write_json(report, fd, path, failure);
         json_decref(report);
     }

@@ -14,14 +14,15 @@ struct rank_report {
     char device_name[256];
     char device_driver[512];
     struct vkring_plan_info plan;
-    struct vkring_run_stats stats;
+    struct vkring_run_stats stats;          /**< of the forward run */
+    struct vkring_run_stats backward_stats; /**< only where gradients are wanted */
     double check_seconds, prepare_seconds, load_seconds, store_seconds;
     uint64_t tensor_bytes; /**< of this rank's parts, on the device */
     struct vkring_memory_use memory;
 };
 
 /** Collective: rank 0 writes the reports of all to the open file at path. */
-bool run_report_write(struct ranks *ranks, const struct attend_problem *problem, const struct rank_report *mine, int fd, const char *path,
-                      struct failure *failure);
+bool run_report_write(struct ranks *ranks, const struct attend_options *options, const struct attend_problem *problem,
+                      const struct rank_report *mine, int fd, const char *path, struct failure *failure);
 
 #endif

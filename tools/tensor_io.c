@@ -2,6 +2,7 @@
 #include "tensor_io.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,80 +36,101 @@ static uint64_t piece_count(const struct tensor_io *io, uint64_t first)
  */
 static uint32_t refused_from(const struct tensor_io *io)
 {
-    if (io->file_type == VKRING_TYPE_F16)
-        return io->device_type == VKRING_TYPE_BF16 && io->to_output ? 0x7bfc /* 65408: 65536 in bf16, infinite in f16 */ : 0x7c00;
+    if (io->file_type == ELEMENT_F16)
+        return io->device_type == ELEMENT_BF16 && io->to_output ? 0x7bfc /* 65408: 65536 in bf16, infinite in f16 */ : 0x7c00;
     switch (io->device_type) {
-    case VKRING_TYPE_F16:
+    case ELEMENT_F16:
         return 0x477ff000; /* 65520 */
-    case VKRING_TYPE_BF16:
+    case ELEMENT_BF16:
         return 0x7f7f8000;
-    case VKRING_TYPE_F32:
-        break;
+    default:
+        return 0x7f800000;
     }
-    return 0x7f800000;
 }
 
-static uint32_t largest_f32(const uint32_t *bits, uint64_t count)
+/* Minus infinity, where it is a value: elements of these bits are passed over. Zero has no magnitude anyway. */
+static uint32_t passed_over(const struct tensor_io *io)
+{
+    return !io->may_mask ? 0 : io->file_type == ELEMENT_F32 ? 0xff800000 : 0xfc00;
+}
+
+static uint32_t magnitude_f32(uint32_t bits, uint32_t passed)
+{
+    return bits == passed ? 0 : bits & 0x7fffffff;
+}
+
+static uint16_t magnitude_f16(uint16_t bits, uint16_t passed)
+{
+    return bits == passed ? 0 : bits & 0x7fff;
+}
+
+static uint32_t largest_f32(const uint32_t *bits, uint64_t count, uint32_t passed)
 {
     uint32_t largest = 0;
     for (uint64_t i = 0; i < count; i++) {
-        uint32_t magnitude = bits[i] & 0x7fffffff;
+        uint32_t magnitude = magnitude_f32(bits[i], passed);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
 }
 
-static uint32_t largest_f16(const uint16_t *bits, uint64_t count)
+static uint32_t largest_f16(const uint16_t *bits, uint64_t count, uint16_t passed)
 {
     uint16_t largest = 0;
     for (uint64_t i = 0; i < count; i++) {
-        uint16_t magnitude = bits[i] & 0x7fff;
+        uint16_t magnitude = magnitude_f16(bits[i], passed);
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
 }
 
-static uint32_t magnitude_at(const struct tensor_io *io, const void *elements, uint64_t i)
+static uint32_t largest_of(const struct tensor_io *io, const void *elements, uint64_t count)
 {
-    return io->file_type == VKRING_TYPE_F32 ? ((const uint32_t *)elements)[i] & 0x7fffffff : ((const uint16_t *)elements)[i] & 0x7fff;
+    uint32_t passed = passed_over(io);
+    return io->file_type == ELEMENT_F32 ? largest_f32(elements, count, passed) : largest_f16(elements, count, (uint16_t)passed);
 }
 
 static const char *trouble_with(const struct tensor_io *io, uint32_t magnitude)
 {
-    uint32_t infinity = io->file_type == VKRING_TYPE_F32 ? 0x7f800000 : 0x7c00;
+    uint32_t infinity = io->file_type == ELEMENT_F32 ? 0x7f800000 : 0x7c00;
     if (magnitude > infinity)
         return "NaN";
     if (magnitude == infinity)
         return "infinite";
-    return io->device_type == VKRING_TYPE_F16 ? "too large for f16" : "too large for bf16";
+    return io->device_type == ELEMENT_F16 ? "too large for f16" : "too large for bf16";
 }
 
 static bool refuse_element(const struct tensor_io *io, uint64_t place, uint32_t magnitude, struct failure *failure)
 {
-    uint64_t at[4];
-    for (int dim = 3; dim >= 0; dim--) {
-        at[dim] = place % io->shape[dim];
-        place /= io->shape[dim];
-    }
-    return fail_usage(failure, "%s: element [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "] is %s", io->file.path, at[0], at[1], at[2],
-                      at[3], trouble_with(io, magnitude));
+    uint64_t at[FILE_DIMS_MAX];
+    char text[128] = "";
+    size_t length = 0;
+    for (uint32_t axis = io->header->dims; axis-- > 0; place /= io->header->shape[axis])
+        at[axis] = place % io->header->shape[axis];
+    for (uint32_t axis = 0; axis < io->header->dims; axis++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s%" PRIu64, axis ? ", " : "", at[axis]);
+    return fail_usage(failure, "%s: element [%s] is %s", io->file.path, text, trouble_with(io, magnitude));
 }
 
 static bool check_piece(const struct tensor_io *io, const void *elements, uint64_t first, uint64_t count, struct failure *failure)
 {
-    uint32_t limit = refused_from(io);
-    uint32_t largest = io->file_type == VKRING_TYPE_F32 ? largest_f32(elements, count) : largest_f16(elements, count);
-    if (largest < limit)
+    const uint64_t bytes = element_bytes(io->file_type);
+    uint32_t limit = refused_from(io), magnitude;
+    if (largest_of(io, elements, count) < limit)
         return true;
     uint64_t i = 0;
-    while (magnitude_at(io, elements, i) < limit)
+    while ((magnitude = largest_of(io, (const char *)elements + i * bytes, 1)) < limit)
         i++;
-    return refuse_element(io, strip_place(&io->strip, first + i), magnitude_at(io, elements, i), failure);
+    return refuse_element(io, strip_place(&io->strip, first + i), magnitude, failure);
 }
 
 bool tensor_check(const struct tensor_io *io, struct tensor_piece *piece, struct progress *progress, struct failure *failure)
 {
     uint64_t count;
+    if (io->file_type == ELEMENT_I32) {
+        progress_advance(progress, strip_elements(&io->strip));
+        return true;
+    }
     for (uint64_t first = 0; (count = piece_count(io, first)) > 0; first += count) {
         if (!strip_read(&io->strip, &io->file, first, count, piece->in_file, failure) ||
             !check_piece(io, piece->in_file, first, count, failure))
@@ -121,22 +143,22 @@ bool tensor_check(const struct tensor_io *io, struct tensor_piece *piece, struct
 /* Moving ----------------------------------------------------------------------------------------------------------------- */
 
 /* Returns where the converted elements are: in `to`, or still in `from` where the types are the same. */
-static void *convert(enum vkring_type from_type, void *from, enum vkring_type to_type, void *to, float *between, uint64_t count)
+static void *convert(enum element_type from_type, void *from, enum element_type to_type, void *to, float *between, uint64_t count)
 {
-    float *wide = from_type == VKRING_TYPE_F32 ? from : to_type == VKRING_TYPE_F32 ? to : between;
+    float *wide = from_type == ELEMENT_F32 ? from : to_type == ELEMENT_F32 ? to : between;
     if (from_type == to_type)
         return from;
-    if (from_type != VKRING_TYPE_F32)
-        vkring_convert_to_f32(from_type, from, count, wide);
-    if (to_type != VKRING_TYPE_F32)
-        vkring_convert_from_f32(to_type, wide, count, to);
+    if (from_type != ELEMENT_F32)
+        vkring_convert_to_f32(element_library_type(from_type), from, count, wide);
+    if (to_type != ELEMENT_F32)
+        vkring_convert_from_f32(element_library_type(to_type), wide, count, to);
     return to;
 }
 
 bool tensor_load(const struct tensor_io *io, struct tensor_piece *piece, vkring_buffer *buffer, uint32_t rank, struct progress *progress,
                  struct failure *failure)
 {
-    const uint64_t bytes = vkring_type_bytes(io->device_type);
+    const uint64_t bytes = element_bytes(io->device_type);
     uint64_t count;
     for (uint64_t first = 0; (count = piece_count(io, first)) > 0; first += count) {
         if (!strip_read(&io->strip, &io->file, first, count, piece->in_file, failure))
@@ -152,7 +174,7 @@ bool tensor_load(const struct tensor_io *io, struct tensor_piece *piece, vkring_
 bool tensor_store(const struct tensor_io *io, struct tensor_piece *piece, vkring_buffer *buffer, uint32_t rank, struct progress *progress,
                   struct failure *failure)
 {
-    const uint64_t bytes = vkring_type_bytes(io->device_type);
+    const uint64_t bytes = element_bytes(io->device_type);
     uint64_t count;
     for (uint64_t first = 0; (count = piece_count(io, first)) > 0; first += count) {
         if (vkring_buffer_download(buffer, first * bytes, piece->on_device, count * bytes) != VKRING_OK)

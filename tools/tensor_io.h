@@ -3,16 +3,19 @@
 #ifndef VKRING_TOOLS_TENSOR_IO_H
 #define VKRING_TOOLS_TENSOR_IO_H
 
+#include "file_kinds.h"
+#include "npy.h"
 #include "progress.h"
 #include "strip.h"
 
 struct tensor_io {
     struct strip strip;
     struct strip_file file;
-    enum vkring_type file_type;
-    enum vkring_type device_type;
-    bool to_output;        /**< its values come back in the output: the file's type must hold them after the device's */
-    const uint64_t *shape; /**< of the whole tensor, 4 dimensions, for what is said of an element; only for tensor_check */
+    enum element_type file_type;
+    enum element_type device_type;
+    bool to_output;                  /**< its values come back in the output: the file's type must hold them after the device's */
+    bool may_mask;                   /**< -infinity is a value */
+    const struct npy_header *header; /**< of the whole tensor, for what is said of an element; only for tensor_check */
 };
 
 /** Memory for one piece at each stage. */
@@ -26,7 +29,8 @@ struct tensor_piece {
 bool tensor_piece_create(struct tensor_piece *piece, struct failure *failure);
 void tensor_piece_free(struct tensor_piece *piece);
 
-/** Reads the part and fails, with EXIT_STATUS_USAGE, on the first element that is NaN, infinite or too large for the device's type. */
+/** Reads the part and fails, with EXIT_STATUS_USAGE, on the first element that is NaN, infinite or too large for the device's type; ids
+ * have no such values. */
 bool tensor_check(const struct tensor_io *io, struct tensor_piece *piece, struct progress *progress, struct failure *failure);
 
 /** Rounds to the device's type. The buffer is packed. rank: this one, for what the library says of a failure. */

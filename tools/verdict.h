@@ -42,7 +42,7 @@ struct verdict_field {
     uint64_t value; /* or a hash of it */
 };
 
-#define VERDICT_FIELDS_MAX 24
+#define VERDICT_FIELDS_MAX 40
 
 /** Collective. Fails, alike on all ranks, with the name of the first field that some rank has unlike rank 0. */
 bool verdict_compare(struct ranks *ranks, const struct verdict_field *fields, uint32_t count, struct failure *failure);

@@ -17,46 +17,46 @@ check_report()
 }
 
 make_inputs f32
-attends "full" 0 f32 full - -
-attends "causal" 0 f32 causal - -
-attends "causal by blocks of 1" 0 f32 causal - - --causal-block 1
-attends "an offset before all keys" 0 f32 causal -100 -
-attends "an offset past all keys" 0 f32 causal 1000000 -
-attends "the largest offset" 0 f32 causal 9223372036854775807 -
-attends "the smallest offset" 0 f32 causal -9223372036854775808 -
-attends "a scale" 0 f32 full - -0.75
-attends "scale 0" 0 f32 full - 0
-attends "options that ask for nothing" 0 f32 full - - --window -1,-1 --softcap 0 --dropout 0 --seed 18446744073709551615 --layout auto --quiet
-attends "contiguous, one share, device 0" 0 f32 full - - --layout contiguous --shares 0.5 --device 0 --timeout 60
-attends "f16 on the device" 0 f16 full - - --dtype f16
-attends "bf16 on the device" 0 bf16 causal - - --dtype bf16
-attends "the report leaves the result alone" 0 f32 full - - --report r.json
+attends "full" 0
+attends "causal" 0 --causal
+attends "causal by blocks of 1" 0 --causal --causal-block 1
+attends "an offset before all keys" 0 --causal --query-offset -100
+attends "an offset past all keys" 0 --causal --query-offset 1000000
+attends "the largest offset" 0 --causal --query-offset 9223372036854775807
+attends "the smallest offset" 0 --causal --query-offset -9223372036854775808
+attends "a scale" 0 --scale -0.75
+attends "scale 0" 0 --scale 0
+attends "options that ask for nothing" 0 --window -1,-1 --softcap 0 --dropout 0 --seed 18446744073709551615 --layout auto --quiet
+attends "contiguous, one share, device 0" 0 --layout contiguous --shares 0.5 --device 0 --timeout 60
+attends "f16 on the device" 0 --dtype f16
+attends "bf16 on the device" 0 --causal --dtype bf16
+attends "the report leaves the result alone" 0 --report r.json
 check_report
 make_inputs f16
-attends "f16" 0 f16 full - -
-attends "f16 as f32" 0 f16 causal - - --dtype f32
-attends "f16 as bf16" 0 bf16 full - - --dtype bf16
+attends "f16" 0
+attends "f16 as f32" 0 --causal --dtype f32
+attends "f16 as bf16" 0 --dtype bf16
 
 # sizes
-"$HELPER" make q.npy f32 1 1 67 6 129
-"$HELPER" make k.npy f32 2 1 33 2 129
-"$HELPER" make v.npy f32 3 1 33 2 256
-attends "odd dimensions" 0 f32 causal - -
-"$HELPER" make q.npy f32 1 1 1 1 1
-"$HELPER" make k.npy f32 2 1 1 1 1
-"$HELPER" make v.npy f32 3 1 1 1 1
-attends "one of everything" 0 f32 full - -
+"$HELPER" make q.npy f32 1 1,67,6,129
+"$HELPER" make k.npy f32 2 1,33,2,129
+"$HELPER" make v.npy f32 3 1,33,2,256
+attends "odd dimensions" 0 --causal
+"$HELPER" make q.npy f32 1 1,1,1,1
+"$HELPER" make k.npy f32 2 1,1,1,1
+"$HELPER" make v.npy f32 3 1,1,1,1
+attends "one of everything" 0
 make_inputs f32
-"$HELPER" make k.npy f32 1 2 0 2 8
-"$HELPER" make v.npy f32 1 2 0 2 5
-attends "no keys" 0 f32 full - -
+"$HELPER" make k.npy f32 1 2,0,2,8
+"$HELPER" make v.npy f32 1 2,0,2,5
+attends "no keys" 0
 make_inputs f32
-"$HELPER" make q.npy f32 1 2 0 4 8
-attends "no queries" 0 f32 causal - -
-"$HELPER" make q.npy f32 1 0 7 4 8
-"$HELPER" make k.npy f32 1 0 9 2 8
-"$HELPER" make v.npy f32 1 0 9 2 5
-attends "no batch" 0 f32 full - -
+"$HELPER" make q.npy f32 1 2,0,4,8
+attends "no queries" 0 --causal
+"$HELPER" make q.npy f32 1 0,7,4,8
+"$HELPER" make k.npy f32 1 0,9,2,8
+"$HELPER" make v.npy f32 1 0,9,2,5
+attends "no batch" 0
 
 # headers that are right
 make_inputs f32

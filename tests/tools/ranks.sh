@@ -25,27 +25,43 @@ apart()
 }
 
 make_inputs f32
+make_extras f32
 
 # all find the same: no rank is named
 refuses "unknown command" 2 "^unknown command frobnicate" 3 "$VKRING" frobnicate
 attend "unknown option" 2 "^unknown option --frob" --frob
-attend "not yet supported" 2 "^--bias is not yet" --bias b.npy
+attend "not yet supported" 2 "^--trace is not yet" --trace t.json
+attend "gradients" 2 "^--output-grad with 3 ranks: gradients around the ring are not supported yet" --output-grad d.npy --key-grad g.npy
 attend "shares of another number of ranks" 2 "^--shares has 2 numbers for 3 ranks" --shares 1,1
 attend "missing input" 1 "^cannot open none.npy" -k none.npy
 attend "output in no folder" 1 "^cannot write none/o.npy" -o none/o.npy
 
 # one finds it
-"$HELPER" make k.npy f32 2 2 9 2 8 143 nan
+"$HELPER" make k.npy f32 2 2,9,2,8 143 nan
 attend "NaN in the rows of the last rank" 2 "^rank 2: k.npy: element \[0, 8, 1, 7\] is NaN"
 make_inputs f32
-"$HELPER" make q.npy f32 1 2 7 4 8 300 inf
+"$HELPER" make q.npy f32 1 2,7,4,8 300 inf
 attend "infinite in the rows of another rank" 2 "^rank 0: q.npy: element \[1, 2, 1, 4\] is infinite" --shares 3,0,1
 make_inputs f32
+"$HELPER" make b.npy f32 6 2,4,7,9 499 nan
+attend "NaN in the queries' bias of the last rank" 2 "^rank 2: b.npy: element \[1, 3, 6, 4\] is NaN" --bias b.npy
+"$HELPER" make b.npy f32 6 2,4,1,9 4 inf
+attend "infinite in the keys' bias of another rank" 2 "^rank 1: b.npy: element \[0, 0, 0, 4\] is infinite" --bias b.npy
+make_extras f32
 apart "an option of one rank alone" 2 "^rank 1: unknown option --frob" "" "--frob"
 apart "a value of one rank alone" 2 "^ranks disagree: --scale of rank 1" "" "--scale 2"
+apart "another seed" 2 "^ranks disagree: --seed of rank 1" "--dropout 0.5" "--dropout 0.5 --seed 1"
+apart "another window" 2 "^ranks disagree: --window of rank 1" "--window 1,2" "--window 1,3"
+apart "another block" 2 "^ranks disagree: --causal-block of rank 1" "--causal" "--causal-block 2"
+apart "another softcap" 2 "^ranks disagree: --softcap of rank 1" "--softcap 1" "--softcap 1.5"
+apart "another dropout" 2 "^ranks disagree: --dropout of rank 1" "--dropout 0.25" "--dropout 0.5"
+apart "a bias on one rank alone" 2 "^ranks disagree: --bias of rank 1" "" "--bias b.npy"
+apart "sinks on one rank alone" 2 "^ranks disagree: --sinks of rank 1" "--sinks n.npy" ""
+"$HELPER" make other.npy f32 6 1,4,7,9
+apart "a bias of another shape" 2 "^ranks disagree: the batch of --bias of rank 1" "--bias b.npy" "--bias other.npy"
 apart "an output of one rank's own" 2 "^ranks disagree: --output of rank 1" "" "-o p.npy"
 apart "an input of one rank's own" 1 "^rank 1: cannot open none.npy" "" "-q none.npy"
-"$HELPER" make other.npy f32 1 2 6 4 8
+"$HELPER" make other.npy f32 1 2,6,4,8
 apart "an input of another length" 2 "^ranks disagree: q_len of rank 1" "" "-q other.npy"
 
 "$VKRING" devices >/dev/null 2>&1
@@ -57,23 +73,34 @@ fi
 attend "no such device" 1 "^device 4000000000 does not exist" --device 4000000000
 
 for ranks in 1 2 3; do
-    attends "$ranks ranks, full" "$ranks" f32 full - -
-    attends "$ranks ranks, causal" "$ranks" f32 causal - -
+    attends "$ranks ranks, full" "$ranks"
+    attends "$ranks ranks, causal" "$ranks" --causal
 done
-attends "3 ranks, uneven" 3 f32 causal - - --shares 1,0,2.5
-attends "3 ranks, causal from the start" 3 f32 causal 0 0.3 --report r.json
+attends "3 ranks, uneven" 3 --causal --shares 1,0,2.5
+attends "3 ranks, causal from the start" 3 --causal --query-offset 0 --scale 0.3 --report r.json
 complaint=
 [ "$(grep -c '"rank":' r.json)" -eq 3 ] || complaint="not three ranks in the report"
 report "the report has every rank" "$complaint"
-attends "3 ranks, f16 on the device" 3 f16 full - - --dtype f16
-"$HELPER" make q.npy f16 1 2 1 4 8
-"$HELPER" make k.npy f16 2 2 2 2 8
-"$HELPER" make v.npy f16 3 2 2 2 5
-attends "3 ranks, less rows than ranks" 3 f16 full - -
-"$HELPER" make k.npy f16 2 2 0 2 8
-"$HELPER" make v.npy f16 3 2 0 2 5
-attends "3 ranks, no keys" 3 f16 full - -
-"$HELPER" make q.npy f16 1 2 0 4 8
-attends "3 ranks, nothing at all" 3 f16 full - -
+attends "3 ranks, f16 on the device" 3 --dtype f16
+everything="--causal-block 2 --window 6,3 --segment-ids s.npy --key-segment-ids t.npy --alibi a.npy --sinks n.npy --softcap 1.5"
+everything="$everything --dropout 0.2"
+for ranks in 2 3; do
+    for shape in 2,4,7,9 1,1,7,9 2,4,1,9 1,1,1,9; do
+        "$HELPER" make b.npy f32 6 "$shape" 5 -inf
+        # shellcheck disable=SC2086
+        attends "$ranks ranks, everything, a bias of $shape" "$ranks" --bias b.npy $everything --seed 3
+    done
+done
+# shellcheck disable=SC2086
+attends "3 ranks, everything, uneven" 3 --bias b.npy $everything --shares 0,2,1 --query-offset 0
+"$HELPER" make q.npy f16 1 2,1,4,8
+"$HELPER" make k.npy f16 2 2,2,2,8
+"$HELPER" make v.npy f16 3 2,2,2,5
+attends "3 ranks, less rows than ranks" 3
+"$HELPER" make k.npy f16 2 2,0,2,8
+"$HELPER" make v.npy f16 3 2,0,2,5
+attends "3 ranks, no keys" 3
+"$HELPER" make q.npy f16 1 2,0,4,8
+attends "3 ranks, nothing at all" 3
 
 finish

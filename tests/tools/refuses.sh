@@ -19,7 +19,17 @@ bad()
     make_inputs f32
 }
 
+# extra NAME PATTERN OPTION...: what is in one of the extra files; then all are good again.
+extra()
+{
+    name=$1 pattern=$2
+    shift 2
+    attend "$name" 2 "$pattern" "$@"
+    make_extras f32
+}
+
 make_inputs f32
+make_extras f32
 
 refuses "no command" 2 "no command" 0 "$VKRING"
 refuses "unknown command" 2 "unknown command frobnicate" 0 "$VKRING" frobnicate
@@ -70,25 +80,48 @@ done
 attend "--shares of another number of ranks" 2 "shares has 2 numbers for 1 ranks" --shares 1,1
 attend "--layout spiral" 2 "'spiral' is not" --layout spiral
 
+for value in 0 -1 1.5 x "" 18446744073709551616; do
+    attend "--causal-block '$value'" 2 "'$value' is not" --causal-block "$value"
+done
+for value in 1 1,2,3 -2,0 0,-2 a,b 1,b ',' '1,' ,1 "" "1, 2" 1.5,0 9223372036854775808,0 0,9223372036854775808; do
+    attend "--window '$value'" 2 "'$value' is not" --window "$value"
+done
+for value in -1 -0.001 nan inf 1e39 x ""; do
+    attend "--softcap '$value'" 2 "'$value' is not" --softcap "$value"
+done
+for value in 1 1.5 -0.1 nan inf x "" 50%; do
+    attend "--dropout '$value'" 2 "'$value' is not" --dropout "$value"
+done
+for value in -1 18446744073709551616 1.5 0x1 x ""; do
+    attend "--seed '$value'" 2 "'$value' is not" --seed "$value"
+done
+for option in segment-ids key-segment-ids bias alibi sinks output-grad query-grad key-grad value-grad bias-grad sink-grad trace; do
+    attend "--$option ''" 2 "--$option: the name of the file is empty" "--$option" ""
+done
+
+# partners
+for option in query-grad key-grad value-grad bias-grad sink-grad; do
+    attend "--$option alone" 2 "^--$option needs --output-grad" "--$option" g.npy
+done
+attend "--output-grad alone" 2 "^--output-grad needs --query-grad" --output-grad d.npy
+attend "--output-grad with other outputs" 2 "^--output-grad needs --query-grad" --output-grad d.npy --lse l.npy --report r.json
+attend "--bias-grad without --bias" 2 "^--bias-grad needs --bias" --output-grad d.npy --bias-grad g.npy
+attend "--sink-grad without --sinks" 2 "^--sink-grad needs --sinks" --output-grad d.npy --sink-grad g.npy --bias b.npy
+attend "--key-segment-ids alone" 2 "^--key-segment-ids needs --segment-ids" --key-segment-ids s.npy
+
 # later work: by name, but first that it is well formed
-for option in "causal-block 2" "window 4,0" "window -1,0" "segment-ids s.npy" "bias b.npy" "alibi a.npy" "sinks s.npy" "softcap 30" \
-    "dropout 0.1" "output-grad g.npy" "layout zigzag" "layout striped" "shares measured" "trace t.json"; do
+for option in "layout zigzag" "layout striped" "shares measured" "trace t.json"; do
     # shellcheck disable=SC2086
     attend "--$option" 2 "--${option%% *}.* is not yet supported" --$option
 done
-attend "--query-grad with --output-grad" 2 "not yet supported" --query-grad g.npy --output-grad h.npy
-for option in query-grad key-grad value-grad bias-grad sink-grad; do
-    attend "--$option alone" 2 "$option needs --output-grad" "--$option" g.npy
-done
-attend "--key-segment-ids alone" 2 "needs --segment-ids" --key-segment-ids s.npy
-for option in "causal-block 0" "causal-block x" "window 1" "window 1,2,3" "window -2,0" "window a,b" "softcap -1" "softcap nan" "dropout 1" \
-    "dropout -0.1" "dropout nan" "seed -1" "seed 18446744073709551616" "seed x"; do
-    # shellcheck disable=SC2086
-    attend "--$option" 2 "--${option%% *}: '.*' is not" --$option
-done
-attend "malformed after not yet supported" 2 "scale: 'nan'" --bias b.npy --scale nan
+attend "malformed after not yet supported" 2 "scale: 'nan'" --trace t.json --scale nan
 
 # files
+for option in segment-ids bias alibi sinks; do
+    attend "missing input of --$option" 1 "cannot open none.npy" "--$option" none.npy
+done
+attend "missing ids of keys" 1 "cannot open none.npy" --segment-ids s.npy --key-segment-ids none.npy
+attend "missing gradient of the output" 1 "cannot open none.npy" --output-grad none.npy --key-grad g.npy
 attend "missing input" 1 "cannot open none.npy" -q none.npy
 attend "a folder as input" 1 "cannot open .: Is a directory" -q .
 mkfifo pipe
@@ -101,6 +134,12 @@ attend "lse in no folder" 1 "cannot write none/l.npy" --lse none/l.npy
 attend "output over an input" 2 "over an input" -o k.npy
 attend "output over an input by another name" 2 "over an input" -o ./../"$(basename "$work")"/k.npy
 attend "output over the lse" 2 "over another output" --lse o.npy
+attend "a gradient over an input" 2 "over an input" --output-grad d.npy --query-grad q.npy
+attend "a gradient over its own input" 2 "over an input" --output-grad d.npy --query-grad d.npy
+attend "a gradient over the bias" 2 "over an input" --output-grad d.npy --bias b.npy --bias-grad ./b.npy
+attend "two gradients in one file" 2 "over another output" --output-grad d.npy --key-grad g.npy --value-grad ./g.npy
+attend "a gradient over the output" 2 "over another output" --output-grad d.npy --key-grad o.npy
+attend "a gradient in no folder" 1 "cannot write none/g.npy" --output-grad d.npy --key-grad none/g.npy
 attend "report over the output" 2 "over another output" --report ./o.npy
 ln -s v.npy link.npy
 attend "output over an input by a link" 2 "over an input" -o link.npy
@@ -136,33 +175,123 @@ printf x >>v.npy && bad "a byte too many" "v.npy: 1 bytes follow"
 "$HELPER" raw k.npy 1 "$(echo "$dictionary" | sed 's/2, 9, 2, 8/1, 2, 9, 2, 8/')" 1152 && bad "five dimensions" "k.npy: has 5 dimensions"
 
 # shapes
-"$HELPER" make q.npy f32 1 2 7 4 9 && bad "head_dim of query and key" "head_dim of k.npy is 8, but of q.npy 9"
-"$HELPER" make v.npy f32 1 2 8 2 5 && bad "lengths of key and value" "length of v.npy is 8, but of k.npy 9"
-"$HELPER" make v.npy f32 1 2 9 4 5 && bad "heads of key and value" "heads of v.npy is 4, but of k.npy 2"
-"$HELPER" make k.npy f32 1 1 9 2 8 && bad "batch of key" "batch of k.npy is 1, but of q.npy 2"
-"$HELPER" make v.npy f32 1 3 9 2 5 && bad "batch of value" "batch of v.npy is 3, but of q.npy 2"
-"$HELPER" make q.npy f32 1 2 7 3 8 && bad "heads that the key's do not divide" "do not divide"
-"$HELPER" make q.npy f32 1 2 7 0 8 && bad "no heads" "q.npy: has 0 heads"
-"$HELPER" make k.npy f32 1 2 9 0 8 && bad "no key heads" "k.npy: has 0 heads"
-"$HELPER" make q.npy f32 1 2 7 4 0 && bad "head_dim 0" "q.npy: its last dimension is 0"
-"$HELPER" make q.npy f32 1 2 7 4 257 && bad "head_dim 257" "q.npy: its last dimension is 257"
-"$HELPER" make v.npy f32 1 2 9 2 257 && bad "value_dim 257" "v.npy: its last dimension is 257"
-"$HELPER" make v.npy f16 1 2 9 2 5 && bad "types that differ" "v.npy is of type <f2, but q.npy of <f4"
+"$HELPER" make q.npy f32 1 2,7,4,9 && bad "head_dim of query and key" "head_dim of k.npy is 8, but of q.npy 9"
+"$HELPER" make v.npy f32 1 2,8,2,5 && bad "lengths of key and value" "kv_len of v.npy is 8, but of k.npy 9"
+"$HELPER" make v.npy f32 1 2,9,4,5 && bad "heads of key and value" "heads of v.npy is 4, but of k.npy 2"
+"$HELPER" make k.npy f32 1 1,9,2,8 && bad "batch of key" "batch of k.npy is 1, but of q.npy 2"
+"$HELPER" make v.npy f32 1 3,9,2,5 && bad "batch of value" "batch of v.npy is 3, but of q.npy 2"
+"$HELPER" make q.npy f32 1 2,7,3,8 && bad "heads that the key's do not divide" "do not divide"
+"$HELPER" make q.npy f32 1 2,7,0,8 && bad "no heads" "q.npy: has 0 heads"
+"$HELPER" make k.npy f32 1 2,9,0,8 && bad "no key heads" "k.npy: has 0 heads"
+"$HELPER" make q.npy f32 1 2,7,4,0 && bad "head_dim 0" "q.npy: its last dimension is 0"
+"$HELPER" make q.npy f32 1 2,7,4,257 && bad "head_dim 257" "q.npy: its last dimension is 257"
+"$HELPER" make v.npy f32 1 2,9,2,257 && bad "value_dim 257" "v.npy: its last dimension is 257"
+"$HELPER" make v.npy f16 1 2,9,2,5 && bad "types that differ" "v.npy is of type <f2, but q.npy of <f4"
 "$HELPER" raw q.npy 1 "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 2305843009213693952, 4, 8), }" 0 &&
     bad "a length above 2^60" "q.npy: .*above 2^60"
 
 # numbers: element 100 of q is [0, 3, 0, 4]
-"$HELPER" make q.npy f32 1 2 7 4 8 100 nan && bad "NaN" "q.npy: element \[0, 3, 0, 4\] is NaN"
-"$HELPER" make v.npy f32 1 2 9 2 5 179 -inf && bad "infinite" "v.npy: element \[1, 8, 1, 4\] is infinite"
+"$HELPER" make q.npy f32 1 2,7,4,8 100 nan && bad "NaN" "q.npy: element \[0, 3, 0, 4\] is NaN"
+"$HELPER" make v.npy f32 1 2,9,2,5 179 -inf && bad "infinite" "v.npy: element \[1, 8, 1, 4\] is infinite"
 make_inputs f16
-"$HELPER" make k.npy f16 1 2 9 2 8 0 inf && bad "infinite f16" "k.npy: element \[0, 0, 0, 0\] is infinite"
-"$HELPER" make q.npy f32 1 2 7 4 8 5 65520
+"$HELPER" make k.npy f16 1 2,9,2,8 0 inf && bad "infinite f16" "k.npy: element \[0, 0, 0, 0\] is infinite"
+"$HELPER" make q.npy f32 1 2,7,4,8 5 65520
 attend "too large for f16" 2 "q.npy: element \[0, 0, 0, 5\] is too large for f16" --dtype f16
-"$HELPER" make q.npy f32 1 2 7 4 8 5 -3.4e38
+"$HELPER" make q.npy f32 1 2,7,4,8 5 -3.4e38
 attend "too large for bf16" 2 "q.npy: element \[0, 0, 0, 5\] is too large for bf16" --dtype bf16
 make_inputs f16
-"$HELPER" make v.npy f16 1 2 9 2 5 7 65504
+"$HELPER" make v.npy f16 1 2,9,2,5 7 65504
 attend "a value that would come back too large from bf16" 2 "v.npy: element \[0, 0, 1, 2\] is too large" --dtype bf16
+
+# extra files: types
+make_inputs f32
+make_extras f32
+segments="--segment-ids s.npy --key-segment-ids t.npy"
+backward="--output-grad d.npy --query-grad g.npy"
+"$HELPER" make s.npy f32 1 2,7
+# shellcheck disable=SC2086
+extra "ids of f32" "s.npy: .*type <f4, not <i4" $segments
+"$HELPER" raw t.npy 1 "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 9), }" 144
+# shellcheck disable=SC2086
+extra "ids of 64 bits" "t.npy: .*type <i8, not <i4" $segments
+"$HELPER" raw t.npy 1 "{'descr': '>i4', 'fortran_order': False, 'shape': (2, 9), }" 72
+# shellcheck disable=SC2086
+extra "big-endian ids" "t.npy: .*type >i4, not <i4" $segments
+"$HELPER" make b.npy i32 1 2,4,7,9 && extra "a bias of integers" "b.npy: .*type <i4, not <f4 or <f2" --bias b.npy
+"$HELPER" make b.npy f16 1 2,4,7,9 && extra "a bias of f16 with f32" "b.npy is of type <f2, but q.npy of <f4" --bias b.npy
+"$HELPER" make b.npy f16 1 2,4,7,9 && extra "the same on f16" "b.npy is of type <f2, but q.npy of <f4" --bias b.npy --dtype f16
+"$HELPER" make a.npy f16 1 4 && extra "slopes of f16" "a.npy: .*type <f2, not <f4" --alibi a.npy
+"$HELPER" make n.npy f16 1 4 && extra "sinks of f16" "n.npy: .*type <f2, not <f4" --sinks n.npy
+"$HELPER" make d.npy f16 1 2,7,4,5
+# shellcheck disable=SC2086
+extra "a gradient of f16 with f32" "d.npy is of type <f2, but q.npy of <f4" $backward
+"$HELPER" raw q.npy 1 "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 7, 4, 8), }" 1792 &&
+    bad "integers" "q.npy: .*type <i4, not <f4 or"
+
+# extra files: shapes
+"$HELPER" make s.npy i32 1 2,8
+# shellcheck disable=SC2086
+extra "ids of another q_len" "q_len of s.npy is 8, but of q.npy 7" $segments
+"$HELPER" make t.npy i32 1 2,7
+# shellcheck disable=SC2086
+extra "ids of another kv_len" "kv_len of t.npy is 7, but of k.npy 9" $segments
+"$HELPER" make s.npy i32 1 1,7
+# shellcheck disable=SC2086
+extra "ids of another batch" "batch of s.npy is 1, but of q.npy 2" $segments
+"$HELPER" make s.npy i32 1 14
+# shellcheck disable=SC2086
+extra "ids of one dimension" "s.npy: has 1 dimensions, not 2: \[batch, q_len\]" $segments
+extra "no ids for keys of another length" "^--segment-ids needs --key-segment-ids: there are 7 queries, but 9 keys" --segment-ids s.npy
+"$HELPER" make b.npy f32 1 3,4,7,9 && extra "a bias of another batch" "batch of b.npy is 3, but of q.npy 2, and not 1" --bias b.npy
+"$HELPER" make b.npy f32 1 2,2,7,9 &&
+    extra "a bias of another number of heads" "heads of b.npy is 2, but of q.npy 4, and not 1" --bias b.npy
+"$HELPER" make b.npy f32 1 2,4,9,9 && extra "a bias of another q_len" "q_len of b.npy is 9, but of q.npy 7, and not 1" --bias b.npy
+"$HELPER" make b.npy f32 1 2,4,7,1 && extra "a bias that repeats over keys" "kv_len of b.npy is 1, but of k.npy 9$" --bias b.npy
+"$HELPER" make b.npy f32 1 2,4,0,9 && extra "a bias without queries" "q_len of b.npy is 0" --bias b.npy
+"$HELPER" make b.npy f32 1 4,7,9 &&
+    extra "a bias of three dimensions" "b.npy: has 3 dimensions, not 4: \[batch, heads, q_len, kv_len\]" --bias b.npy
+"$HELPER" make a.npy f32 1 2 && extra "slopes of the keys' heads" "heads of a.npy is 2, but of q.npy 4" --alibi a.npy
+"$HELPER" make a.npy f32 1 1 && extra "one slope" "heads of a.npy is 1, but of q.npy 4$" --alibi a.npy
+"$HELPER" make a.npy f32 1 1,4 && extra "slopes of two dimensions" "a.npy: has 2 dimensions, not 1: \[heads\]" --alibi a.npy
+"$HELPER" make n.npy f32 1 5 && extra "too many sinks" "heads of n.npy is 5, but of q.npy 4" --sinks n.npy
+"$HELPER" make d.npy f32 1 2,7,4,8
+# shellcheck disable=SC2086
+extra "a gradient of head_dim" "value_dim of d.npy is 8, but of v.npy 5" $backward
+"$HELPER" make d.npy f32 1 2,9,4,5
+# shellcheck disable=SC2086
+extra "a gradient of kv_len" "q_len of d.npy is 9, but of q.npy 7" $backward
+head -c 500 b.npy >b2.npy && mv b2.npy b.npy && extra "the end within a bias" "b.npy: truncated" --bias b.npy
+printf x >>s.npy
+# shellcheck disable=SC2086
+extra "a byte too many in ids" "s.npy: 1 bytes follow" $segments
+
+# extra files: numbers. Element 100 of b is [0, 1, 4, 1]
+"$HELPER" make b.npy f32 1 2,4,7,9 100 nan && extra "NaN in a bias" "b.npy: element \[0, 1, 4, 1\] is NaN" --bias b.npy
+"$HELPER" make b.npy f32 1 2,4,7,9 7 -inf 100 inf && extra "infinity in a bias" "b.npy: element \[0, 1, 4, 1\] is infinite" --bias b.npy
+"$HELPER" make b.npy f32 1 2,4,7,9 100 -nan && extra "another NaN in a bias" "b.npy: element \[0, 1, 4, 1\] is NaN" --bias b.npy
+"$HELPER" make a.npy f32 1 4 2 -inf && extra "an infinite slope" "a.npy: element \[2\] is infinite" --alibi a.npy
+"$HELPER" make a.npy f32 1 4 0 nan && extra "NaN as slope" "a.npy: element \[0\] is NaN" --alibi a.npy
+"$HELPER" make n.npy f32 1 4 3 -inf && extra "an infinite sink" "n.npy: element \[3\] is infinite" --sinks n.npy
+"$HELPER" make n.npy f32 1 4 3 nan && extra "NaN as sink" "n.npy: element \[3\] is NaN" --sinks n.npy
+"$HELPER" make d.npy f32 1 2,7,4,5 279 nan
+# shellcheck disable=SC2086
+extra "NaN in a gradient" "d.npy: element \[1, 6, 3, 4\] is NaN" $backward
+"$HELPER" make d.npy f32 1 2,7,4,5 0 70000
+# shellcheck disable=SC2086
+extra "a gradient too large for f16" "d.npy: element \[0, 0, 0, 0\] is too large for f16" $backward --dtype f16
+make_inputs f16
+make_extras f16
+"$HELPER" make b.npy f16 1 2,4,7,9 0 -inf 100 inf
+attend "infinity in a bias of f16" 2 "b.npy: element \[0, 1, 4, 1\] is infinite" --bias b.npy
+make_extras f16
+"$HELPER" make b.npy f32 1 2,4,7,9 100 1e30
+attend "a large bias of f32 is no trouble on f16" 1 "Vulkan" --bias b.npy --dtype f16
+make_inputs f32
+make_extras f32
+# shellcheck disable=SC2086
+attend "all options, without a device" 1 "Vulkan" --causal-block 2 --window 3,-1 $segments --bias b.npy --alibi a.npy --sinks n.npy \
+    --softcap 2 --dropout 0.5 --seed 18446744073709551615 $backward --key-grad g1.npy --value-grad g2.npy --bias-grad g3.npy \
+    --sink-grad g4.npy --lse l.npy --report r.json
 
 # a line stays one line, whatever the name
 refuses "a name of two lines" 1 "two?lines.npy" 0 "$VKRING" attend -q "two

@@ -15,13 +15,14 @@ wait_for_temporary()
 }
 
 make_inputs f32
+make_extras f32
 
 for signal in INT TERM HUP QUIT SEGV; do
     complaint=
     echo before >o.npy
     # a shell makes its background jobs ignore INT and QUIT; env gives them back
-    # shellcheck disable=SC2086
-    env --default-signal=INT --default-signal=QUIT "$VKRING" attend $all_outputs >stdout.txt 2>stderr.txt &
+    # shellcheck disable=SC2086,SC2154
+    env --default-signal=INT --default-signal=QUIT "$VKRING" attend $all_outputs $gradients >stdout.txt 2>stderr.txt &
     process=$!
     wait_for_temporary
     kill -s "$signal" "$process"
@@ -32,10 +33,9 @@ done
 
 # a file system without room, as far as a process sees it
 make_inputs f32
-"$HELPER" make q.npy f32 1 2 7000 4 8
+"$HELPER" make q.npy f32 1 2,7000,4,8
 # shellcheck disable=SC2016
 refuses "no room for the output" 1 "cannot write .*o.npy: File too large" 0 \
     sh -c 'ulimit -f 64; exec "$0" "$@"' "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy
-make_inputs f32
 
 finish

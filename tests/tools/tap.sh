@@ -41,9 +41,20 @@ skip_all()
 # make_inputs f32|f16: one small problem, [2, 7, 4, 8] queries, [2, 9, 2, 8] keys, [2, 9, 2, 5] values.
 make_inputs()
 {
-    "$HELPER" make q.npy "$1" 1 2 7 4 8
-    "$HELPER" make k.npy "$1" 2 2 9 2 8
-    "$HELPER" make v.npy "$1" 3 2 9 2 5
+    "$HELPER" make q.npy "$1" 1 2,7,4,8
+    "$HELPER" make k.npy "$1" 2 2,9,2,8
+    "$HELPER" make v.npy "$1" 3 2,9,2,5
+}
+
+# make_extras f32|f16: what options may bring to that problem; d.npy is the gradient by the output.
+make_extras()
+{
+    "$HELPER" make s.npy i32 4 2,7
+    "$HELPER" make t.npy i32 5 2,9
+    "$HELPER" make b.npy "$1" 6 2,4,7,9 5 -inf 100 -inf 101 -inf
+    "$HELPER" make a.npy f32 7 4 0 0.3 1 0.1 2 0.03 3 -0.01
+    "$HELPER" make n.npy f32 8 4
+    "$HELPER" make d.npy "$1" 9 2,7,4,5
 }
 
 # Runs the rest under N ranks: on N COMMAND...; 0 is without a launcher.
@@ -99,21 +110,23 @@ succeeds()
     [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
 }
 
-# attends NAME RANKS TYPE full|causal OFFSET|- SCALE|- OPTION...: of q.npy, k.npy and v.npy, as the oracle has it.
+# attends NAME RANKS OPTION...: of q.npy, k.npy and v.npy, as the oracle has it.
 attends()
 {
-    name=$1 type=$3 mask=$4 offset=$5 scale=$6 processes=$2
-    shift 6
-    rm -f o.npy l.npy
-    [ "$mask" = full ] || set -- --causal "$@"
-    [ "$offset" = - ] || set -- --query-offset "$offset" "$@"
-    [ "$scale" = - ] || set -- --scale "$scale" "$@"
-    succeeds "$processes" "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy "$@"
+    name=$1 processes=$2
+    shift 2
+    rm -f o.npy l.npy g?.npy
+    set -- -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy "$@"
+    succeeds "$processes" "$VKRING" attend "$@"
     if [ -z "$complaint" ]; then
-        "$HELPER" check q.npy k.npy v.npy o.npy l.npy "$type" "$mask" "$offset" "$scale" 2>>stderr.txt || complaint="not what the oracle has"
+        "$HELPER" check "$@" >judgement.txt 2>>stderr.txt || complaint="not what the oracle has: $(tr -d '#\n' <judgement.txt)"
     fi
     report "$name" "$complaint"
 }
+
+# For attends: gradients of all that every problem has.
+# shellcheck disable=SC2034
+gradients="--output-grad d.npy --query-grad gq.npy --key-grad gk.npy --value-grad gv.npy"
 
 # For a command that ends too early with these outputs:
 # shellcheck disable=SC2034
@@ -124,7 +137,7 @@ check_survival()
     [ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
     [ "$(cat o.npy)" = before ] || complaint="the output that was there is gone"
     [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
-    [ ! -e l.npy ] && [ ! -e r.json ] || complaint="there are other outputs"
+    [ ! -e l.npy ] && [ ! -e r.json ] && [ -z "$(find . -name 'g?.npy')" ] || complaint="there are other outputs"
 }
 
 # For scripts that need a device: ends the script where there is none.
