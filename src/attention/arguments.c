@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "arguments.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "segments.h"
 
 #define LOG2_E 1.44269504088896340736
+/* Scores under any smaller one are 0 to f32 as well, and what is divided by it overflows. */
+#define LEAST_SOFTCAP 1e-30
 
 struct rows_argument {
     uint64_t address, batch_stride, row_stride, head_stride;
@@ -133,9 +136,10 @@ static void fill_modifiers(const struct attention_dispatch *dispatch, const stru
         arguments->alibi_high = alibi.high;
         arguments->alibi_far = alibi.far;
     }
+    const double softcap = fmax(problem->softcap, LEAST_SOFTCAP);
     arguments->scale = (float)problem->scale;
-    arguments->dot_scale = (float)(problem->softcap > 0 ? problem->scale / problem->softcap : problem->scale * LOG2_E);
-    arguments->softcap = (float)(problem->softcap * LOG2_E);
+    arguments->dot_scale = (float)(problem->softcap > 0 ? problem->scale / softcap : problem->scale * LOG2_E);
+    arguments->softcap = (float)(softcap * LOG2_E);
     arguments->dropout_threshold = (uint32_t)(problem->dropout * 4294967296.0);
     arguments->dropout_scale = (float)(1 / (1 - problem->dropout));
     arguments->seed[0] = (uint32_t)dispatch->queries->seed;
