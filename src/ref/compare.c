@@ -13,8 +13,13 @@ static double rms(const double *values, uint64_t count)
 
 struct error_measure error_measure(const float *result, const double *reference, uint64_t count)
 {
+    return error_measure_above(result, reference, count, 0);
+}
+
+struct error_measure error_measure_above(const float *result, const double *reference, uint64_t count, double least)
+{
     struct error_measure error = {.finite = true};
-    double unit = rms(reference, count);
+    double unit = fmax(rms(reference, count), least);
     double squares = 0;
     if (!(unit > 0))
         unit = 1;

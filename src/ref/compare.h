@@ -19,6 +19,11 @@ struct error_measure {
 };
 
 struct error_measure error_measure(const float *result, const double *reference, uint64_t count);
+/**
+ * The same in a unit that is at least `least`: sums whose terms cancel, as those of gradients do where a row keeps one key, are off by what
+ * their terms are, however little is left; and what underflows in a type has no smaller unit than that type's least normal number.
+ */
+struct error_measure error_measure_above(const float *result, const double *reference, uint64_t count, double least);
 
 /** lse: the largest |error| / max(1, |lse|). An infinity must be matched by the same infinity. */
 double lse_error(const float *result, const double *reference, uint64_t count);

@@ -48,11 +48,20 @@ uint64_t reference_bias_count(const struct reference_problem *problem);
 bool reference_forward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
                        uint64_t first_row, uint64_t rows, double *output, double *lse);
 
+/**
+ * The RMS that each gradient would have if all terms it is summed from were independent: what is left of terms that cancel can't be
+ * expected to be more exact than they are.
+ */
+struct reference_term_sizes {
+    double query, key, value, bias, sinks;
+};
+
 /** Shapes as of the tensors they belong to, bias as packed; any may be null. */
 struct reference_gradients {
     double *query, *key, *value;
     double *bias;  /* summed over what the bias repeats over; 0 where it is -inf */
     double *sinks; /* [heads] */
+    struct reference_term_sizes *sizes;
 };
 
 /** Gradients of sum(output · output_grad); the forward pass is computed again, in float64. Returns false when out of memory. */

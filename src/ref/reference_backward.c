@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reference.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "reference_row.h"
@@ -9,6 +10,7 @@ struct backward {
     const struct reference_problem *problem;
     const float *query, *key, *value, *output_grad;
     const struct reference_gradients *gradients;
+    struct reference_term_sizes squares; /* sums over all terms */
 };
 
 static void clear(double *gradient, uint64_t count)
@@ -64,21 +66,60 @@ static void add_pair(const struct backward *b, const struct reference_row *row, 
         g->bias[reference_bias_element(p, row) + j] += score_gradient;
 }
 
-static void backward_row(const struct backward *b, const struct reference_row *row, struct row_weights *weights)
+/* P_ij · dP_ij and P_ij · delta_i count as two terms. */
+static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j,
+                        double probability_gradient, double delta)
+{
+    const struct reference_problem *p = b->problem;
+    const float *query = b->query + reference_query_element(p, row, p->head_dim);
+    const float *key = b->key + reference_key_element(p, row, j, p->head_dim);
+    const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
+    const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
+    const double score = probability * probability * (probability_gradient * probability_gradient + delta * delta);
+    const double by_dot = score * pow(weights->derivative[j] * p->scale, 2);
+    b->squares.query += by_dot * reference_dot(key, key, p->head_dim);
+    b->squares.key += by_dot * reference_dot(query, query, p->head_dim);
+    b->squares.value += dropped * dropped * reference_dot(output_grad, output_grad, p->value_dim);
+    b->squares.bias += score;
+}
+
+static double mean_root(double squares, uint64_t count)
+{
+    return count ? sqrt(squares / (double)count) : 0;
+}
+
+static void finish_sizes(const struct backward *b)
+{
+    const struct reference_problem *p = b->problem;
+    *b->gradients->sizes = (struct reference_term_sizes){
+        .query = mean_root(b->squares.query, p->batch * p->q_len * p->heads * p->head_dim),
+        .key = mean_root(b->squares.key, p->batch * p->kv_len * p->kv_heads * p->head_dim),
+        .value = mean_root(b->squares.value, p->batch * p->kv_len * p->kv_heads * p->value_dim),
+        .bias = mean_root(b->squares.bias, reference_bias_count(p)),
+        .sinks = mean_root(b->squares.sinks, p->heads),
+    };
+}
+
+static void backward_row(struct backward *b, const struct reference_row *row, struct row_weights *weights)
 {
     row_weigh(b->problem, row, b->query, b->key, weights);
     const double delta = row_delta(b, row, weights);
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        if (weights->probability[j] > 0)
-            add_pair(b, row, weights, j, weights->probability[j] * (probability_gradient(b, row, weights, j) - delta));
+        if (weights->probability[j] > 0) {
+            const double by_probability = probability_gradient(b, row, weights, j);
+            add_pair(b, row, weights, j, weights->probability[j] * (by_probability - delta));
+            if (b->gradients->sizes)
+                add_squares(b, row, weights, j, by_probability, delta);
+        }
     if (b->gradients->sinks)
         b->gradients->sinks[row->head] -= weights->sink_probability * delta;
+    b->squares.sinks += pow(weights->sink_probability * delta, 2);
 }
 
 bool reference_backward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
                         const float *output_grad, const struct reference_gradients *gradients)
 {
-    const struct backward b = {
+    struct backward b = {
         .problem = problem, .query = query, .key = key, .value = value, .output_grad = output_grad, .gradients = gradients};
     struct row_weights weights;
     if (!row_weights_create(problem, &weights))
@@ -88,6 +129,8 @@ bool reference_backward(const struct reference_problem *problem, const float *qu
         for (uint64_t head = 0; head < problem->heads; head++)
             for (uint64_t i = 0; i < problem->q_len; i++)
                 backward_row(&b, &(struct reference_row){.batch = batch, .head = head, .row = i}, &weights);
+    if (gradients->sizes)
+        finish_sizes(&b);
     row_weights_destroy(&weights);
     return true;
 }

@@ -9,11 +9,33 @@
 #include <string.h>
 
 #include "case_problem.h"
+#include "case_tensors.h"
 
 static const char *const input_names[INPUTS_KINDS] = {"normal",     "heavy tail", "big logits", "huge key",
                                                       "block gaps", "one-hot",    "values one"};
 static const char *const type_names[] = {"f32", "f16", "bf16"};
+static const char *const segment_names[SEGMENTS_KINDS] = {"sorted", "unsorted", "disjoint", "negative", "equal"};
+static const char *const bias_names[BIAS_KINDS] = {"finite", "masks some", "masks rows", "masks all"};
 static const char *const order_names[ORDERS] = {"packed", "padded", "heads first"};
+
+static void print_options(const struct attention_case *c)
+{
+    const struct vkring_plan_params *p = &c->params;
+    if (p->causal_block)
+        fprintf(stderr, " causal_block %" PRIu64, p->causal_block);
+    if (p->has_window)
+        fprintf(stderr, " window %" PRId64 ":%" PRId64, p->window_left, p->window_right);
+    if (p->segment_ids)
+        fprintf(stderr, " segments %s", segment_names[c->segments]);
+    if (p->bias.present)
+        fprintf(stderr, " bias %s%s%s%s, %s", type_names[p->bias.type], p->bias.per_batch ? ", per batch" : "",
+                p->bias.per_head ? ", per head" : "", p->bias.per_query ? ", per query" : "", bias_names[c->bias]);
+    if (p->softcap > 0)
+        fprintf(stderr, " softcap %g", p->softcap);
+    if (p->dropout > 0)
+        fprintf(stderr, " dropout %g", p->dropout);
+    fprintf(stderr, "%s%s%s", p->alibi ? " alibi" : "", p->sinks ? " sinks" : "", p->backward ? " backward" : "");
+}
 
 void case_print(const struct attention_case *c)
 {
@@ -26,10 +48,14 @@ void case_print(const struct attention_case *c)
         fprintf(stderr, " query_offset %" PRId64, p->query_offset);
     if (p->has_scale)
         fprintf(stderr, " scale %g", p->scale);
+    print_options(c);
     if (p->dispatch_seconds > 0 || p->chunk_bytes)
         fprintf(stderr, " dispatch_seconds %g chunk_bytes %" PRIu64, p->dispatch_seconds, p->chunk_bytes);
-    fprintf(stderr, "; inputs %s; tensors %s, offset %" PRIu64 ", padding %" PRIu64 "%s\n", input_names[c->inputs],
-            order_names[c->placement.order], c->placement.offset_elements, c->placement.padding, c->no_lse ? ", no lse" : "");
+    fprintf(stderr, "; inputs %s; tensors %s, offset %" PRIu64 ", padding %" PRIu64 "%s%s\n", input_names[c->inputs],
+            order_names[c->placement.order], c->placement.offset_elements, c->placement.padding, c->no_lse ? ", no lse" : "",
+            c->no_residuals ? ", no residuals" : "");
+    if (c->again[0])
+        fprintf(stderr, "  again: %s %s\n", c->again, getenv("VKRING_TEST_COMMAND") ? getenv("VKRING_TEST_COMMAND") : "and this test");
 }
 
 bool case_complain(const struct attention_case *c, const char *format, ...)
@@ -47,17 +73,24 @@ void case_free_result(struct case_result *result)
 {
     free(result->output);
     free(result->lse);
+    for (int g = 0; g < GRADIENTS; g++)
+        free(result->gradients[g]);
     *result = (struct case_result){0};
 }
 
 uint64_t case_output_count(const struct attention_case *c, const struct case_result *result)
 {
-    return c->params.batch * result->info.query_rows * c->params.heads * case_value_dim(c);
+    return case_slice_count(c, &result->info, OUTPUT);
 }
 
 uint64_t case_lse_count(const struct attention_case *c, const struct case_result *result)
 {
-    return c->params.batch * c->params.heads * result->info.query_rows;
+    return case_slice_count(c, &result->info, LSE);
+}
+
+bool case_is_supported(const struct attention_case *c, bool has_16bit)
+{
+    return has_16bit || (c->params.type == VKRING_TYPE_F32 && c->params.bias.type == VKRING_TYPE_F32);
 }
 
 bool case_same_bits(const struct attention_case *c, const struct case_result *a, const struct case_result *b)
@@ -68,44 +101,78 @@ bool case_same_bits(const struct attention_case *c, const struct case_result *a,
         return case_complain(c, "outputs differ in their bits");
     if (memcmp(a->lse, b->lse, case_lse_count(c, a) * sizeof(float)) != 0)
         return case_complain(c, "lse differs in its bits");
+    for (int g = 0; c->params.backward && g < GRADIENTS; g++) {
+        enum case_tensor tensor = QUERY_GRAD + (enum case_tensor)g;
+        if (memcmp(a->gradients[g], b->gradients[g], case_slice_count(c, &a->info, tensor) * sizeof(float)) != 0)
+            return case_complain(c, "%s differs in its bits", case_tensor_name(tensor));
+    }
     return true;
 }
 
-/* Copies rows [first, first + rows) of each of count blocks of whole rows. */
-static void gather_rows(const double *whole, uint64_t blocks, uint64_t whole_rows, uint64_t width, uint64_t first, uint64_t rows,
-                        double *to)
+/* The rank's slice of what the oracle says. */
+static double *reference_slice(const struct attention_case *c, const struct case_result *result, enum case_tensor tensor,
+                               const double *whole)
 {
-    for (uint64_t b = 0; b < blocks; b++)
-        memcpy(to + b * rows * width, whole + (b * whole_rows + first) * width, rows * width * sizeof(double));
+    const struct case_slice slice = case_slice(c, &result->info, tensor);
+    double *part = malloc((slice.blocks * slice.rows * slice.width + 1) * sizeof(double));
+    if (part)
+        case_take_slice(&slice, sizeof(double), whole, part);
+    return part;
+}
+
+/*
+ * Gradients are sums of P · (dP - delta), where a row that keeps few keys, or gives nearly all of its weight to one, has terms that cancel:
+ * what is left is as exact as the terms are. Where it is less than this part of them, errors are measured in that part of the terms.
+ */
+static const double least_of_terms = 0.01;
+
+static double least_normal(enum vkring_type type)
+{
+    return type == VKRING_TYPE_F16 ? 0x1p-14 : 0x1p-126;
+}
+
+static bool measure_gradients(const struct attention_case *c, const struct case_data *data, const struct case_result *result,
+                              struct case_errors *out_errors)
+{
+    for (int g = 0; g < GRADIENTS; g++) {
+        enum case_tensor tensor = QUERY_GRAD + (enum case_tensor)g;
+        out_errors->gradients[g] = (struct error_measure){.finite = true};
+        if (!case_has(c, tensor))
+            continue;
+        double *reference = reference_slice(c, result, tensor, data->gradients[g]);
+        if (!reference)
+            return false;
+        double least = fmax(least_of_terms * data->gradient_sizes[g], least_normal(case_tensor_type(c, tensor)));
+        out_errors->gradients[g] = error_measure_above(result->gradients[g], reference, case_slice_count(c, &result->info, tensor), least);
+        free(reference);
+    }
+    return true;
 }
 
 bool case_measure(const struct attention_case *c, const struct case_data *data, const struct case_result *result,
                   struct case_errors *out_errors)
 {
-    const struct vkring_plan_params *p = &c->params;
-    const uint64_t output_count = case_output_count(c, result), lse_count = case_lse_count(c, result);
-    double *reference = malloc((output_count + lse_count + 1) * sizeof(double));
-    if (!reference)
-        return case_complain(c, "no memory");
-    gather_rows(data->output, p->batch, p->q_len, p->heads * case_value_dim(c), result->info.first_query_row, result->info.query_rows,
-                reference);
-    gather_rows(data->lse, p->batch * p->heads, p->q_len, 1, result->info.first_query_row, result->info.query_rows,
-                reference + output_count);
-    out_errors->output = error_measure(result->output, reference, output_count);
-    out_errors->lse = c->no_lse ? 0 : lse_error(result->lse, reference + output_count, lse_count);
-    free(reference);
-    return true;
+    double *output = reference_slice(c, result, OUTPUT, data->output);
+    double *lse = reference_slice(c, result, LSE, data->lse);
+    bool measured = output && lse && (!c->params.backward || measure_gradients(c, data, result, out_errors));
+    if (measured) {
+        out_errors->output = error_measure_above(result->output, output, case_output_count(c, result), least_normal(c->params.type));
+        out_errors->lse = c->no_lse ? 0 : lse_error(result->lse, lse, case_lse_count(c, result));
+    }
+    free(output);
+    free(lse);
+    return measured || case_complain(c, "no memory");
 }
 
 /*
  * Scores are f32 sums: one of magnitude S is off by about S · 2^-24, and its weight by as much, whatever computes it.
- * Only inputs that are made to be extreme get this room; S is the largest finite |lse|.
+ * Only inputs that are made to be extreme, and ALiBi of distant keys, get this room; S is the largest finite |lse|.
  */
 static double score_room(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     const struct vkring_plan_params *p = &c->params;
     double largest = 0;
-    if (c->inputs == INPUTS_NORMAL || c->inputs == INPUTS_ONE_HOT || c->inputs == INPUTS_VALUES_ONE)
+    if (!p->alibi && (c->inputs == INPUTS_NORMAL || c->inputs == INPUTS_ONE_HOT || c->inputs == INPUTS_VALUES_ONE))
         return 0;
     for (uint64_t b = 0; b < p->batch * p->heads; b++)
         for (uint64_t i = 0; i < result->info.query_rows; i++) {
@@ -130,26 +197,37 @@ static bool judge_exact(const struct attention_case *c, const struct case_data *
     return true;
 }
 
-bool case_judge(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
+static bool judge(const struct attention_case *c, enum case_tensor tensor, struct error_gate gate, double room, uint64_t count,
+                  const struct error_measure *error)
 {
-    struct case_errors errors;
-    struct error_gate gate = forward_gate(c->params.type);
-    double room = score_room(c, data, result);
-    if (!case_measure(c, data, result, &errors))
-        return false;
     /* the RMS of a few elements is as good as the largest error of them */
-    if (case_output_count(c, result) < 256)
+    if (count < 256)
         gate.rms = gate.maximum;
     gate.rms += room;
     gate.maximum += 10 * room;
-    if (!gate_passes(&gate, &errors.output))
-        return case_complain(c, "output: RMS error %.3g (gate %.3g), largest %.3g (gate %.3g)%s", errors.output.rms, gate.rms,
-                             errors.output.maximum, gate.maximum, errors.output.finite ? "" : ", NaN or infinite");
+    if (environment_says("VKRING_TEST_VERBOSE"))
+        fprintf(stderr, "%s %s %d: RMS error %.3g, largest %.3g\n", case_tensor_name(tensor), type_names[c->params.type], (int)c->inputs,
+                error->rms, error->maximum);
+    return gate_passes(&gate, error) ||
+           case_complain(c, "%s: RMS error %.3g (gate %.3g), largest %.3g (gate %.3g)%s", case_tensor_name(tensor), error->rms, gate.rms,
+                         error->maximum, gate.maximum, error->finite ? "" : ", NaN or infinite");
+}
+
+bool case_judge(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
+{
+    struct case_errors errors;
+    const double room = score_room(c, data, result);
+    if (!case_measure(c, data, result, &errors))
+        return false;
+    if (!judge(c, OUTPUT, forward_gate(c->params.type), room, case_output_count(c, result), &errors.output))
+        return false;
     if (!(errors.lse <= LSE_GATE))
         return case_complain(c, "lse: error %.3g (gate %.3g)", errors.lse, LSE_GATE);
-    if (environment_says("VKRING_TEST_VERBOSE"))
-        fprintf(stderr, "%s %d rms %.3g max %.3g lse %.3g\n", type_names[c->params.type], (int)c->inputs, errors.output.rms,
-                errors.output.maximum, errors.lse);
+    for (int g = 0; c->params.backward && g < GRADIENTS; g++) {
+        enum case_tensor tensor = QUERY_GRAD + (enum case_tensor)g;
+        if (!judge(c, tensor, backward_gate(c->params.type), room, case_slice_count(c, &result->info, tensor), &errors.gradients[g]))
+            return false;
+    }
     if (c->inputs == INPUTS_ONE_HOT || c->inputs == INPUTS_VALUES_ONE)
         return judge_exact(c, data, result);
     return true;

@@ -21,27 +21,59 @@ enum case_inputs {
     INPUTS_KINDS
 };
 
+enum case_segments {
+    SEGMENTS_SORTED,   /* runs of rows of one id, rising; queries take theirs from the keys at their position */
+    SEGMENTS_UNSORTED, /* four ids in any order */
+    SEGMENTS_DISJOINT, /* no query has the id of any key */
+    SEGMENTS_NEGATIVE, /* as sorted, but falling from -1 to INT32_MIN */
+    SEGMENTS_EQUAL,    /* all have one id */
+    SEGMENTS_KINDS
+};
+
+/** What of a bias of normal values is -inf. */
+enum case_bias {
+    BIAS_FINITE,
+    BIAS_MASKS_SOME, /* a fifth of it */
+    BIAS_MASKS_ROWS, /* of each three queries one; without per_query the first half of the keys */
+    BIAS_MASKS_ALL,
+    BIAS_KINDS
+};
+
+enum case_gradient { GRADIENT_QUERY, GRADIENT_KEY, GRADIENT_VALUE, GRADIENT_BIAS, GRADIENT_SINKS, GRADIENTS };
+
 struct attention_case {
     const char *name; /* may be null */
     uint64_t seed;
     struct vkring_plan_params params;
     enum case_inputs inputs;
+    enum case_segments segments;
+    enum case_bias bias;
     struct tensor_placement placement; /* of all tensors */
-    bool no_lse;
+    bool no_lse;                       /* not with backward */
+    bool no_residuals;                 /* lse_residual and output_residual are not given */
+    unsigned unwanted;                 /* bit g: backward is not asked for gradient g */
+    char again[96];                    /* settings that repeat a random one, for whoever sees it fail */
 };
 
 void case_print(const struct attention_case *c);
 /** Prints a line and the case; returns false. */
 bool case_complain(const struct attention_case *c, const char *format, ...);
 
-/** Whole inputs, packed, rounded to the type; and what the oracle makes of the rows asked for. */
+/** Whole inputs, packed, rounded to their types; and what the oracle makes of them. Null: the case has none of it. */
 struct case_data {
     float *query, *key, *value;
-    double *output, *lse; /* null until case_refer */
+    int32_t *query_segment_ids, *key_segment_ids;
+    float *bias; /* [batch or 1][heads or 1][q_len or 1][kv_len] */
+    float *alibi_slopes, *sinks;
+    float *output_grad;
+    uint64_t seed;        /* of dropout */
+    double *output, *lse; /* null until case_refer; and so on */
+    double *gradients[GRADIENTS];
+    double gradient_sizes[GRADIENTS]; /* see struct reference_term_sizes */
 };
 
 bool case_make_data(const struct attention_case *c, struct case_data *out_data);
-/** The oracle's answer for query rows [first, first + rows). */
+/** The oracle's answer for query rows [first, first + rows); with backward, also all of the gradients. */
 bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t first, uint64_t rows);
 void case_free_data(struct case_data *data);
 
@@ -51,6 +83,8 @@ struct case_result {
     struct vkring_run_stats stats;
     float *output; /* [batch][query_rows][heads][value_dim] */
     float *lse;    /* [batch][heads][query_rows]; all NaN if not wanted */
+    /* of the rank's rows, packed; that of a bias is packed as the bias is; null if not wanted */
+    float *gradients[GRADIENTS];
 };
 
 void case_free_result(struct case_result *result);
@@ -58,8 +92,8 @@ uint64_t case_output_count(const struct attention_case *c, const struct case_res
 uint64_t case_lse_count(const struct attention_case *c, const struct case_result *result);
 
 /**
- * Makes a plan and runs it once on tensors full of poison. Checks that inputs and canaries are as they were.
- * An unexpected status of the plan or the run is a failure.
+ * Makes a plan and runs it once on tensors full of poison: forward, and backward if the plan is for it. Checks that inputs and canaries are
+ * as they were. An unexpected status of the plan or the run is a failure.
  */
 bool case_run(const struct attention_case *c, vkring_device *device, vkring_comm *comm, const struct case_data *data,
               struct case_result *out_result);
@@ -71,6 +105,7 @@ bool case_run_plan(const struct attention_case *c, vkring_device *device, vkring
 struct case_errors {
     struct error_measure output;
     double lse;
+    struct error_measure gradients[GRADIENTS]; /* of those that are wanted */
 };
 bool case_measure(const struct attention_case *c, const struct case_data *data, const struct case_result *result,
                   struct case_errors *out_errors);
@@ -83,7 +118,13 @@ bool case_passes(const struct attention_case *c, vkring_device *device, vkring_c
 /** Whether two results are the same, bit for bit. */
 bool case_same_bits(const struct attention_case *c, const struct case_result *a, const struct case_result *b);
 
-/** Case `index` of an endless list of small ones; ranks > 1 also cuts rows unevenly into rows_room[2 * ranks]. */
+/** Whether a device runs it: 16 bits need storage of them. */
+bool case_is_supported(const struct attention_case *c, bool has_16bit);
+
+/**
+ * Case `index` of an endless list of small ones: any options beside any others, on one rank also gradients.
+ * ranks > 1 also cuts rows unevenly into rows_room[2 * ranks].
+ */
 struct attention_case case_random(uint64_t seed, uint64_t index, uint32_t ranks, uint64_t *rows_room);
 
 #endif

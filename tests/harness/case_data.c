@@ -7,6 +7,7 @@
 #include <ref/reference.h>
 
 #include "case_problem.h"
+#include "case_tensors.h"
 
 /* Keys of one level of INPUTS_BLOCK_GAPS, and the step between levels. */
 enum { GAP_BLOCK = 16, GAP = 200, GAP_LEVELS = 5 };
@@ -75,7 +76,7 @@ static void shape_inputs(const struct attention_case *c, struct case_data *data)
     }
 }
 
-static bool round_to_type(enum vkring_type type, float *values, uint64_t count)
+bool case_round_to_type(enum vkring_type type, float *values, uint64_t count)
 {
     void *narrow = malloc(count * sizeof(float) + 1);
     if (!narrow)
@@ -86,7 +87,17 @@ static bool round_to_type(enum vkring_type type, float *values, uint64_t count)
     return true;
 }
 
-bool case_make_data(const struct attention_case *c, struct case_data *out_data)
+static bool make_output_grad(const struct attention_case *c, struct case_data *data)
+{
+    const uint64_t count = rows_of(c, c->params.q_len, c->params.heads) * case_value_dim(c);
+    data->output_grad = malloc((count + 1) * sizeof(float));
+    if (!data->output_grad)
+        return false;
+    random_fill(c->seed + (UINT64_C(1) << 60), RANDOM_NORMAL, 1, 0, count, data->output_grad);
+    return case_round_to_type(c->params.type, data->output_grad, count);
+}
+
+static bool make_rows(const struct attention_case *c, struct case_data *data)
 {
     const struct vkring_plan_params *p = &c->params;
     const uint64_t query_count = rows_of(c, p->q_len, p->heads) * p->head_dim;
@@ -97,27 +108,30 @@ bool case_make_data(const struct attention_case *c, struct case_data *out_data)
     const float factor = c->inputs == INPUTS_BIG_LOGITS   ? (float)sqrt(3e4 / (case_scale(c) * sqrt((double)p->head_dim)))
                          : c->inputs == INPUTS_HEAVY_TAIL ? 0.4f
                                                           : 1;
-    struct case_data data = {
-        .query = malloc((query_count + 1) * sizeof(float)),
-        .key = malloc((key_count + 1) * sizeof(float)),
-        .value = malloc((value_count + 1) * sizeof(float)),
-    };
-    *out_data = data;
-    if (!data.query || !data.key || !data.value)
-        return case_complain(c, "no memory");
-    random_fill(3 * c->seed, shape, factor, 0, query_count, data.query);
-    random_fill(3 * c->seed + 1, shape, factor, 0, key_count, data.key);
-    random_fill(3 * c->seed + 2, shape, 1, 0, value_count, data.value);
-    shape_inputs(c, &data);
-    return (round_to_type(p->type, data.query, query_count) && round_to_type(p->type, data.key, key_count) &&
-            round_to_type(p->type, data.value, value_count)) ||
+    data->query = malloc((query_count + 1) * sizeof(float));
+    data->key = malloc((key_count + 1) * sizeof(float));
+    data->value = malloc((value_count + 1) * sizeof(float));
+    if (!data->query || !data->key || !data->value)
+        return false;
+    random_fill(3 * c->seed, shape, factor, 0, query_count, data->query);
+    random_fill(3 * c->seed + 1, shape, factor, 0, key_count, data->key);
+    random_fill(3 * c->seed + 2, shape, 1, 0, value_count, data->value);
+    shape_inputs(c, data);
+    return case_round_to_type(p->type, data->query, query_count) && case_round_to_type(p->type, data->key, key_count) &&
+           case_round_to_type(p->type, data->value, value_count);
+}
+
+bool case_make_data(const struct attention_case *c, struct case_data *out_data)
+{
+    *out_data = (struct case_data){0};
+    return (make_rows(c, out_data) && case_make_options(c, out_data) && (!c->params.backward || make_output_grad(c, out_data))) ||
            case_complain(c, "no memory");
 }
 
-bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t first, uint64_t rows)
+static struct reference_problem problem_of(const struct attention_case *c, const struct case_data *data)
 {
     const struct vkring_plan_params *p = &c->params;
-    const struct reference_problem problem = {
+    return (struct reference_problem){
         .batch = p->batch,
         .q_len = p->q_len,
         .kv_len = p->kv_len,
@@ -126,16 +140,59 @@ bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t
         .head_dim = p->head_dim,
         .value_dim = case_value_dim(c),
         .causal = p->causal,
+        .causal_block = p->causal_block,
+        .has_window = p->has_window,
+        .window_left = p->window_left,
+        .window_right = p->window_right,
         .query_offset = case_query_offset(c),
         .scale = case_scale(c),
+        .softcap = p->softcap,
+        .query_segment_ids = data->query_segment_ids,
+        .key_segment_ids = data->key_segment_ids,
+        .bias = {data->bias, p->bias.per_batch, p->bias.per_head, p->bias.per_query},
+        .alibi_slopes = data->alibi_slopes,
+        .sinks = data->sinks,
+        .dropout = p->dropout,
+        .seed = data->seed,
     };
-    const uint64_t head_rows = rows_of(c, p->q_len, p->heads);
+}
+
+static bool refer_gradients(const struct attention_case *c, const struct reference_problem *problem, struct case_data *data)
+{
+    struct reference_term_sizes sizes;
+    for (int i = 0; i < GRADIENTS; i++) {
+        uint64_t count = case_whole_count(c, QUERY_GRAD + (enum case_tensor)i);
+        if (!data->gradients[i])
+            data->gradients[i] = malloc((count + 1) * sizeof(double));
+        if (!data->gradients[i])
+            return false;
+    }
+    const struct reference_gradients gradients = {
+        .query = data->gradients[GRADIENT_QUERY],
+        .key = data->gradients[GRADIENT_KEY],
+        .value = data->gradients[GRADIENT_VALUE],
+        .bias = c->params.bias.present ? data->gradients[GRADIENT_BIAS] : NULL,
+        .sinks = c->params.sinks ? data->gradients[GRADIENT_SINKS] : NULL,
+        .sizes = &sizes,
+    };
+    if (!reference_backward(problem, data->query, data->key, data->value, data->output_grad, &gradients))
+        return false;
+    const double of[GRADIENTS] = {sizes.query, sizes.key, sizes.value, sizes.bias, sizes.sinks};
+    memcpy(data->gradient_sizes, of, sizeof(of));
+    return true;
+}
+
+bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t first, uint64_t rows)
+{
+    const struct reference_problem problem = problem_of(c, data);
+    const uint64_t head_rows = rows_of(c, c->params.q_len, c->params.heads);
     if (!data->output)
         data->output = calloc(head_rows * case_value_dim(c) + 1, sizeof(double));
     if (!data->lse)
         data->lse = calloc(head_rows + 1, sizeof(double));
     if (!data->output || !data->lse ||
-        !reference_forward(&problem, data->query, data->key, data->value, first, rows, data->output, data->lse))
+        !reference_forward(&problem, data->query, data->key, data->value, first, rows, data->output, data->lse) ||
+        (c->params.backward && !refer_gradients(c, &problem, data)))
         return case_complain(c, "no memory");
     return true;
 }
@@ -145,7 +202,15 @@ void case_free_data(struct case_data *data)
     free(data->query);
     free(data->key);
     free(data->value);
+    free(data->query_segment_ids);
+    free(data->key_segment_ids);
+    free(data->bias);
+    free(data->alibi_slopes);
+    free(data->sinks);
+    free(data->output_grad);
     free(data->output);
     free(data->lse);
+    for (int i = 0; i < GRADIENTS; i++)
+        free(data->gradients[i]);
     *data = (struct case_data){0};
 }

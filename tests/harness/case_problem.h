@@ -28,6 +28,27 @@ static inline int64_t case_query_offset(const struct attention_case *c)
     return c->params.has_query_offset ? c->params.query_offset : (int64_t)c->params.kv_len - (int64_t)c->params.q_len;
 }
 
+/* Dimensions of the bias. */
+static inline uint64_t case_bias_batch(const struct attention_case *c)
+{
+    return c->params.bias.per_batch ? c->params.batch : 1;
+}
+
+static inline uint64_t case_bias_heads(const struct attention_case *c)
+{
+    return c->params.bias.per_head ? c->params.heads : 1;
+}
+
+static inline uint64_t case_bias_rows(const struct attention_case *c)
+{
+    return c->params.bias.per_query ? c->params.q_len : 1;
+}
+
+/* Bias, segment ids, slopes and sinks, of a seed. False when out of memory. */
+bool case_make_options(const struct attention_case *c, struct case_data *data);
+
+bool case_round_to_type(enum vkring_type type, float *values, uint64_t count);
+
 static inline bool environment_says(const char *name)
 {
     const char *text = getenv(name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A seeded sweep over everything at once. VKRING_TEST_CASES sets how many, VKRING_TEST_SEED where from. */
+/* A seeded sweep over everything at once. VKRING_TEST_CASES sets how many, VKRING_TEST_SEED and VKRING_TEST_FIRST where from. */
 #include "../harness/attention_case.h"
 #include "../harness/opened_device.h"
 
@@ -9,7 +9,7 @@ static bool has_f16;
 START_TEST(random_case)
 {
     struct attention_case c = case_random(environment_number("VKRING_TEST_SEED", 2026), (uint64_t)_i, 1, NULL);
-    if (c.params.type == VKRING_TYPE_F32 || has_f16)
+    if (case_is_supported(&c, has_f16))
         ck_assert_msg(case_passes(&c, device, NULL), "case %d", _i);
 }
 END_TEST
@@ -17,12 +17,13 @@ END_TEST
 int main(void)
 {
     struct vkring_device_info info;
-    Suite *suite = suite_create("forward, random");
+    Suite *suite = suite_create("random");
     TCase *tcase = tcase_create("sweep");
+    int first = (int)environment_number("VKRING_TEST_FIRST", 0);
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
     has_f16 = info.f16;
-    tcase_add_loop_test(tcase, random_case, 0, (int)environment_number("VKRING_TEST_CASES", 100));
+    tcase_add_loop_test(tcase, random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 100));
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);
 }
