@@ -164,22 +164,39 @@ bool case_measure(const struct attention_case *c, const struct case_data *data, 
     return measured || case_complain(c, "no memory");
 }
 
-/*
- * Scores are f32 sums: one of magnitude S is off by about S · 2^-24, and its weight by as much, whatever computes it.
- * Only inputs that are made to be extreme, and ALiBi of distant keys, get this room; S is the largest finite |lse|.
- */
-static double score_room(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
+static double largest_lse(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
-    const struct vkring_plan_params *p = &c->params;
     double largest = 0;
-    if (!p->alibi && (c->inputs == INPUTS_NORMAL || c->inputs == INPUTS_ONE_HOT || c->inputs == INPUTS_VALUES_ONE))
-        return 0;
-    for (uint64_t b = 0; b < p->batch * p->heads; b++)
+    for (uint64_t b = 0; b < c->params.batch * c->params.heads; b++)
         for (uint64_t i = 0; i < result->info.query_rows; i++) {
-            double lse = data->lse[b * p->q_len + result->info.first_query_row + i];
+            double lse = data->lse[b * c->params.q_len + result->info.first_query_row + i];
             largest = isfinite(lse) ? fmax(largest, fabs(lse)) : largest;
         }
-    return largest * 0x1p-22;
+    return largest;
+}
+
+/* What ALiBi takes from a row that lies beyond all keys, at most: its sink is moved by as much. */
+static double farthest_sink(const struct attention_case *c, const struct case_data *data)
+{
+    const double offset = (double)case_query_offset(c), last = offset + (double)c->params.q_len;
+    double slope = 0;
+    if (!c->params.alibi || !c->params.sinks)
+        return 0;
+    for (uint64_t h = 0; h < c->params.heads; h++)
+        slope = fmax(slope, fabs((double)data->alibi_slopes[h]));
+    return slope * fmax(fabs(offset), fabs(last));
+}
+
+/*
+ * The magnitude S of scores where it is extreme, else 0: they are f32 sums, off by about S · 2^-24 and their weights by as much, whatever
+ * computes them. Inputs may be made so, and ALiBi of distant keys is.
+ */
+static double extreme_score(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
+{
+    static const double usual = 32;
+    const bool extreme_inputs = c->inputs != INPUTS_NORMAL && c->inputs != INPUTS_ONE_HOT && c->inputs != INPUTS_VALUES_ONE;
+    const double lse = largest_lse(c, data, result), sink = farthest_sink(c, data);
+    return fmax(extreme_inputs || (c->params.alibi && lse > usual) ? lse : 0, sink > usual ? sink : 0);
 }
 
 static bool judge_exact(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
@@ -216,13 +233,14 @@ static bool judge(const struct attention_case *c, enum case_tensor tensor, struc
 bool case_judge(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     struct case_errors errors;
-    const double room = score_room(c, data, result);
+    const double score = extreme_score(c, data, result), room = score * 0x1p-22;
+    const double lse_gate = LSE_GATE + farthest_sink(c, data) * 0x1p-24;
     if (!case_measure(c, data, result, &errors))
         return false;
     if (!judge(c, OUTPUT, forward_gate(c->params.type), room, case_output_count(c, result), &errors.output))
         return false;
-    if (!(errors.lse <= LSE_GATE))
-        return case_complain(c, "lse: error %.3g (gate %.3g)", errors.lse, LSE_GATE);
+    if (!(errors.lse <= lse_gate))
+        return case_complain(c, "lse: error %.3g (gate %.3g)", errors.lse, lse_gate);
     for (int g = 0; c->params.backward && g < GRADIENTS; g++) {
         enum case_tensor tensor = QUERY_GRAD + (enum case_tensor)g;
         if (!judge(c, tensor, backward_gate(c->params.type), room, case_slice_count(c, &result->info, tensor), &errors.gradients[g]))
