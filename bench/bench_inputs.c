@@ -58,29 +58,39 @@ static bool upload(const struct bench_inputs *inputs, const struct tensor *tenso
 
 static struct tensor query_of(struct bench_inputs *inputs)
 {
-    return (struct tensor){&inputs->query,          STREAM_QUERY,
-                           inputs->problem.q_len,   inputs->info.first_query_row,
-                           inputs->info.query_rows, inputs->problem.heads * inputs->problem.head_dim};
+    return (struct tensor){&inputs->query,
+                           STREAM_QUERY,
+                           inputs->problem.q_len,
+                           inputs->info.rows.query_spans[0].first,
+                           inputs->info.rows.query_rows,
+                           inputs->problem.heads * inputs->problem.head_dim};
 }
 
 static struct tensor key_of(struct bench_inputs *inputs)
 {
-    return (struct tensor){&inputs->key,           STREAM_KEY,
-                           inputs->problem.kv_len, inputs->info.first_key_row,
-                           inputs->info.key_rows,  inputs->problem.kv_heads * inputs->problem.head_dim};
+    return (struct tensor){&inputs->key,
+                           STREAM_KEY,
+                           inputs->problem.kv_len,
+                           inputs->info.rows.key_spans[0].first,
+                           inputs->info.rows.key_rows,
+                           inputs->problem.kv_heads * inputs->problem.head_dim};
 }
 
 static struct tensor value_of(struct bench_inputs *inputs)
 {
-    return (struct tensor){&inputs->value,         STREAM_VALUE,
-                           inputs->problem.kv_len, inputs->info.first_key_row,
-                           inputs->info.key_rows,  inputs->problem.kv_heads * inputs->problem.value_dim};
+    return (struct tensor){&inputs->value,
+                           STREAM_VALUE,
+                           inputs->problem.kv_len,
+                           inputs->info.rows.key_spans[0].first,
+                           inputs->info.rows.key_rows,
+                           inputs->problem.kv_heads * inputs->problem.value_dim};
 }
 
 static struct tensor output_grad_of(struct bench_inputs *inputs)
 {
-    return (struct tensor){&inputs->output_grad,         STREAM_OUTPUT_GRAD,      inputs->problem.q_len,
-                           inputs->info.first_query_row, inputs->info.query_rows, inputs->problem.heads * inputs->problem.value_dim};
+    return (struct tensor){&inputs->output_grad,         STREAM_OUTPUT_GRAD,
+                           inputs->problem.q_len,        inputs->info.rows.query_spans[0].first,
+                           inputs->info.rows.query_rows, inputs->problem.heads * inputs->problem.value_dim};
 }
 
 /* What backward reads beside the inputs, and writes. */
@@ -88,7 +98,8 @@ static bool make_gradients(vkring_device *device, struct bench_inputs *inputs, s
 {
     const struct vkring_plan_params *p = &inputs->problem;
     const struct tensor output_grad = output_grad_of(inputs);
-    const uint64_t query_rows = p->batch * inputs->info.query_rows * p->heads, key_rows = p->batch * inputs->info.key_rows * p->kv_heads;
+    const uint64_t query_rows = p->batch * inputs->info.rows.query_rows * p->heads,
+                   key_rows = p->batch * inputs->info.rows.key_rows * p->kv_heads;
     const uint64_t element = vkring_type_bytes(p->type);
     struct vkring_backward_io *io = &inputs->io;
     const struct {
@@ -130,7 +141,7 @@ bool bench_inputs_make(vkring_device *device, const struct bench_case *which, co
         if (!upload(inputs, &tensors[i], info->rank, failure))
             return false;
     }
-    const uint64_t output_bytes = problem->batch * info->query_rows * problem->heads * inputs->problem.value_dim * element_bytes;
+    const uint64_t output_bytes = problem->batch * info->rows.query_rows * problem->heads * inputs->problem.value_dim * element_bytes;
     if (vkring_buffer_create(device, output_bytes, &inputs->output) != VKRING_OK)
         return fail_library(failure, info->rank);
     inputs->io.forward = (struct vkring_forward_io){
@@ -209,7 +220,7 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
     const uint64_t elements = result_elements(p), bytes = elements * vkring_type_bytes(p->type);
     double *reference = sample->reference + at * elements;
     const struct reference_gradients gradients = {.query = reference};
-    const uint64_t position = inputs->info.first_query_row + row;
+    const uint64_t position = inputs->info.rows.query_spans[0].first + row;
     struct reference_problem one_row = {
         .batch = 1,
         .q_len = 1,
@@ -229,7 +240,7 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
     if (p->backward ? !reference_backward(&one_row, sample->query, sample->key, sample->value, sample->output_grad, &gradients)
                     : !reference_forward(&one_row, sample->query, sample->key, sample->value, 0, 1, reference, NULL))
         return fail_memory(failure);
-    if (vkring_buffer_download(p->backward ? inputs->query_grad : inputs->output, (batch * inputs->info.query_rows + row) * bytes,
+    if (vkring_buffer_download(p->backward ? inputs->query_grad : inputs->output, (batch * inputs->info.rows.query_rows + row) * bytes,
                                sample->raw, bytes) != VKRING_OK)
         return fail_library(failure, inputs->info.rank);
     vkring_convert_to_f32(p->type, sample->raw, elements, sample->result + at * elements);
@@ -245,7 +256,7 @@ static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, stru
         return false;
     progress_phase(progress, "comparing with float64", SAMPLE_ROWS);
     for (uint32_t at = 0; at < SAMPLE_ROWS; at++) {
-        if (!sample_row(inputs, sample, batch, (inputs->info.query_rows - 1) * at / (SAMPLE_ROWS - 1), at, failure))
+        if (!sample_row(inputs, sample, batch, (inputs->info.rows.query_rows - 1) * at / (SAMPLE_ROWS - 1), at, failure))
             return false;
         progress_advance(progress, 1);
     }
@@ -257,7 +268,7 @@ bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress
     const struct error_gate gate = inputs->problem.backward ? backward_gate(inputs->problem.type) : forward_gate(inputs->problem.type);
     struct sample sample = {0};
     *out_error = (struct bench_error){.within_gates = true};
-    if (inputs->info.query_rows == 0)
+    if (inputs->info.rows.query_rows == 0)
         return true;
     const bool done = (sample_allocate(inputs, &sample) || fail_memory(failure)) && sample_rows(inputs, &sample, progress, failure);
     if (done) {

@@ -67,12 +67,13 @@ static bool place_all(vkring_device *device, const struct vkring_plan_params *pr
                       struct bench_masks *masks, struct vkring_forward_io *io)
 {
     const uint64_t batch = problem->batch, heads = problem->heads * sizeof(float);
-    if (problem->segment_ids &&
-        !(place(device, masks->query_ids + info->first_query_row, info->query_rows * 4, batch, &masks->on_device[0],
-                &io->query_segment_ids) &&
-          place(device, masks->key_ids + info->first_key_row, info->key_rows * 4, batch, &masks->on_device[1], &io->key_segment_ids)))
+    if (problem->segment_ids && !(place(device, masks->query_ids + info->rows.query_spans[0].first, info->rows.query_rows * 4, batch,
+                                        &masks->on_device[0], &io->query_segment_ids) &&
+                                  place(device, masks->key_ids + info->rows.key_spans[0].first, info->rows.key_rows * 4, batch,
+                                        &masks->on_device[1], &io->key_segment_ids)))
         return false;
-    if (problem->bias.present && !place(device, masks->bias + info->first_key_row, info->key_rows * 4, 1, &masks->on_device[2], &io->bias))
+    if (problem->bias.present &&
+        !place(device, masks->bias + info->rows.key_spans[0].first, info->rows.key_rows * 4, 1, &masks->on_device[2], &io->bias))
         return false;
     if (problem->alibi && !place(device, masks->slopes, heads, 1, &masks->on_device[3], &io->alibi_slopes))
         return false;

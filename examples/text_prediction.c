@@ -110,8 +110,8 @@ static void find_strips(struct work *work)
 {
     struct vkring_plan_info info;
     vkring_plan_get_info(work->plan, &info);
-    work->queries = (struct strip){work->passage, info.first_query_row, info.query_rows};
-    work->keys = (struct strip){work->passage, info.first_key_row, info.key_rows};
+    work->queries = (struct strip){work->passage, info.rows.query_spans[0].first, info.rows.query_rows};
+    work->keys = (struct strip){work->passage, info.rows.key_spans[0].first, info.rows.key_rows};
 }
 
 /* Tensors ---------------------------------------------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@ struct attend {
     struct attend_problem problem;
     struct outputs outputs;
     uint64_t *query_rows, *key_rows;      /**< of each rank */
+    struct vkring_rank_rows rows;         /**< of this one */
     struct tensor_io tensors[FILE_KINDS]; /**< without elements where there is no such tensor */
     struct tensor_piece piece;
 
@@ -41,6 +42,8 @@ bool attend_compare_inputs(struct attend *attend, struct failure *failure);
 
 /** Cuts the sequence and sets tensors; once inputs and outputs are open. */
 bool attend_cut(struct attend *attend, struct failure *failure);
+/** What the plan is made from, once the sequence is cut but for which rows this rank holds. */
+struct vkring_plan_params attend_plan_params(const struct attend *attend);
 /** Each rank looks at the numbers that it will read: together, at all. */
 bool attend_check(struct attend *attend, struct failure *failure);
 

@@ -88,6 +88,7 @@ bool attend_compare_options(struct attend *attend, struct failure *failure)
         {"--softcap", bits_of(options->softcap)},
         {"--dropout", bits_of(options->dropout)},
         {"--seed", options->seed},
+        {"--layout", options->layout},
         {"--shares", options->shares ? verdict_hash(options->shares, options->share_count * sizeof(double)) : 0},
         {"--timeout", bits_of(options->timeout_seconds)},
     };

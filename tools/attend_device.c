@@ -74,7 +74,7 @@ bool attend_open_device(struct attend *attend, struct failure *failure)
     return good;
 }
 
-static struct vkring_plan_params plan_params(const struct attend *attend)
+struct vkring_plan_params attend_plan_params(const struct attend *attend)
 {
     const struct attend_problem *problem = &attend->problem;
     const struct attend_options *options = &attend->options;
@@ -103,6 +103,7 @@ static struct vkring_plan_params plan_params(const struct attend *attend)
         .softcap = options->softcap,
         .dropout = options->dropout,
         .bias = problem->bias,
+        .layout = options->layout,
         .query_rows_of_rank = attend->query_rows,
         .key_rows_of_rank = attend->key_rows,
         .timeout_seconds = options->timeout_seconds,
@@ -111,7 +112,7 @@ static struct vkring_plan_params plan_params(const struct attend *attend)
 
 bool attend_make_plan(struct attend *attend, struct failure *failure)
 {
-    const struct vkring_plan_params params = plan_params(attend);
+    const struct vkring_plan_params params = attend_plan_params(attend);
     double start = now_seconds();
     if (ranks_make_comm(attend->ranks, &attend->comm) != VKRING_OK ||
         vkring_plan_create(attend->device, attend->comm, &params, &attend->plan) != VKRING_OK)

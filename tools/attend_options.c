@@ -192,8 +192,8 @@ static bool check_whole(const struct parsing *parsing, uint32_t ranks)
 bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure)
 {
     struct parsing parsing = {.options = options, .failure = failure};
-    *options =
-        (struct attend_options){.causal_block = 1, .window_left = -1, .window_right = -1, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
+    *options = (struct attend_options){
+        .causal_block = 1, .window_left = -1, .window_right = -1, .layout = VKRING_LAYOUT_AUTO, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
     if (!take_all(&parsing, argc, argv))
         return false;
     return options->help || check_whole(&parsing, ranks);

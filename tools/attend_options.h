@@ -20,6 +20,7 @@ struct attend_options {
     double scale; /**< finite as an f32 */
     bool has_query_offset;
     int64_t query_offset;
+    enum vkring_layout layout;
     double *shares; /**< each finite and >= 0, one above 0; null for equal ones */
     uint32_t share_count;
     bool has_device;

@@ -7,14 +7,6 @@
 
 /* Cutting ------------------------------------------------------------------------------------------------------------------ */
 
-static uint64_t sum_before(const uint64_t *rows, uint32_t rank)
-{
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < rank; i++)
-        sum += rows[i];
-    return sum;
-}
-
 static uint64_t product(const uint64_t *lengths, uint32_t first, uint32_t end)
 {
     uint64_t product = 1;
@@ -40,12 +32,13 @@ static uint32_t cut_axis(const struct file_spec *spec, const struct npy_header *
 static struct strip cut(const struct attend *attend, enum file_kind kind, const struct npy_header *header)
 {
     const struct file_spec *spec = file_spec(kind);
-    const uint32_t axis = cut_axis(spec, header), rank = attend->ranks->rank;
+    const struct vkring_span all[VKRING_SPANS] = {{0, 1}};
+    const uint32_t axis = cut_axis(spec, header);
     const uint64_t *shape = header->shape;
     if (axis == spec->dims)
-        return strip_of_rows(1, 1, 0, 1, product(shape, 0, spec->dims));
-    const uint64_t *rows = spec->shape[axis] == DIM_Q_LEN ? attend->query_rows : attend->key_rows;
-    return strip_of_rows(product(shape, 0, axis), shape[axis], sum_before(rows, rank), rows[rank], product(shape, axis + 1, spec->dims));
+        return strip_of_rows(1, 1, all, product(shape, 0, spec->dims));
+    const struct vkring_span *spans = spec->shape[axis] == DIM_Q_LEN ? attend->rows.query_spans : attend->rows.key_spans;
+    return strip_of_rows(product(shape, 0, axis), shape[axis], spans, product(shape, axis + 1, spec->dims));
 }
 
 static enum element_type device_type_of(const struct attend *attend, enum file_kind kind)
@@ -100,7 +93,7 @@ static void set_tensors(struct attend *attend)
 
 bool attend_cut(struct attend *attend, struct failure *failure)
 {
-    const uint32_t ranks = attend->ranks->size;
+    const uint32_t ranks = attend->ranks->size, rank = attend->ranks->rank;
     const uint64_t *lengths = attend->problem.lengths;
     attend->query_rows = calloc(ranks, sizeof(uint64_t));
     attend->key_rows = calloc(ranks, sizeof(uint64_t));
@@ -108,7 +101,10 @@ bool attend_cut(struct attend *attend, struct failure *failure)
         return fail_memory(failure);
     if (vkring_cut_rows(lengths[DIM_Q_LEN], ranks, attend->options.shares, attend->query_rows) != VKRING_OK ||
         vkring_cut_rows(lengths[DIM_KV_LEN], ranks, NULL, attend->key_rows) != VKRING_OK)
-        return fail_library(failure, attend->ranks->rank);
+        return fail_library(failure, rank);
+    const struct vkring_plan_params params = attend_plan_params(attend);
+    if (vkring_rows_of_rank(&params, ranks, rank, &attend->rows) != VKRING_OK)
+        return fail_library(failure, rank);
     set_tensors(attend);
     return true;
 }

@@ -62,6 +62,11 @@ static json_t *scores_json(const struct report *report)
                      (json_int_t)report->problem->query_offset);
 }
 
+static const char *layout_text(enum vkring_layout layout)
+{
+    return layout == VKRING_LAYOUT_ZIGZAG ? "zigzag" : "contiguous";
+}
+
 static json_t *problem_json(const struct report *report)
 {
     const struct attend_problem *problem = report->problem;
@@ -70,7 +75,7 @@ static json_t *problem_json(const struct report *report)
         json_object_set_new(json, dimension_name(dimension), json_size(problem->lengths[dimension]));
     json_object_update_new(json, scores_json(report));
     json_object_set_new(json, "gradients", gradients_json(report->options));
-    json_object_set_new(json, "layout", json_string("contiguous"));
+    json_object_set_new(json, "layout", json_string(layout_text(report->reports[0].plan.rows.layout)));
     return json;
 }
 
@@ -113,9 +118,14 @@ static json_t *memory_json(const struct rank_report *report)
                      json_size(report->memory.device_peak_bytes), "peak_host_bytes", json_size(report->memory.host_peak_bytes));
 }
 
-static json_t *rows_json(uint64_t first, uint64_t rows)
+/* Those of a rank, in spans of the sequence. */
+static json_t *rows_json(const struct vkring_span spans[VKRING_SPANS])
 {
-    return json_pack("{s:o, s:o}", "first", json_size(first), "count", json_size(rows));
+    json_t *json = json_array();
+    for (int i = 0; i < VKRING_SPANS; i++)
+        if (spans[i].rows > 0)
+            json_array_append_new(json, json_pack("{s:o, s:o}", "first", json_size(spans[i].first), "count", json_size(spans[i].rows)));
+    return json;
 }
 
 static json_t *rank_json(const struct report *all, const struct rank_report *report)
@@ -124,10 +134,10 @@ static json_t *rank_json(const struct report *all, const struct rank_report *rep
     const double q_len = (double)all->problem->lengths[DIM_Q_LEN];
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank, "host",
                      json_text(report->host), "device", device_json(report), "kernel", json_text(plan->kernel), "share",
-                     json_measure((double)plan->query_rows / (q_len > 0 ? q_len : 1)), "query_rows",
-                     rows_json(plan->first_query_row, plan->query_rows), "key_rows", rows_json(plan->first_key_row, plan->key_rows),
-                     "seconds", seconds_json(report), "steps", (json_int_t)report->stats.steps, "flop", json_measure(report->stats.flop),
-                     "gflop_per_second", json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "backward",
+                     json_measure((double)plan->rows.query_rows / (q_len > 0 ? q_len : 1)), "query_rows", rows_json(plan->rows.query_spans),
+                     "key_rows", rows_json(plan->rows.key_spans), "seconds", seconds_json(report), "steps", (json_int_t)report->stats.steps,
+                     "flop", json_measure(report->stats.flop), "gflop_per_second",
+                     json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "backward",
                      backward_json(all, &report->backward_stats), "bytes", bytes_json(report), "memory", memory_json(report));
 }
 

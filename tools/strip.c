@@ -4,23 +4,51 @@
 #include <errno.h>
 #include <unistd.h>
 
-struct strip strip_of_rows(uint64_t outer, uint64_t length, uint64_t first, uint64_t rows, uint64_t row_elements)
+struct strip strip_of_rows(uint64_t blocks, uint64_t length, const struct vkring_span spans[VKRING_SPANS], uint64_t row_elements)
 {
+    struct strip strip = {0};
+    uint64_t rows = 0;
+    for (int i = 0; i < VKRING_SPANS; i++)
+        rows += spans[i].rows;
     /* without elements the sizes may be anything: not even a product of them is safe */
-    if (outer == 0 || rows == 0)
-        return (struct strip){0};
-    return (struct strip){
-        .lines = outer, .line_elements = rows * row_elements, .first = first * row_elements, .stride = length * row_elements};
+    if (blocks == 0 || rows == 0)
+        return strip;
+    strip.blocks = blocks;
+    strip.block_elements = length * row_elements;
+    for (int i = 0; i < VKRING_SPANS; i++) {
+        strip.runs[i].first = spans[i].first * row_elements;
+        strip.runs[i].elements = spans[i].rows * row_elements;
+    }
+    return strip;
+}
+
+/* Those of one block. */
+static uint64_t elements_of_block(const struct strip *strip)
+{
+    return strip->runs[0].elements + strip->runs[1].elements;
 }
 
 uint64_t strip_elements(const struct strip *strip)
 {
-    return strip->lines * strip->line_elements;
+    return strip->blocks * elements_of_block(strip);
+}
+
+/* The place of the packed element `index`, and how many from it on lie in its run. */
+static uint64_t find(const struct strip *strip, uint64_t index, uint64_t *out_rest)
+{
+    const uint64_t start = index / elements_of_block(strip) * strip->block_elements;
+    uint64_t within = index % elements_of_block(strip);
+    const int run = within >= strip->runs[0].elements;
+    if (run == 1)
+        within -= strip->runs[0].elements;
+    *out_rest = strip->runs[run].elements - within;
+    return start + strip->runs[run].first + within;
 }
 
 uint64_t strip_place(const struct strip *strip, uint64_t index)
 {
-    return strip->first + index / strip->line_elements * strip->stride + index % strip->line_elements;
+    uint64_t rest;
+    return find(strip, index, &rest);
 }
 
 static bool read_at(const struct strip_file *file, uint64_t offset, char *to, uint64_t bytes, struct failure *failure)
@@ -55,24 +83,22 @@ static bool write_at(const struct strip_file *file, uint64_t offset, const char 
     return true;
 }
 
-/* The packed elements from `first` on that follow each other in the file too, at most count. */
-static uint64_t run_length(const struct strip *strip, uint64_t first, uint64_t count)
+/* Where the packed element `first` is in the file, and how many from it on, at most count, follow each other there too. */
+static uint64_t run_at(const struct strip *strip, const struct strip_file *file, uint64_t first, uint64_t count, uint64_t *out_run)
 {
-    uint64_t rest = strip->line_elements - first % strip->line_elements;
-    return strip->line_elements == strip->stride || rest > count ? count : rest;
-}
-
-static uint64_t offset_of(const struct strip *strip, const struct strip_file *file, uint64_t index)
-{
-    return file->data_offset + strip_place(strip, index) * file->element_bytes;
+    uint64_t rest;
+    const uint64_t place = find(strip, first, &rest);
+    *out_run = strip->runs[0].elements == strip->block_elements || rest > count ? count : rest;
+    return file->data_offset + place * file->element_bytes;
 }
 
 bool strip_read(const struct strip *strip, const struct strip_file *file, uint64_t first, uint64_t count, void *to, struct failure *failure)
 {
     char *next = to;
     while (count > 0) {
-        uint64_t run = run_length(strip, first, count);
-        if (!read_at(file, offset_of(strip, file, first), next, run * file->element_bytes, failure))
+        uint64_t run;
+        const uint64_t offset = run_at(strip, file, first, count, &run);
+        if (!read_at(file, offset, next, run * file->element_bytes, failure))
             return false;
         next += run * file->element_bytes;
         first += run;
@@ -86,8 +112,9 @@ bool strip_write(const struct strip *strip, const struct strip_file *file, uint6
 {
     const char *next = from;
     while (count > 0) {
-        uint64_t run = run_length(strip, first, count);
-        if (!write_at(file, offset_of(strip, file, first), next, run * file->element_bytes, failure))
+        uint64_t run;
+        const uint64_t offset = run_at(strip, file, first, count, &run);
+        if (!write_at(file, offset, next, run * file->element_bytes, failure))
             return false;
         next += run * file->element_bytes;
         first += run;

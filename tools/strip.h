@@ -5,17 +5,20 @@
 
 #include <stdint.h>
 
+#include <vkring/vkring.h>
+
 #include "failure.h"
 
-/** Lines of consecutive elements, evenly spaced in the tensor. Packed, as on the device, they follow each other. */
+/** Runs of consecutive elements of each block of the tensor. Packed, as on the device, they follow each other. */
 struct strip {
-    uint64_t lines, line_elements;
-    uint64_t first;  /**< place of the first line's first element in the tensor */
-    uint64_t stride; /**< elements from line to line */
+    uint64_t blocks, block_elements; /**< all of the tensor */
+    struct {
+        uint64_t first, elements; /**< of a block */
+    } runs[VKRING_SPANS];
 };
 
-/** Rows first … first + rows - 1 of each of `outer` blocks of `length` rows of row_elements. */
-struct strip strip_of_rows(uint64_t outer, uint64_t length, uint64_t first, uint64_t rows, uint64_t row_elements);
+/** Those rows of each of `blocks` blocks of `length` rows of row_elements. */
+struct strip strip_of_rows(uint64_t blocks, uint64_t length, const struct vkring_span spans[VKRING_SPANS], uint64_t row_elements);
 
 uint64_t strip_elements(const struct strip *strip);
 

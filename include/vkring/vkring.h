@@ -238,6 +238,29 @@ VKRING_API uint32_t vkring_comm_size(const vkring_comm *comm);
  */
 VKRING_API enum vkring_status vkring_cut_rows(uint64_t rows, uint32_t ranks, const double *shares, uint64_t *out_rows_of_rank);
 
+/**
+ * How a sequence is cut over the ranks. A rank's tensors hold its rows in the order of their positions; rank r has rows_of_rank[r] of them.
+ * On one rank all are the same.
+ */
+enum vkring_layout {
+    VKRING_LAYOUT_CONTIGUOUS, /**< rank r holds the rows that follow those of ranks before it */
+    /**
+     * 2 · ranks runs of rows: rank r holds run r and run 2 · ranks - 1 - r, the first of them with the odd row if its number is odd. Causal
+     * attention then costs every rank the same at every step (Llama 3 herd of models, Dubey et al. 2024, section 3.3.2).
+     */
+    VKRING_LAYOUT_ZIGZAG,
+    VKRING_LAYOUT_AUTO /**< zigzag if causal without a window to the left; else contiguous */
+};
+
+/** Rows [first, first + rows) of the sequence. */
+struct vkring_span {
+    uint64_t first;
+    uint64_t rows;
+};
+
+/** A rank's rows lie in the sequence in so many spans at most, one after the other in its tensors. */
+#define VKRING_SPANS 2
+
 /** How a bias repeats: it has length 1 along a dimension that is not per_..., and kv_len along the keys always. */
 struct vkring_bias_params {
     bool present;
@@ -294,8 +317,9 @@ struct vkring_plan_params {
     double softcap;            /**< finite; 0 for none */
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;
+    enum vkring_layout layout;
     /**
-     * Rows of the sequence that each rank holds, in rank order: rank r holds those that follow the ones of ranks before it.
+     * How many rows of the sequence each rank holds, in rank order; which, the layout says.
      * One entry a rank, adding up to q_len and kv_len; null for an equal cut. Any may be 0. Borrowed during the call.
      */
     const uint64_t *query_rows_of_rank;
@@ -305,6 +329,20 @@ struct vkring_plan_params {
     uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for 4 MiB; at most 2^30 */
     double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1. May differ between ranks */
 };
+
+/** Which rows of the sequence a rank holds. */
+struct vkring_rank_rows {
+    enum vkring_layout layout; /**< as chosen, never auto */
+    /** In the order of the rank's tensors; spans that are not used have no rows. */
+    struct vkring_span query_spans[VKRING_SPANS];
+    struct vkring_span key_spans[VKRING_SPANS];
+    uint64_t query_rows; /**< of all spans */
+    uint64_t key_rows;
+};
+
+/** Which rows a rank of so many will hold. Needs no device and no communicator; other params than of lengths, mask and layout do not count. */
+VKRING_API enum vkring_status vkring_rows_of_rank(const struct vkring_plan_params *params, uint32_t ranks, uint32_t rank,
+                                                  struct vkring_rank_rows *out_rows);
 
 /** A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress. */
 typedef struct vkring_plan vkring_plan;
@@ -336,10 +374,7 @@ VKRING_API void vkring_plan_destroy(vkring_plan **plan);
 struct vkring_plan_info {
     uint32_t rank;
     uint32_t ranks;
-    uint64_t first_query_row; /**< this rank's rows are [first, first + rows) of the sequence */
-    uint64_t query_rows;
-    uint64_t first_key_row;
-    uint64_t key_rows;
+    struct vkring_rank_rows rows;
     uint64_t packet_bytes;    /**< the largest packet that travels the ring: keys and values of one rank */
     struct vkring_plan_memory memory;
     char kernel[128];         /**< which kernel, with its choices */

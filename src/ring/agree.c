@@ -9,11 +9,11 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 
-enum { FIELD_COUNT = 28 };
+enum { FIELD_COUNT = 29 };
 
 static const struct {
     const char *name;
@@ -44,6 +44,7 @@ static const struct {
     {"bias.per_batch", FIELD_UNSIGNED},
     {"bias.per_head", FIELD_UNSIGNED},
     {"bias.per_query", FIELD_UNSIGNED},
+    {"layout", FIELD_UNSIGNED},
     {"query_rows_of_rank", FIELD_HASH},
     {"key_rows_of_rank", FIELD_HASH},
     {"chunk_bytes", FIELD_UNSIGNED},
@@ -63,7 +64,7 @@ static uint64_t bits_of(double value)
 
 static void record_fill(const struct problem *problem, const struct layout *layout, uint64_t chunk_bytes, struct record *record)
 {
-    const size_t rows_bytes = ((size_t)layout->ranks + 1) * sizeof(uint64_t);
+    const size_t spans_bytes = (size_t)layout->ranks * LAYOUT_SPANS * sizeof(struct layout_span);
     const struct vkring_bias_params *bias = &problem->bias;
     const uint64_t values[FIELD_COUNT] = {
         PROTOCOL_VERSION,
@@ -91,8 +92,9 @@ static void record_fill(const struct problem *problem, const struct layout *layo
         bias->per_batch,
         bias->per_head,
         bias->per_query,
-        packet_crc32c(0, layout->first_query_row, rows_bytes),
-        packet_crc32c(0, layout->first_key_row, rows_bytes),
+        layout->kind,
+        packet_crc32c(0, layout->queries.spans, spans_bytes),
+        packet_crc32c(0, layout->keys.spans, spans_bytes),
         chunk_bytes,
     };
     memcpy(record->values, values, sizeof(values));

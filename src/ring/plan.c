@@ -15,16 +15,34 @@
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
 #define DRAIN_SECONDS 5.0
 
-struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin)
+struct plan_box plan_box_at(const struct vkring_plan *plan, uint64_t index)
+{
+    struct plan_box box = {0};
+    uint64_t workgroups = 0;
+    while (index >= plan->tilings[box.span].boxes) {
+        index -= plan->tilings[box.span].boxes;
+        workgroups += tiling_workgroups(&plan->tilings[box.span]);
+        box.span++;
+    }
+    box.rows = tiling_box_at(&plan->tilings[box.span], index);
+    box.rows.first_row += layout_span_of(&plan->layout.queries, plan->layout.rank, box.span)->local;
+    box.rows.first_workgroup += workgroups;
+    return box;
+}
+
+struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct plan_box *box, uint32_t origin, uint32_t key_span)
 {
     const struct layout *layout = &plan->layout;
+    const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, box->span);
+    const struct layout_span *keys = layout_span_of(&layout->keys, origin, key_span);
     const struct mask_block block = {
-        .query_row = layout->first_query_row[layout->rank] + box->first_row,
-        .rows = box->rows,
-        .key_row = layout->first_key_row[origin],
-        .keys = layout_key_rows(layout, origin),
+        .query_row = layout_span_origin(queries) + box->rows.first_row,
+        .rows = box->rows.rows,
+        .key_row = keys->first,
+        .keys = keys->rows,
     };
-    return mask_kept_keys(&plan->problem, &block);
+    const struct mask_range kept = mask_kept_keys(&plan->problem, &block);
+    return kept.end ? (struct mask_range){keys->local + kept.first, keys->local + kept.end} : kept;
 }
 
 static double timeout_of(const struct vkring_plan_params *params)
@@ -50,9 +68,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     TRY(problem_resolve(params, &plan->problem), fail);
     if (plan->problem.backward && ranks_of(comm) > 1)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "backward is not supported with more than one rank yet");
-    TRY(layout_make(rank_of(comm), ranks_of(comm), plan->problem.q_len, plan->problem.kv_len, params->query_rows_of_rank,
-                    params->key_rows_of_rank, &plan->layout),
-        fail);
+    TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
     plan->timeout_seconds = timeout_of(params);
     plan->dispatch_seconds = params->dispatch_seconds > 0 ? params->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
@@ -63,9 +79,12 @@ fail:
 
 static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
 {
-    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->tiling.keys, KERNEL_BLOCK_ROWS))
+    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->block_keys, KERNEL_BLOCK_ROWS))
         return 0;
-    return tiling_workgroups(&plan->tiling) * attention_kernel_state_bytes(SPIRV_FORWARD, choice, &plan->problem);
+    uint64_t workgroups = 0;
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+        workgroups += tiling_workgroups(&plan->tilings[span]);
+    return workgroups * attention_kernel_state_bytes(SPIRV_FORWARD, choice, &plan->problem);
 }
 
 static uint64_t query_segments_bytes(const struct vkring_plan *plan)
@@ -83,9 +102,18 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     const struct problem *problem = &plan->problem;
-    const struct own_side queries = {problem->batch, problem->heads, layout_query_rows(&plan->layout, plan->layout.rank)};
-    attention_kernel_tile(plan->device, SPIRV_FORWARD, problem, choice, &queries, layout_most_key_rows(&plan->layout),
-                          plan->dispatch_seconds, &plan->tiling);
+    plan->boxes = 0;
+    plan->block_keys = UINT64_MAX;
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
+        const struct own_side queries = {problem->batch, problem->heads,
+                                         layout_span_of(&plan->layout.queries, plan->layout.rank, span)->rows};
+        struct tiling *tiling = &plan->tilings[span];
+        attention_kernel_tile(plan->device, SPIRV_FORWARD, problem, choice, &queries, layout_most_key_rows(&plan->layout),
+                              plan->dispatch_seconds, tiling);
+        plan->boxes += tiling->boxes;
+        if (tiling->boxes > 0)
+            plan->block_keys = min_u64(plan->block_keys, tiling->keys);
+    }
     if (problem->backward)
         backward_tile(&plan->backward, plan->device, problem, choice, plan->dispatch_seconds);
 }
@@ -123,19 +151,20 @@ fail:
 /* Each box writes its rows at the last step at which it keeps a key. */
 static enum vkring_status find_box_steps(struct vkring_plan *plan)
 {
-    plan->box_steps = calloc(plan->tiling.boxes ? plan->tiling.boxes : 1, sizeof(*plan->box_steps));
+    plan->box_steps = calloc(plan->boxes ? plan->boxes : 1, sizeof(*plan->box_steps));
     if (!plan->box_steps)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)plan->tiling.boxes);
-    for (uint64_t index = 0; index < plan->tiling.boxes; index++) {
-        const struct tiling_box box = tiling_box_at(&plan->tiling, index);
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)plan->boxes);
+    for (uint64_t index = 0; index < plan->boxes; index++) {
+        const struct plan_box box = plan_box_at(plan, index);
         struct box_steps *steps = &plan->box_steps[index];
         bool met = false;
-        for (uint32_t step = 0; step < plan->layout.ranks; step++) {
-            if (plan_kept_keys(plan, &box, layout_origin(&plan->layout, step)).end == 0)
+        for (step_span at = 0; at < (step_span)plan->layout.ranks * LAYOUT_SPANS; at++) {
+            const uint32_t origin = layout_origin(&plan->layout, (uint32_t)(at / LAYOUT_SPANS));
+            if (plan_kept_keys(plan, &box, origin, (uint32_t)(at % LAYOUT_SPANS)).end == 0)
                 continue;
             if (!met)
-                steps->first = step;
-            steps->last = step;
+                steps->first = at;
+            steps->last = at;
             met = true;
         }
     }
@@ -279,10 +308,7 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
     *out_info = (struct vkring_plan_info){
         .rank = layout->rank,
         .ranks = layout->ranks,
-        .first_query_row = layout->first_query_row[layout->rank],
-        .query_rows = layout_query_rows(layout, layout->rank),
-        .first_key_row = layout->first_key_row[layout->rank],
-        .key_rows = layout_key_rows(layout, layout->rank),
+        .rows = layout_rank_rows(layout, layout->rank),
         .packet_bytes = layout->ranks > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
         .memory = plan->memory,
     };

@@ -13,9 +13,18 @@
 #include "link.h"
 #include "staging.h"
 
-/** The steps at which a box of query rows meets keys that it keeps. */
+/** A span of the keys of a packet: step · LAYOUT_SPANS + span. */
+typedef uint64_t step_span;
+
+/** When a box of query rows meets keys that it keeps. */
 struct box_steps {
-    uint32_t first, last; /* 0 and 0 where there is none: it is then written at step 0 from no keys */
+    step_span first, last; /* 0 and 0 where there is none: it is then written at step 0 from no keys */
+};
+
+/** A box of rows of the rank's tensors, all of one span. */
+struct plan_box {
+    struct tiling_box rows;
+    uint32_t span;
 };
 
 struct vkring_plan {
@@ -30,9 +39,11 @@ struct vkring_plan {
     struct attention_kernel kernel;
     struct pack_kernel pack, pack_masks; /* of elements, and of 4 bytes where those have fewer */
     struct segment_kernels segments;     /* with segment ids */
-    struct tiling tiling;
-    struct backward backward;    /* of a plan for it */
-    struct box_steps *box_steps; /* [tiling.boxes] */
+    struct tiling tilings[LAYOUT_SPANS]; /* of the query rows of each span */
+    uint64_t boxes;                      /* of all */
+    uint64_t block_keys;                 /* the most of one dispatch */
+    struct backward backward;            /* of a plan for it */
+    struct box_steps *box_steps;         /* [boxes] */
 
     vkring_buffer *state; /* empty where every row meets all its keys in one block */
     vkring_buffer *arguments;
@@ -49,7 +60,9 @@ struct vkring_plan {
     atomic_uint_fast64_t progress_done, progress_total;
 };
 
-/** Keys of the packet of `origin` that any row of the box keeps by position. */
-struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct tiling_box *box, uint32_t origin);
+struct plan_box plan_box_at(const struct vkring_plan *plan, uint64_t index);
+
+/** Which keys of one span of the packet of `origin` any row of the box keeps by position: rows of the packet; of none end is 0. */
+struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct plan_box *box, uint32_t origin, uint32_t key_span);
 
 #endif

@@ -109,8 +109,11 @@ static void finish_stats(struct run *run)
     const struct problem *problem = &plan->problem;
     const struct layout *layout = &plan->layout;
     struct vkring_run_stats *stats = &run->plan->stats;
-    const struct mask_block block = {layout->first_query_row[layout->rank], layout_query_rows(layout, layout->rank), 0, problem->kv_len};
-    const double pairs = mask_kept_pairs(problem, &block);
+    double pairs = 0;
+    for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
+        const struct layout_span *span = layout_span_of(&layout->queries, layout->rank, i);
+        pairs += mask_kept_pairs(problem, &(struct mask_block){span->first, span->rows, 0, problem->kv_len});
+    }
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;
     stats->sent_bytes = run->plan->send.total_bytes;
@@ -179,7 +182,7 @@ enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward
     struct run run = {.plan = plan, .work = &work, .segments_step = VKRING_NONE};
     TRY(run_resolve_forward(&run, io), fail);
     TRY(attention_kernel_prepare(plan->device, &plan->problem, run.aligned, &plan->kernel), fail);
-    return run_execute(&run, plan->tiling.boxes * ranks_of(&run));
+    return run_execute(&run, plan->boxes * LAYOUT_SPANS * ranks_of(&run));
 fail:
     return status;
 }

@@ -10,6 +10,7 @@
 struct cursor {
     uint32_t stage; /* of backward */
     uint32_t step;  /* of forward */
+    uint32_t key_span;
     uint64_t first_key;
     uint64_t box;
 };
@@ -28,7 +29,8 @@ struct run {
     struct vkring_plan *plan;
     const struct run_work *work;
     struct query_tensors queries;
-    struct key_tensors own; /* where the application has them */
+    struct query_tensors queries_of_span[LAYOUT_SPANS]; /* the same, at the positions of the span's rows */
+    struct key_tensors own;                             /* where the application has them */
     bool aligned;
     vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 

@@ -75,7 +75,7 @@ fail:
 
 bool run_all_submitted(const struct run *run)
 {
-    return run->at.step == ranks_of(run) || run->plan->tiling.boxes == 0;
+    return run->at.step == ranks_of(run) || run->plan->boxes == 0;
 }
 
 /* Whether kernels can read the packet of the cursor's step. */
@@ -88,30 +88,42 @@ static enum vkring_status packet_ready(struct run *run, bool *out_ready)
     return staging_uploaded(&run->plan->staging, step % STAGING_SLOTS, out_ready);
 }
 
+static const struct layout_span *key_span_at(const struct run *run)
+{
+    const struct layout *layout = &run->plan->layout;
+    return layout_span_of(&layout->keys, layout_origin(layout, run->at.step), run->at.key_span);
+}
+
 static void advance(struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
     struct cursor *at = &run->at;
-    if (++at->box < plan->tiling.boxes)
+    if (++at->box < plan->boxes)
         return;
     at->box = 0;
-    at->first_key += plan->tiling.keys;
-    if (at->first_key < layout_key_rows(&plan->layout, layout_origin(&plan->layout, at->step)))
+    at->first_key += plan->block_keys;
+    if (at->first_key < key_span_at(run)->rows)
         return;
     at->first_key = 0;
+    if (++at->key_span < LAYOUT_SPANS)
+        return;
+    at->key_span = 0;
     at->step++;
 }
 
-/* The keys of the cursor's step, where kernels find them. */
+/* The keys of the cursor's step, where kernels find them, at the positions of its span. */
 static struct key_tensors keys_at_cursor(const struct run *run)
 {
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->at.step;
-    if (step == 0)
-        return run->own;
+    const uint64_t key_row = layout_span_origin(key_span_at(run));
+    struct key_tensors keys = run->own;
+    if (step == 0) {
+        keys.key_row = key_row;
+        return keys;
+    }
     const struct packet_shape shape = shape_at(run, step);
-    struct key_tensors keys =
-        staging_keys(&plan->staging, step % STAGING_SLOTS, &shape, plan->layout.first_key_row[layout_origin(&plan->layout, step)]);
+    keys = staging_keys(&plan->staging, step % STAGING_SLOTS, &shape, key_row);
     if (plan->problem.segment_ids)
         keys.segments = segment_table_view(plan->key_segments, keys.keys);
     return keys;
@@ -122,24 +134,26 @@ static bool make_dispatch(struct run *run, const struct key_tensors *keys, struc
 {
     struct vkring_plan *plan = run->plan;
     const struct cursor *at = &run->at;
+    const step_span now = (step_span)at->step * LAYOUT_SPANS + at->key_span;
     const struct box_steps *steps = &plan->box_steps[at->box];
-    const struct tiling_box box = tiling_box_at(&plan->tiling, at->box);
-    const struct mask_range kept = plan_kept_keys(plan, &box, layout_origin(&plan->layout, at->step));
-    const uint64_t first = max_u64(kept.first, at->first_key);
-    const uint64_t end = min_u64(kept.end, at->first_key + plan->tiling.keys);
-    const bool keeps_nothing = kept.end == 0 && at->step == steps->first && at->first_key == 0;
+    const struct plan_box box = plan_box_at(plan, at->box);
+    const struct mask_range kept = plan_kept_keys(plan, &box, layout_origin(&plan->layout, at->step), at->key_span);
+    const uint64_t block = key_span_at(run)->local + at->first_key;
+    const uint64_t first = max_u64(kept.first, block);
+    const uint64_t end = min_u64(kept.end, block + plan->block_keys);
+    const bool keeps_nothing = kept.end == 0 && now == steps->first && at->first_key == 0;
 
     if (first >= end && !keeps_nothing)
         return false;
     *out_dispatch = (struct attention_dispatch){
         .problem = &plan->problem,
-        .queries = &run->queries,
+        .queries = &run->queries_of_span[box.span],
         .keys = keys,
-        .box = box,
+        .box = box.rows,
         .other_first = first < end ? first : 0,
         .others = first < end ? end - first : 0,
-        .first = at->step == steps->first && first == kept.first,
-        .last = at->step == steps->last && end == kept.end,
+        .first = now == steps->first && first == kept.first,
+        .last = now == steps->last && end == kept.end,
         .state_address = plan->state->address,
         .state_bytes_per_workgroup = plan->kernel.state_bytes_per_workgroup,
     };
@@ -165,11 +179,11 @@ void run_record_segments(struct run *run, const struct vk_commands *commands, co
     run->segments_step = run->at.step;
 }
 
-/* Before the work at the cursor: past boxes that have none. False: there is no more in this step. */
+/* Before the work at the cursor: past boxes that have none. False: there is no more of these keys. */
 static bool find_work(struct run *run, const struct key_tensors *keys, struct attention_dispatch *out_dispatch)
 {
-    const uint32_t step = run->at.step;
-    while (!run_all_submitted(run) && run->at.step == step) {
+    const uint32_t step = run->at.step, key_span = run->at.key_span;
+    while (!run_all_submitted(run) && run->at.step == step && run->at.key_span == key_span) {
         if (make_dispatch(run, keys, out_dispatch))
             return true;
         advance(run);
@@ -198,7 +212,7 @@ static enum vkring_status submit_piece(struct run *run, struct attention_dispatc
         attention_kernel_record(plan->device, &commands, &plan->kernel, run->aligned, dispatch, plan->arguments,
                                 slot * COMPUTE_DISPATCHES + count++);
         flop += attention_kernel_flop(SPIRV_FORWARD, dispatch);
-        progress = step * plan->tiling.boxes + run->at.box + 1;
+        progress = ((uint64_t)step * LAYOUT_SPANS + run->at.key_span) * plan->boxes + run->at.box + 1;
         advance(run);
     } while (count < COMPUTE_DISPATCHES && run->at.box > 0 && find_work(run, keys, dispatch) &&
              flop + attention_kernel_flop(SPIRV_FORWARD, dispatch) <= budget);

@@ -64,7 +64,7 @@ fail:
 static bool upload_slot_is_free(const struct run *run, uint32_t step)
 {
     const uint32_t slot = step % STAGING_SLOTS;
-    if (run->plan->staging.unified || step <= STAGING_SLOTS || run->plan->tiling.boxes == 0)
+    if (run->plan->staging.unified || step <= STAGING_SLOTS || run->plan->boxes == 0)
         return true;
     return run->at.step > step - STAGING_SLOTS && run->plan->compute.done_value >= run->step_value[slot];
 }

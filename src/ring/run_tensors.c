@@ -19,11 +19,13 @@ static void place(struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
     const struct layout *layout = &plan->layout;
-    run->queries.query_row = layout->first_query_row[layout->rank];
-    run->own.key_row = layout->first_key_row[layout->rank];
     if (plan->problem.segment_ids) {
         run->queries.segments = segment_table_view(plan->query_segments, run->queries.rows);
         run->own.segments = segment_table_view(plan->key_segments, run->own.keys);
+    }
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
+        run->queries_of_span[span] = run->queries;
+        run->queries_of_span[span].query_row = layout_span_origin(layout_span_of(&layout->queries, layout->rank, span));
     }
     run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
 }

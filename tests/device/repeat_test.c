@@ -79,11 +79,11 @@ START_TEST(work_is_cut_over_everything)
     vkring_plan *plan = NULL;
     c.params.dispatch_seconds = 1e-9;
     ck_assert_int_eq(vkring_plan_create(device, NULL, &c.params, &plan), VKRING_OK);
-    ck_assert_uint_eq(plan->tiling.boxes_batch, 2);
-    ck_assert_uint_eq(plan->tiling.boxes_heads, 4);
-    if (plan->tiling.tiles > 1)
-        ck_assert_uint_gt(plan->tiling.boxes_tiles, 1);
-    ck_assert_uint_lt(plan->tiling.keys, c.params.kv_len);
+    ck_assert_uint_eq(plan->tilings[0].boxes_batch, 2);
+    ck_assert_uint_eq(plan->tilings[0].boxes_heads, 4);
+    if (plan->tilings[0].tiles > 1)
+        ck_assert_uint_gt(plan->tilings[0].boxes_tiles, 1);
+    ck_assert_uint_lt(plan->tilings[0].keys, c.params.kv_len);
     vkring_plan_destroy(&plan);
 }
 END_TEST
@@ -157,9 +157,9 @@ START_TEST(a_run_says_what_it_did)
     ck_assert_uint_eq(done, total);
     ck_assert_uint_eq(result.info.ranks, 1);
     ck_assert_uint_eq(result.info.rank, 0);
-    ck_assert_uint_eq(result.info.query_rows, 127);
-    ck_assert_uint_eq(result.info.key_rows, 200);
-    ck_assert_uint_eq(result.info.first_query_row + result.info.first_key_row, 0);
+    ck_assert_uint_eq(result.info.rows.query_rows, 127);
+    ck_assert_uint_eq(result.info.rows.key_rows, 200);
+    ck_assert_uint_eq(result.info.rows.query_spans[0].first + result.info.rows.key_spans[0].first, 0);
     ck_assert_uint_gt(strlen(result.info.kernel), 0);
     vkring_plan_destroy(&plan);
     case_free_result(&result);

@@ -49,6 +49,8 @@ void case_print(const struct attention_case *c)
     if (p->has_scale)
         fprintf(stderr, " scale %g", p->scale);
     print_options(c);
+    if (p->layout)
+        fprintf(stderr, " layout %d", (int)p->layout);
     if (p->dispatch_seconds > 0 || p->chunk_bytes)
         fprintf(stderr, " dispatch_seconds %g chunk_bytes %" PRIu64, p->dispatch_seconds, p->chunk_bytes);
     fprintf(stderr, "; inputs %s; tensors %s, offset %" PRIu64 ", padding %" PRIu64 "%s%s\n", input_names[c->inputs],
@@ -95,8 +97,8 @@ bool case_is_supported(const struct attention_case *c, bool has_16bit)
 
 bool case_same_bits(const struct attention_case *c, const struct case_result *a, const struct case_result *b)
 {
-    if (a->info.query_rows != b->info.query_rows)
-        return case_complain(c, "results have %" PRIu64 " and %" PRIu64 " rows", a->info.query_rows, b->info.query_rows);
+    if (a->info.rows.query_rows != b->info.rows.query_rows)
+        return case_complain(c, "results have %" PRIu64 " and %" PRIu64 " rows", a->info.rows.query_rows, b->info.rows.query_rows);
     if (memcmp(a->output, b->output, case_output_count(c, a) * sizeof(float)) != 0)
         return case_complain(c, "outputs differ in their bits");
     if (memcmp(a->lse, b->lse, case_lse_count(c, a) * sizeof(float)) != 0)
@@ -164,12 +166,19 @@ bool case_measure(const struct attention_case *c, const struct case_data *data, 
     return measured || case_complain(c, "no memory");
 }
 
+/* Of the whole sequence, the rank's row `row`. */
+static uint64_t query_row_of(const struct case_result *result, uint64_t row)
+{
+    const struct vkring_span *spans = result->info.rows.query_spans;
+    return row < spans[0].rows ? spans[0].first + row : spans[1].first + row - spans[0].rows;
+}
+
 static double largest_lse(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     double largest = 0;
     for (uint64_t b = 0; b < c->params.batch * c->params.heads; b++)
-        for (uint64_t i = 0; i < result->info.query_rows; i++) {
-            double lse = data->lse[b * c->params.q_len + result->info.first_query_row + i];
+        for (uint64_t i = 0; i < result->info.rows.query_rows; i++) {
+            double lse = data->lse[b * c->params.q_len + query_row_of(result, i)];
             largest = isfinite(lse) ? fmax(largest, fabs(lse)) : largest;
         }
     return largest;
@@ -205,8 +214,8 @@ static bool judge_exact(const struct attention_case *c, const struct case_data *
     const uint64_t width = p->heads * case_value_dim(c);
     const double ulp = p->type == VKRING_TYPE_F32 ? 0x1p-23 : p->type == VKRING_TYPE_F16 ? 0x1p-10 : 0x1p-7;
     for (uint64_t i = 0; i < case_output_count(c, result); i++) {
-        uint64_t row = i / width % result->info.query_rows, b = i / width / result->info.query_rows;
-        double reference = data->output[(b * p->q_len + result->info.first_query_row + row) * width + i % width];
+        uint64_t row = i / width % result->info.rows.query_rows, b = i / width / result->info.rows.query_rows;
+        double reference = data->output[(b * p->q_len + query_row_of(result, row)) * width + i % width];
         double allowed = c->inputs == INPUTS_VALUES_ONE ? ulp : 0;
         if (!(fabs((double)result->output[i] - reference) <= allowed))
             return case_complain(c, "output element %" PRIu64 " is %.9g, not %.9g", i, (double)result->output[i], reference);
@@ -255,8 +264,8 @@ bool case_passes(const struct attention_case *c, vkring_device *device, vkring_c
 {
     struct case_data data = {0};
     struct case_result result = {0};
-    bool passes = case_make_data(c, &data) && case_run(c, device, comm, &data, &result) &&
-                  case_refer(c, &data, result.info.first_query_row, result.info.query_rows) && case_judge(c, &data, &result);
+    bool passes = case_make_data(c, &data) && case_run(c, device, comm, &data, &result) && case_refer(c, &data, &result.info.rows) &&
+                  case_judge(c, &data, &result);
     case_free_result(&result);
     case_free_data(&data);
     return passes;

@@ -182,7 +182,7 @@ static bool refer_gradients(const struct attention_case *c, const struct referen
     return true;
 }
 
-bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t first, uint64_t rows)
+bool case_refer(const struct attention_case *c, struct case_data *data, const struct vkring_rank_rows *rows)
 {
     const struct reference_problem problem = problem_of(c, data);
     const uint64_t head_rows = rows_of(c, c->params.q_len, c->params.heads);
@@ -190,9 +190,11 @@ bool case_refer(const struct attention_case *c, struct case_data *data, uint64_t
         data->output = calloc(head_rows * case_value_dim(c) + 1, sizeof(double));
     if (!data->lse)
         data->lse = calloc(head_rows + 1, sizeof(double));
-    if (!data->output || !data->lse ||
-        !reference_forward(&problem, data->query, data->key, data->value, first, rows, data->output, data->lse) ||
-        (c->params.backward && !refer_gradients(c, &problem, data)))
+    bool referred = data->output && data->lse;
+    for (int i = 0; referred && i < VKRING_SPANS; i++)
+        referred = reference_forward(&problem, data->query, data->key, data->value, rows->query_spans[i].first, rows->query_spans[i].rows,
+                                     data->output, data->lse);
+    if (!referred || (c->params.backward && !refer_gradients(c, &problem, data)))
         return case_complain(c, "no memory");
     return true;
 }

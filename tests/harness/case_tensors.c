@@ -79,28 +79,28 @@ struct tensor_shape_of_test case_tensor_shape(const struct attention_case *c, co
     switch (tensor) {
     case QUERY:
     case QUERY_GRAD:
-        return (shape){p->batch, info->query_rows, p->heads, p->head_dim};
+        return (shape){p->batch, info->rows.query_rows, p->heads, p->head_dim};
     case KEY:
     case KEY_GRAD:
-        return (shape){p->batch, info->key_rows, case_kv_heads(c), p->head_dim};
+        return (shape){p->batch, info->rows.key_rows, case_kv_heads(c), p->head_dim};
     case VALUE:
     case VALUE_GRAD:
-        return (shape){p->batch, info->key_rows, case_kv_heads(c), case_value_dim(c)};
+        return (shape){p->batch, info->rows.key_rows, case_kv_heads(c), case_value_dim(c)};
     case OUTPUT:
     case OUTPUT_RESIDUAL:
     case OUTPUT_GRAD:
-        return (shape){p->batch, info->query_rows, p->heads, case_value_dim(c)};
+        return (shape){p->batch, info->rows.query_rows, p->heads, case_value_dim(c)};
     case LSE:
     case LSE_RESIDUAL:
-        return (shape){p->batch, 1, p->heads, info->query_rows};
+        return (shape){p->batch, 1, p->heads, info->rows.query_rows};
     case QUERY_SEGMENT_IDS:
-        return (shape){p->batch, 1, 1, info->query_rows};
+        return (shape){p->batch, 1, 1, info->rows.query_rows};
     case KEY_SEGMENT_IDS:
-        return (shape){p->batch, 1, 1, info->key_rows};
+        return (shape){p->batch, 1, 1, info->rows.key_rows};
     case BIAS:
     case BIAS_GRAD:
-        return p->bias.per_query ? (shape){case_bias_batch(c), case_bias_heads(c), info->query_rows, p->kv_len}
-                                 : (shape){case_bias_batch(c), case_bias_heads(c), 1, info->key_rows};
+        return p->bias.per_query ? (shape){case_bias_batch(c), case_bias_heads(c), info->rows.query_rows, p->kv_len}
+                                 : (shape){case_bias_batch(c), case_bias_heads(c), 1, info->rows.key_rows};
     case ALIBI_SLOPES:
     case SINKS:
     case SINK_GRAD:
@@ -114,8 +114,11 @@ struct tensor_shape_of_test case_tensor_shape(const struct attention_case *c, co
 /* Whether a tensor is cut over the ranks as queries are, or as keys, or not at all. */
 static struct case_slice cut(const struct attention_case *c, const struct vkring_plan_info *info, enum case_tensor tensor)
 {
-    const struct case_slice by_query = {.whole_rows = c->params.q_len, .first = info->first_query_row, .rows = info->query_rows};
-    const struct case_slice by_key = {.whole_rows = c->params.kv_len, .first = info->first_key_row, .rows = info->key_rows};
+    const struct vkring_rank_rows *rows = &info->rows;
+    const struct case_slice by_query = {
+        .whole_rows = c->params.q_len, .rows = rows->query_rows, .spans = {rows->query_spans[0], rows->query_spans[1]}};
+    const struct case_slice by_key = {
+        .whole_rows = c->params.kv_len, .rows = rows->key_rows, .spans = {rows->key_spans[0], rows->key_spans[1]}};
     switch (tensor) {
     case KEY:
     case VALUE:
@@ -129,7 +132,7 @@ static struct case_slice cut(const struct attention_case *c, const struct vkring
     case ALIBI_SLOPES:
     case SINKS:
     case SINK_GRAD:
-        return (struct case_slice){.whole_rows = 1, .rows = 1};
+        return (struct case_slice){.whole_rows = 1, .rows = 1, .spans = {{0, 1}}};
     default:
         return by_query;
     }
@@ -178,7 +181,10 @@ uint64_t case_slice_count(const struct attention_case *c, const struct vkring_pl
 void case_take_slice(const struct case_slice *slice, uint64_t element_bytes, const void *whole, void *out_part)
 {
     const uint64_t row = slice->width * element_bytes;
+    char *to = out_part;
     for (uint64_t b = 0; b < slice->blocks; b++)
-        memcpy((char *)out_part + b * slice->rows * row, (const char *)whole + (b * slice->whole_rows + slice->first) * row,
-               slice->rows * row);
+        for (int i = 0; i < VKRING_SPANS; i++) {
+            memcpy(to, (const char *)whole + (b * slice->whole_rows + slice->spans[i].first) * row, slice->spans[i].rows * row);
+            to += slice->spans[i].rows * row;
+        }
 }

@@ -29,12 +29,10 @@ enum case_tensor {
     TENSORS
 };
 
-/**
- * [blocks][whole_rows][width] elements make the whole packed tensor; of each block the rank holds rows [first, first + rows).
- * An absent tensor has no blocks.
- */
+/** [blocks][whole_rows][width] elements make the whole packed tensor; of each block the rank holds these spans, of `rows` rows together. */
 struct case_slice {
-    uint64_t blocks, whole_rows, first, rows, width;
+    uint64_t blocks, whole_rows, rows, width;
+    struct vkring_span spans[VKRING_SPANS];
 };
 
 const char *case_tensor_name(enum case_tensor tensor);

@@ -35,19 +35,8 @@ static bool still_works(void)
 }
 
 /* Parameters that are good in themselves, and differ from the good ones in the field that is named. */
-static const char *const fields[] = {"type",
-                                     "batch",
-                                     "q_len",
-                                     "kv_len",
-                                     "heads",
-                                     "kv_heads",
-                                     "head_dim",
-                                     "value_dim",
-                                     "causal",
-                                     "query_offset",
-                                     "scale",
-                                     "query_rows_of_rank",
-                                     "key_rows_of_rank",
+static const char *const fields[] = {"type",       "batch",  "q_len",        "kv_len", "heads",  "kv_heads",           "head_dim",
+                                     "value_dim",  "causal", "query_offset", "scale",  "layout", "query_rows_of_rank", "key_rows_of_rank",
                                      "chunk_bytes"};
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
@@ -72,6 +61,8 @@ static void change_field(const char *field, uint64_t *rows, struct vkring_plan_p
         p->query_offset = -20;
     if (strcmp(field, "scale") == 0)
         p->scale = 0.250000001;
+    if (strcmp(field, "layout") == 0)
+        p->layout = VKRING_LAYOUT_ZIGZAG;
     memset(rows, 0, world_size * sizeof(*rows));
     if (strcmp(field, "query_rows_of_rank") == 0) {
         rows[0] = p->q_len;

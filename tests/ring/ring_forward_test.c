@@ -16,6 +16,16 @@ static vkring_comm *comm;
 static const struct attention_case cases[] = {
     {.name = "plain", .params = {.batch = 2, .q_len = 200, .kv_len = 200, .heads = 2, .head_dim = 16}},
     {.name = "causal", .params = {.batch = 2, .q_len = 333, .kv_len = 333, .heads = 2, .head_dim = 16, .causal = true}},
+    {.name = "zigzag",
+     .params = {.batch = 2, .q_len = 333, .kv_len = 333, .heads = 2, .head_dim = 16, .causal = true, .layout = VKRING_LAYOUT_ZIGZAG}},
+    {.name = "zigzag after a cache",
+     .params =
+         {.batch = 1, .q_len = 65, .kv_len = 333, .heads = 4, .kv_heads = 2, .head_dim = 16, .layout = VKRING_LAYOUT_AUTO, .causal = true}},
+    {.name = "zigzag, fewer rows than ranks",
+     .params = {.batch = 1, .q_len = 2, .kv_len = 3, .heads = 2, .head_dim = 16, .layout = VKRING_LAYOUT_ZIGZAG}},
+    {.name = "zigzag, cut finely",
+     .params =
+         {.batch = 2, .q_len = 127, .kv_len = 333, .heads = 2, .head_dim = 16, .layout = VKRING_LAYOUT_ZIGZAG, .dispatch_seconds = 1e-9}},
     {.name = "after a cache",
      .params = {.batch = 1, .q_len = 65, .kv_len = 333, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true}},
     {.name = "fewer rows than ranks", .params = {.batch = 1, .q_len = 2, .kv_len = 3, .heads = 2, .head_dim = 16}},
@@ -120,20 +130,33 @@ START_TEST(a_random_case)
 }
 END_TEST
 
-/* Squares of the errors of this rank's rows. */
-static double error_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *result, uint64_t first,
-                            uint64_t rows)
+/* Of output row `row` of a result, which is row `query` of the sequence. */
+static double row_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *result, uint64_t row,
+                          uint64_t query)
 {
     const uint64_t width = c->params.heads * c->params.head_dim;
     double squares = 0;
     for (uint64_t b = 0; b < c->params.batch; b++)
-        for (uint64_t i = 0; i < rows * width; i++) {
-            uint64_t row = first + i / width;
-            uint64_t at = (b * result->info.query_rows + row - result->info.first_query_row) * width + i % width;
-            double error = (double)result->output[at] - data->output[(b * c->params.q_len + row) * width + i % width];
+        for (uint64_t i = 0; i < width; i++) {
+            double error = (double)result->output[(b * result->info.rows.query_rows + row) * width + i] -
+                           data->output[(b * c->params.q_len + query) * width + i];
             squares += error * error;
         }
     return squares;
+}
+
+/* The errors of this rank's rows: of its own result, and of one that has all rows. */
+static void error_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *own,
+                          const struct case_result *whole, double *out_own, double *out_whole)
+{
+    uint64_t row = 0;
+    *out_own = *out_whole = 0;
+    for (int span = 0; span < VKRING_SPANS; span++)
+        for (uint64_t i = 0; i < own->info.rows.query_spans[span].rows; i++, row++) {
+            const uint64_t query = own->info.rows.query_spans[span].first + i;
+            *out_own += row_squares(c, data, own, row, query);
+            *out_whole += row_squares(c, data, whole, query, query);
+        }
 }
 
 static void add_every_option(struct attention_case *c)
@@ -151,7 +174,7 @@ static void add_every_option(struct attention_case *c)
     c->params.bias = (struct vkring_bias_params){.present = true, .per_head = true};
 }
 
-/* Of each type: full, causal, and with every option. */
+/* Of each type: full, causal, with every option, and these zigzag. */
 START_TEST(the_error_does_not_grow_with_the_ring)
 {
     struct attention_case c = {.name = "error growth",
@@ -166,17 +189,19 @@ START_TEST(the_error_does_not_grow_with_the_ring)
                                           .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result alone = {0}, around = {0};
-    if (_i >= 6)
+    if (_i / 3 == 2 || _i / 3 == 4)
         add_every_option(&c);
+    if (_i >= 9)
+        c.params.layout = VKRING_LAYOUT_ZIGZAG;
     if (!can_run(&c))
         return;
     bool ran = case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], NULL, &data, &alone);
     ran = world_agrees(ran) && case_run(&c, devices[AS_IT_IS], comm, &data, &around);
-    ran = world_agrees(ran) && case_refer(&c, &data, around.info.first_query_row, around.info.query_rows);
+    ran = world_agrees(ran) && case_refer(&c, &data, &around.info.rows);
     ck_assert(world_agrees(ran));
-    uint64_t first = around.info.first_query_row, rows = around.info.query_rows;
-    double one = sqrt(world_sum(error_squares(&c, &data, &alone, first, rows)));
-    double many = sqrt(world_sum(error_squares(&c, &data, &around, first, rows)));
+    double own, whole;
+    error_squares(&c, &data, &around, &alone, &own, &whole);
+    double one = sqrt(world_sum(whole)), many = sqrt(world_sum(own));
     ck_assert_msg(many <= 1.05 * one, "type %d: error %.4g on %u ranks, %.4g on one", _i % 3, many, world_size, one);
     case_free_result(&alone);
     case_free_result(&around);
@@ -225,8 +250,9 @@ static uint64_t packet_bytes(const struct attention_case *c, uint64_t rows)
 
 START_TEST(stats_count_what_moved)
 {
-    struct attention_case c = {
-        .name = "stats", .seed = 9, .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 300}};
+    struct attention_case c = {.name = "stats",
+                               .seed = 9,
+                               .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result result = {0};
     ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
@@ -234,7 +260,7 @@ START_TEST(stats_count_what_moved)
     /* all packets but the last one pass through: those of all ranks but the next are sent, of all but this one received */
     uint64_t next = (world_rank + 1) % world_size;
     uint64_t next_rows = c.params.kv_len * (next + 1) / world_size - c.params.kv_len * next / world_size;
-    uint64_t sent = packet_bytes(&c, c.params.kv_len - next_rows), received = packet_bytes(&c, c.params.kv_len - result.info.key_rows);
+    uint64_t sent = packet_bytes(&c, c.params.kv_len - next_rows), received = packet_bytes(&c, c.params.kv_len - result.info.rows.key_rows);
     uint64_t headers = 128 * (world_size - 1);
     bool good =
         world_expect(s->sent_bytes >= sent && s->sent_bytes <= sent + headers, "sent %llu of %llu", (unsigned long long)s->sent_bytes,
@@ -242,7 +268,7 @@ START_TEST(stats_count_what_moved)
         world_expect(s->received_bytes >= received && s->received_bytes <= received + headers, "received %llu of %llu",
                      (unsigned long long)s->received_bytes, (unsigned long long)received) &&
         world_expect(s->steps == world_size, "%u steps", s->steps) &&
-        world_expect(s->flop == 4.0 * 2 * 2 * (double)result.info.query_rows * 333 * 16, "%g flop", s->flop) &&
+        world_expect(s->flop == 4.0 * 2 * 2 * (double)result.info.rows.query_rows * 333 * 16, "%g flop", s->flop) &&
         world_expect(s->total_seconds >= s->exposed_wait_seconds && s->total_seconds >= s->transfer_seconds, "seconds do not add up");
     case_free_result(&result);
     case_free_data(&data);
@@ -270,7 +296,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(named, one_rank_holds_all, 0, (int)(world_size * world_size));
     int first = (int)environment_number("VKRING_TEST_FIRST", 0);
     tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 24));
-    tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 9);
+    tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 15);
     tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
     tcase_add_test(exact, stats_count_what_moved);
     suite_add_tcase(suite, named);

@@ -27,6 +27,7 @@ attends "the smallest offset" 0 --causal --query-offset -9223372036854775808
 attends "a scale" 0 --scale -0.75
 attends "scale 0" 0 --scale 0
 attends "options that ask for nothing" 0 --window -1,-1 --softcap 0 --dropout 0 --seed 18446744073709551615 --layout auto --quiet
+attends "zigzag alone" 0 --layout zigzag
 attends "contiguous, one share, device 0" 0 --layout contiguous --shares 0.5 --device 0 --timeout 60
 attends "f16 on the device" 0 --dtype f16
 attends "bf16 on the device" 0 --causal --dtype bf16

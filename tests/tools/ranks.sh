@@ -53,6 +53,7 @@ apart "a value of one rank alone" 2 "^ranks disagree: --scale of rank 1" "" "--s
 apart "another seed" 2 "^ranks disagree: --seed of rank 1" "--dropout 0.5" "--dropout 0.5 --seed 1"
 apart "another window" 2 "^ranks disagree: --window of rank 1" "--window 1,2" "--window 1,3"
 apart "another block" 2 "^ranks disagree: --causal-block of rank 1" "--causal" "--causal-block 2"
+apart "another layout" 2 "^ranks disagree: --layout of rank 1" "--layout contiguous" "--layout zigzag"
 apart "another softcap" 2 "^ranks disagree: --softcap of rank 1" "--softcap 1" "--softcap 1.5"
 apart "another dropout" 2 "^ranks disagree: --dropout of rank 1" "--dropout 0.25" "--dropout 0.5"
 apart "a bias on one rank alone" 2 "^ranks disagree: --bias of rank 1" "" "--bias b.npy"
@@ -77,8 +78,13 @@ for ranks in 1 2 3; do
     attends "$ranks ranks, causal" "$ranks" --causal
 done
 attends "3 ranks, uneven" 3 --causal --shares 1,0,2.5
+for layout in contiguous zigzag; do
+    attends "3 ranks, $layout" 3 --causal --layout "$layout"
+    attends "3 ranks, $layout, uneven" 3 --layout "$layout" --shares 1,0,2.5
+done
 attends "3 ranks, causal from the start" 3 --causal --query-offset 0 --scale 0.3 --report r.json
 complaint=
+grep -q '"layout": "zigzag"' r.json || complaint="causal is not zigzag in the report"
 [ "$(grep -c '"rank":' r.json)" -eq 3 ] || complaint="not three ranks in the report"
 report "the report has every rank" "$complaint"
 attends "3 ranks, f16 on the device" 3 --dtype f16
