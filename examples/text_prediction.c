@@ -18,8 +18,8 @@ static const double uniform_bytes = 60;
 /* The rows of each chunk that this rank holds. In memory those of one chunk follow those of the one before. */
 struct strip {
     const struct passage *passage;
-    uint64_t first;
-    uint64_t rows;
+    struct vkring_span spans[VKRING_SPANS];
+    uint64_t rows; /* of both */
 };
 
 /* Everything of one passage. */
@@ -47,7 +47,9 @@ static const unsigned char *strip_chunk(const struct strip *strip, uint64_t row)
 
 static uint64_t strip_position(const struct strip *strip, uint64_t row)
 {
-    return strip->first + row % strip->rows;
+    const struct vkring_span *spans = strip->spans;
+    const uint64_t in_chunk = row % strip->rows;
+    return in_chunk < spans[0].rows ? spans[0].first + in_chunk : spans[1].first + in_chunk - spans[0].rows;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -62,24 +64,9 @@ static bool checked(const struct work *work, enum vkring_status status)
 
 /* Plan ------------------------------------------------------------------------------------------------------------------- */
 
-/* Later rows meet more keys: cut so that each rank has the same area under the diagonal. */
-static bool cut_by_area(const struct work *work, uint64_t *query_rows_of_rank)
-{
-    const uint32_t ranks = work->predictor->group->size;
-    double *shares = calloc(ranks, sizeof(*shares));
-    if (!shares)
-        return group_fail(work->predictor->group, "out of memory");
-    for (uint32_t rank = 0; rank < ranks; rank++)
-        shares[rank] = sqrt((rank + 1.0) / ranks) - sqrt((double)rank / ranks);
-    const enum vkring_status status = vkring_cut_rows(work->passage->context, ranks, shares, query_rows_of_rank);
-    free(shares);
-    return checked(work, status);
-}
-
 static bool make_plan(struct work *work)
 {
     const struct predictor *predictor = work->predictor;
-    uint64_t *query_rows_of_rank = calloc(predictor->group->size, sizeof(*query_rows_of_rank));
     const struct vkring_plan_params params = {
         .type = predictor->type,
         .batch = work->passage->chunks,
@@ -93,25 +80,19 @@ static bool make_plan(struct work *work)
         .query_offset = -1,
         .has_scale = true,
         .scale = 1.0 / EMBEDDING_DIM,
-        .query_rows_of_rank = query_rows_of_rank,
+        .layout = VKRING_LAYOUT_AUTO,
     };
-    if (!query_rows_of_rank)
-        group_fail(predictor->group, "out of memory");
-    else
-        cut_by_area(work, query_rows_of_rank);
-    const bool good = group_agree(predictor->group);
-    if (good)
-        checked(work, vkring_plan_create(predictor->device, predictor->comm, &params, &work->plan));
-    free(query_rows_of_rank);
-    return good && group_agree(predictor->group);
+    checked(work, vkring_plan_create(predictor->device, predictor->comm, &params, &work->plan));
+    return group_agree(predictor->group);
 }
 
 static void find_strips(struct work *work)
 {
     struct vkring_plan_info info;
     vkring_plan_get_info(work->plan, &info);
-    work->queries = (struct strip){work->passage, info.rows.query_spans[0].first, info.rows.query_rows};
-    work->keys = (struct strip){work->passage, info.rows.key_spans[0].first, info.rows.key_rows};
+    const struct vkring_rank_rows *rows = &info.rows;
+    work->queries = (struct strip){work->passage, {rows->query_spans[0], rows->query_spans[1]}, rows->query_rows};
+    work->keys = (struct strip){work->passage, {rows->key_spans[0], rows->key_spans[1]}, rows->key_rows};
 }
 
 /* Tensors ---------------------------------------------------------------------------------------------------------------- */

@@ -375,7 +375,7 @@ struct vkring_plan_info {
     uint32_t rank;
     uint32_t ranks;
     struct vkring_rank_rows rows;
-    uint64_t packet_bytes;    /**< the largest packet that travels the ring: keys and values of one rank */
+    uint64_t packet_bytes;    /**< the largest packet that travels the ring: keys and values of one rank; 0 if none does */
     struct vkring_plan_memory memory;
     char kernel[128];         /**< which kernel, with its choices */
 };
@@ -390,7 +390,7 @@ struct vkring_run_stats {
     double exposed_wait_seconds; /**< time in which the device had nothing to do because a packet was not there */
     uint64_t sent_bytes;
     uint64_t received_bytes;
-    uint32_t steps;
+    uint32_t steps;              /**< of the ring, the own keys being the first: a window needs only the packets within its reach */
     double flop;                 /**< 4 · batch · heads · kept (query, key) pairs · (head_dim + value_dim) / 2, of this rank's rows */
 };
 

@@ -8,6 +8,7 @@
 #include "../attention/self_test.h"
 #include "../base/checked.h"
 #include "agree.h"
+#include "schedule.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
 #define DEFAULT_DISPATCH_SECONDS 0.1
@@ -69,6 +70,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     if (plan->problem.backward && ranks_of(comm) > 1)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "backward is not supported with more than one rank yet");
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
+    plan->steps = schedule_steps(&plan->problem, &plan->layout);
     plan->timeout_seconds = timeout_of(params);
     plan->dispatch_seconds = params->dispatch_seconds > 0 ? params->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
@@ -140,7 +142,7 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
                           &counts_as_host),
         fail);
     *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
-    if (plan->layout.ranks > 1)
+    if (plan->steps > 1)
         TRY(staging_measure(plan->device, &plan->problem, layout_most_key_rows(&plan->layout), &memory), fail);
     *out_memory = memory;
     return VKRING_OK;
@@ -158,7 +160,7 @@ static enum vkring_status find_box_steps(struct vkring_plan *plan)
         const struct plan_box box = plan_box_at(plan, index);
         struct box_steps *steps = &plan->box_steps[index];
         bool met = false;
-        for (step_span at = 0; at < (step_span)plan->layout.ranks * LAYOUT_SPANS; at++) {
+        for (step_span at = 0; at < (step_span)plan->steps * LAYOUT_SPANS; at++) {
             const uint32_t origin = layout_origin(&plan->layout, (uint32_t)(at / LAYOUT_SPANS));
             if (plan_kept_keys(plan, &box, origin, (uint32_t)(at % LAYOUT_SPANS)).end == 0)
                 continue;
@@ -193,7 +195,7 @@ static enum vkring_status take(struct vkring_plan *plan, const struct kernel_cho
     if (plan->problem.segment_ids)
         TRY(segment_kernels_create(device, &plan->segments), fail);
     TRY(compute_create(device, &plan->compute), fail);
-    if (plan->layout.ranks > 1) {
+    if (plan->steps > 1) {
         TRY(pack_kernel_create(device, vkring_type_bytes(plan->problem.type), &plan->pack), fail);
         if (needs_pack_of_masks(&plan->problem))
             TRY(pack_kernel_create(device, sizeof(uint32_t), &plan->pack_masks), fail);
@@ -309,7 +311,7 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
         .rank = layout->rank,
         .ranks = layout->ranks,
         .rows = layout_rank_rows(layout, layout->rank),
-        .packet_bytes = layout->ranks > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
+        .packet_bytes = plan->steps > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
         .memory = plan->memory,
     };
     memcpy(out_info->kernel, plan->kernel.name, sizeof(out_info->kernel));

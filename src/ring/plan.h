@@ -32,6 +32,7 @@ struct vkring_plan {
     vkring_comm *comm; /* null: one rank */
     struct problem problem;
     struct layout layout;
+    uint32_t steps; /* of the ring that the mask needs; with 1 nothing travels */
     double timeout_seconds;
     double dispatch_seconds; /* how long a piece of work should take at most */
     uint64_t chunk_bytes;

@@ -38,7 +38,7 @@ static enum vkring_status blame(const struct run *run)
     if (plan->compute.pending > 0)
         return status_fail_at(VKRING_ERROR_TIMEOUT, plan->layout.rank, run->at.step,
                               "the device of rank %u made no progress for %g s at step %u", plan->layout.rank, seconds, run->at.step);
-    if (run->arrived < ranks_of(run))
+    if (run->arrived < steps_of(run))
         return status_fail_at(VKRING_ERROR_TIMEOUT, run->plan->receive.peer, run->arrived,
                               "rank %u sent nothing for %g s at step %u (%llu of %llu bytes came)", run->plan->receive.peer, seconds,
                               run->arrived, (unsigned long long)run->plan->receive.done_bytes,
@@ -71,7 +71,7 @@ static enum vkring_status loop(struct run *run)
         bool progress = false;
         TRY(compute_poll(&plan->compute, &progress), fail);
         atomic_store(&plan->progress_done, plan->compute.progress);
-        if (ranks_of(run) > 1)
+        if (steps_of(run) > 1)
             TRY(run_poll_network(run, &progress), fail);
         TRY(run->work->submit_ready(run, &progress), fail);
         account(run);
@@ -92,7 +92,7 @@ fail:
 static void begin(struct run *run, uint64_t all_boxes)
 {
     struct vkring_plan *plan = run->plan;
-    plan->stats = (struct vkring_run_stats){.steps = ranks_of(run)};
+    plan->stats = (struct vkring_run_stats){.steps = steps_of(run)};
     plan->compute.seconds = 0;
     plan->compute.progress = 0;
     atomic_store(&plan->progress_done, 0);
@@ -144,7 +144,7 @@ static void give_up(struct run *run)
     compute_drain(&plan->compute, DRAIN_SECONDS, &drained);
     tell(run, &error);
     plan->failed = true;
-    if (ranks_of(run) > 1) {
+    if (steps_of(run) > 1) {
         bool sending = link_abandon(&plan->send);
         bool receiving = link_abandon(&plan->receive);
         plan->quarantined = sending || receiving;
@@ -182,7 +182,7 @@ enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward
     struct run run = {.plan = plan, .work = &work, .segments_step = VKRING_NONE};
     TRY(run_resolve_forward(&run, io), fail);
     TRY(attention_kernel_prepare(plan->device, &plan->problem, run.aligned, &plan->kernel), fail);
-    return run_execute(&run, plan->boxes * LAYOUT_SPANS * ranks_of(&run));
+    return run_execute(&run, plan->boxes * LAYOUT_SPANS * steps_of(&run));
 fail:
     return status;
 }

@@ -49,9 +49,9 @@ struct run {
     double begin, last, last_progress;
 };
 
-static inline uint32_t ranks_of(const struct run *run)
+static inline uint32_t steps_of(const struct run *run)
 {
-    return run->plan->layout.ranks;
+    return run->plan->steps;
 }
 
 static inline struct packet_shape shape_at(const struct run *run, uint32_t step)

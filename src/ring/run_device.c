@@ -38,7 +38,7 @@ enum vkring_status run_start_device(struct run *run)
     struct vk_semaphore_value waits[RUN_BUFFERS];
     uint32_t wait_count = 0, slot;
     struct vk_commands commands;
-    const bool travels = ranks_of(run) > 1 && run->own.keys > 0 && plan->problem.batch > 0;
+    const bool travels = steps_of(run) > 1 && run->own.keys > 0 && plan->problem.batch > 0;
 
     for (int i = 0; i < RUN_BUFFERS; i++)
         if (run->buffers[i] && run->buffers[i]->sync.wait)
@@ -75,7 +75,7 @@ fail:
 
 bool run_all_submitted(const struct run *run)
 {
-    return run->at.step == ranks_of(run) || run->plan->boxes == 0;
+    return run->at.step == steps_of(run) || run->plan->boxes == 0;
 }
 
 /* Whether kernels can read the packet of the cursor's step. */

@@ -46,7 +46,7 @@ static enum vkring_status start_receive(struct run *run)
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->received;
     bool is_free;
-    if (run->plan->receive.active || step == ranks_of(run) || run->arrived < step)
+    if (run->plan->receive.active || step == steps_of(run) || run->arrived < step)
         return VKRING_OK;
     TRY(slot_is_free(run, step, &is_free), fail);
     if (is_free) {
@@ -103,7 +103,7 @@ static enum vkring_status start_send(struct run *run)
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->sent;
-    if (run->plan->send.active || step + 1 >= ranks_of(run) || step >= run->arrived)
+    if (run->plan->send.active || step + 1 >= steps_of(run) || step >= run->arrived)
         return VKRING_OK;
     if (!run->own_ready) {
         if (plan->compute.done_value < run->own_value)
@@ -138,5 +138,5 @@ fail:
 
 bool run_network_is_done(const struct run *run)
 {
-    return run->sent + 1 == ranks_of(run) && run->arrived == ranks_of(run);
+    return run->sent + 1 == steps_of(run) && run->arrived == steps_of(run);
 }

@@ -276,6 +276,39 @@ START_TEST(stats_count_what_moved)
 }
 END_TEST
 
+/* A window that reaches back by less than a rank's rows needs the packet of one neighbour, whatever the number of ranks. */
+START_TEST(a_window_moves_packets_as_far_as_it_reaches)
+{
+    struct attention_case c = {.name = "window",
+                               .seed = 10,
+                               .params = {.batch = 1,
+                                          .q_len = 60 * world_size,
+                                          .kv_len = 60 * world_size,
+                                          .heads = 2,
+                                          .head_dim = 16,
+                                          .causal = true,
+                                          .layout = VKRING_LAYOUT_AUTO,
+                                          .has_window = true,
+                                          .window_left = (int64_t[]){0, 50, 61}[_i],
+                                          .window_right = -1,
+                                          .timeout_seconds = 300}};
+    const uint32_t needed = (uint32_t)_i + 1 < world_size ? (uint32_t)_i + 1 : world_size;
+    struct case_data data = {0};
+    struct case_result result = {0};
+    ck_assert(passes_on(&c, _i % DEVICES));
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
+    const uint64_t hops = needed - 1, bytes = hops * packet_bytes(&c, 60), sent = result.stats.sent_bytes;
+    bool good =
+        world_expect(result.stats.steps == needed, "%u steps", result.stats.steps) &&
+        world_expect(sent >= bytes && sent <= bytes + 128 * hops, "sent %llu of %llu", (unsigned long long)sent,
+                     (unsigned long long)bytes) &&
+        world_expect((result.info.packet_bytes > 0) == (hops > 0), "packet of %llu bytes", (unsigned long long)result.info.packet_bytes);
+    case_free_result(&result);
+    case_free_data(&data);
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
 static void open_devices(vkring_device *device)
 {
     const struct vk_limit_overrides not_unified = {.no_unified_memory = true};
@@ -299,6 +332,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 15);
     tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
     tcase_add_test(exact, stats_count_what_moved);
+    tcase_add_loop_test(exact, a_window_moves_packets_as_far_as_it_reaches, 0, 3);
     suite_add_tcase(suite, named);
     suite_add_tcase(suite, drawn);
     suite_add_tcase(suite, exact);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include <attention/mask.h>
-#include <ring/layout.h>
+#include <ring/schedule.h>
 
 #include "../harness/suite.h"
 
@@ -193,6 +193,59 @@ START_TEST(auto_is_zigzag_where_work_grows_along_the_sequence)
 }
 END_TEST
 
+static uint32_t steps_of(const struct vkring_plan_params *params, uint32_t ranks)
+{
+    struct problem problem;
+    struct layout layout = make(params, 0, ranks);
+    ck_assert_int_eq(problem_resolve(params, &problem), VKRING_OK);
+    const uint32_t steps = schedule_steps(&problem, &layout);
+    layout_free(&layout);
+    return steps;
+}
+
+/* Against a look at every step of every rank. */
+START_TEST(steps_end_with_the_last_pair)
+{
+    const uint32_t ranks = many_ranks[_i];
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int causal = 0; causal < 2; causal++)
+            for (int64_t reach = 0; reach < 300; reach = reach * 3 + 2) {
+                struct problem problem;
+                struct vkring_plan_params params = params_of(kinds[kind], 97, 301);
+                params.causal = causal;
+                params.has_window = true;
+                params.window_left = reach;
+                params.window_right = causal ? -1 : reach / 2;
+                struct layout layout = make(&params, 0, ranks);
+                ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
+                uint32_t last = 0;
+                for (uint32_t step = 0; step < ranks; step++)
+                    for (layout.rank = 0; layout.rank < ranks; layout.rank++)
+                        if (pairs_at(&problem, &layout, step) > 0)
+                            last = step;
+                ck_assert_uint_eq(schedule_steps(&problem, &layout), last + 1);
+                layout_free(&layout);
+            }
+}
+END_TEST
+
+START_TEST(a_window_moves_packets_as_far_as_it_reaches)
+{
+    struct vkring_plan_params params = params_of(VKRING_LAYOUT_AUTO, 8000, 8000);
+    ck_assert_uint_eq(steps_of(&params, 8), 8);
+    params.has_window = true;
+    params.window_right = -1;
+    const struct {
+        int64_t reach;
+        uint32_t steps;
+    } reaches[] = {{0, 1}, {1, 2}, {500, 2}, {1000, 2}, {1001, 3}, {2000, 3}, {7000, 8}, {9000, 8}};
+    for (size_t i = 0; i < sizeof(reaches) / sizeof(reaches[0]); i++) {
+        params.window_left = reaches[i].reach;
+        ck_assert_uint_eq(steps_of(&params, 8), reaches[i].steps);
+    }
+}
+END_TEST
+
 START_TEST(bad_layouts_are_refused)
 {
     struct vkring_rank_rows rows;
@@ -211,7 +264,7 @@ END_TEST
 int main(void)
 {
     /* 1000 ranks where every rank is looked at in every step */
-    enum { NOT_SO_MANY = MANY_RANKS - 1 };
+    enum { NOT_SO_MANY = MANY_RANKS - 1, FEW = MANY_RANKS - 3 };
     Suite *suite = suite_create("layout");
     TCase *tcase = tcase_create("layout");
     tcase_add_loop_test(tcase, every_row_is_on_one_rank, 0, MANY_RANKS);
@@ -220,6 +273,8 @@ int main(void)
     tcase_add_loop_test(tcase, zigzag_steps_are_even, 0, NOT_SO_MANY);
     tcase_add_test(tcase, critical_paths_are_those_of_theory);
     tcase_add_test(tcase, auto_is_zigzag_where_work_grows_along_the_sequence);
+    tcase_add_loop_test(tcase, steps_end_with_the_last_pair, 0, FEW);
+    tcase_add_test(tcase, a_window_moves_packets_as_far_as_it_reaches);
     tcase_add_test(tcase, bad_layouts_are_refused);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/** What of a ring is needed under a mask. Pure arithmetic on positions: what segment ids or a bias mask besides is not known when ranks
+ * agree. */
+#ifndef VKRING_RING_SCHEDULE_H
+#define VKRING_RING_SCHEDULE_H
+
+#include "../attention/mask.h"
+#include "layout.h"
+
+/** How many steps it takes until no rank keeps a key of any later packet, the own one being the first: 1 … ranks. The same on every rank.
+ */
+uint32_t schedule_steps(const struct problem *problem, const struct layout *layout);
+
+#endif
