@@ -2,7 +2,7 @@
 #version 460
 /*
  * The gradient of a bias, for a tile of keys: of the workgroup's head and batch entry, or summed over all of them where the bias repeats; of each query
- * row of the dispatch, or summed over all. Lanes own keys. No shared memory, no barrier, no state: a dispatch has all that an element sums.
+ * row of the dispatch, or summed over all into f32, where a dispatch that is not the first adds to what is there. Lanes own keys. No shared memory, no barrier.
  */
 #extension GL_GOOGLE_include_directive : require
 #define OWN_IS_KEY
@@ -21,10 +21,6 @@
 #include "key_rows.glsl"
 
 const uint BLOCK_ROWS = 1024; /* sums of a million terms would lose digits in f32 */
-
-layout(buffer_reference, scalar, buffer_reference_align = 4) writeonly buffer OutFloats {
-    float at[];
-};
 
 float sums[ROWS_PER_LANE * STEP]; /* of rows; only the first of each slot where rows are summed */
 
@@ -102,8 +98,10 @@ void store_row(uint tile, uint last_key, uint row, uint k)
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         if (row_of(r) <= last_key && slice_of_lane() == 0) {
             uint key = tile * TILE_ROWS + row_of(r);
-            if (BIAS_F32)
-                OutFloats(address).at[key] = sums[r * STEP + k];
+            if (!BIAS_PER_QUERY)
+                Floats(address).at[key] = (arguments.first != 0 ? 0.0 : Floats(address).at[key]) + sums[r * STEP + k];
+            else if (BIAS_F32)
+                Floats(address).at[key] = sums[r * STEP + k];
             else
                 OutElements(address).at[key] = element_encode(sums[r * STEP + k]);
         }

@@ -87,20 +87,29 @@ void walk_step(uint at, uint left, bool whole)
     add_queries(left);
 }
 
+void store_sum(uvec2 address, uint first, uint quad, uint dim, vec4 sum)
+{
+    if (PARTIAL)
+        store_floats(address, first, quad, dim, sum);
+    else
+        store_quad(address, first, quad, dim, sum);
+}
+
 void store_result(uint tile, uint last_key)
 {
+    const uint bytes = PARTIAL ? 4 : ELEMENT_BYTES;
     uvec2 keys = tile_address(arguments.key_grad, tile), values = tile_address(arguments.value_grad, tile);
-    uint key_stride = arguments.key_grad.row_stride.x / ELEMENT_BYTES, value_stride = arguments.value_grad.row_stride.x / ELEMENT_BYTES;
+    uint key_stride = arguments.key_grad.row_stride.x / bytes, value_stride = arguments.value_grad.row_stride.x / bytes;
     uint slice = slice_of_lane();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = row_of(r);
         if (row <= last_key && is_there(arguments.key_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
-                store_quad(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
+                store_sum(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
         }
         if (row <= last_key && is_there(arguments.value_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
-                store_quad(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
+                store_sum(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
         }
     }
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #version 460
-/* The gradient of a head's sink: a workgroup (y: head) sums over all rows of all batch entries, each lane every gl_WorkGroupSize.x-th row. */
+/*
+ * The gradient of a head's sink: a workgroup (y: head) sums over the rows of all batch entries, each lane every gl_WorkGroupSize.x-th row. A dispatch that
+ * is not the first adds to what is there.
+ */
 #extension GL_GOOGLE_include_directive : require
 #include "extensions.glsl"
 #include "address.glsl"
@@ -35,7 +38,7 @@ void main()
     partial[lane] = sum;
     barrier();
     if (lane == 0) {
-        float total = 0;
+        float total = arguments.first != 0 ? 0.0 : Floats(arguments.sink_grad).at[head];
         for (uint i = 0; i < gl_WorkGroupSize.x; i++)
             total += partial[i];
         Floats(arguments.sink_grad).at[head] = total;

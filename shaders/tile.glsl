@@ -9,6 +9,9 @@
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer Floats {
     float at[];
 };
+layout(buffer_reference, scalar, buffer_reference_align = 16) writeonly buffer OutFloatQuads {
+    vec4 at[];
+};
 
 /*
  * Always true, which compilers don't know. LLVM spills most registers where more than about a thousand multiply-adds follow each other without a
@@ -81,6 +84,19 @@ void store_quad(uvec2 address, uint first, uint quad, uint dim, vec4 values)
     [[unroll]] for (uint c = 0; c < 4; c++)
         if (4 * quad + c < dim)
             to.at[first + 4 * quad + c] = element_encode(values[c]);
+}
+
+/* The same for a tensor of f32, whatever the elements are. */
+void store_floats(uvec2 address, uint first, uint quad, uint dim, vec4 values)
+{
+    if (ALIGNED) {
+        if (quad < dim / 4)
+            OutFloatQuads(address).at[first / 4 + quad] = values;
+        return;
+    }
+    [[unroll]] for (uint c = 0; c < 4; c++)
+        if (4 * quad + c < dim)
+            Floats(address).at[first + 4 * quad + c] = values[c];
 }
 
 /* Row k of the rows from `first` on; past the first `left` it repeats the last of those. Computed once for each row, so that loads add only constants. */

@@ -61,7 +61,7 @@ static struct extent extent_of(const struct attention_dispatch *dispatch)
     case OWN_HEADS:
         break;
     }
-    return (struct extent){0, dispatch->queries->rows, 0, 0};
+    return (struct extent){dispatch->other_first, dispatch->others, 0, 0};
 }
 
 static struct rows_argument rows_at(const struct tensor_view *view, uint64_t batch, uint64_t row, uint64_t head)

@@ -15,7 +15,7 @@ enum dispatch_side {
     OWN_QUERIES, /* query rows, by query head */
     OWN_KEYS,    /* keys, by key/value head */
     OWN_BIAS,    /* keys, by head of the bias and its batch entry */
-    OWN_HEADS    /* query heads, each with all query rows of all batch entries */
+    OWN_HEADS    /* query heads, which walk over query rows of all batch entries */
 };
 
 /** Rows of the two sides: one is owned by workgroups, as the box says, and the other is walked over. */
@@ -25,7 +25,7 @@ struct attention_dispatch {
     const struct key_tensors *keys;
     enum dispatch_side side;
     struct tiling_box box;        /* of the own side */
-    uint64_t other_first, others; /* of the other side, in its tensors; not of OWN_HEADS */
+    uint64_t other_first, others; /* of the other side, in its tensors */
     bool first, last;             /* the state starts empty; the results are written */
     uint64_t state_address;       /* of the whole state */
     uint64_t state_bytes_per_workgroup;

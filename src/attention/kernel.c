@@ -64,6 +64,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         problem->dropout > 0,
         problem->bias.per_batch,
         problem->bias.per_head,
+        kernel->partial,
     };
     const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
@@ -78,13 +79,14 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
-                                           const struct kernel_choice *choice, struct attention_kernel *out_kernel)
+                                           const struct kernel_choice *choice, bool partial, struct attention_kernel *out_kernel)
 {
     enum vkring_status status;
     const bool aligned = problem_has_whole_quads(problem);
     struct attention_kernel kernel = {
         .which = which,
         .choice = *choice,
+        .partial = partial,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
     snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u",

@@ -16,15 +16,17 @@ struct attention_kernel {
     struct kernel_choice choice;
     struct vk_pipeline aligned, general;
     uint64_t state_bytes_per_workgroup;
+    bool partial;
     char name[128];
 };
 
 /** State that a workgroup keeps between blocks and dispatches, in bytes; 0 for kernels without. */
 uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem);
 
-/** Compiles what a problem whose tensors are aligned as can be will use. */
+/** Compiles what a problem whose tensors are aligned as can be will use. partial: gradients of keys and values are f32, whatever the type.
+ */
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
-                                           const struct kernel_choice *choice, struct attention_kernel *out_kernel);
+                                           const struct kernel_choice *choice, bool partial, struct attention_kernel *out_kernel);
 /** Compiles what such tensors need, if it was not yet: element by element is rare, and compilers take seconds. */
 enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
                                             struct attention_kernel *kernel);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "spirv.h"
 
+#include "add_bf16.spv.h"
+#include "add_f16.spv.h"
+#include "add_f32.spv.h"
 #include "bias_gradient_bf16.spv.h"
 #include "bias_gradient_bf16_no_shuffle.spv.h"
 #include "bias_gradient_f16.spv.h"
@@ -85,6 +88,13 @@ struct spirv_module spirv_pack(uint64_t element_bytes)
 {
     static const struct spirv_module modules[] = {MODULE(pack_16), MODULE(pack_32)};
     return modules[element_bytes == 4];
+}
+
+struct spirv_module spirv_add(enum vkring_type type)
+{
+    static const struct spirv_module modules[] = {
+        [VKRING_TYPE_F32] = MODULE(add_f32), [VKRING_TYPE_F16] = MODULE(add_f16), [VKRING_TYPE_BF16] = MODULE(add_bf16)};
+    return modules[type];
 }
 
 struct spirv_module spirv_segment_ranges(void)

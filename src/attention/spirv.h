@@ -24,6 +24,7 @@ enum spirv_kernel {
 const char *spirv_kernel_name(enum spirv_kernel which);
 struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle);
 struct spirv_module spirv_pack(uint64_t element_bytes);
+struct spirv_module spirv_add(enum vkring_type type);
 struct spirv_module spirv_segment_ranges(void);
 struct spirv_module spirv_segment_bounds(void);
 

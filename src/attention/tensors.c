@@ -17,7 +17,7 @@ static struct tensor_shape vector_shape(const char *name, uint64_t batch, uint64
 }
 
 /* [batch or 1][heads or 1][rows][keys], seen as rows of `keys` elements. */
-static struct tensor_shape bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys)
+struct tensor_shape tensors_bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys)
 {
     const struct vkring_bias_params *bias = &problem->bias;
     return (struct tensor_shape){name, vkring_type_bytes(bias->type),       bias->per_batch ? problem->batch : 1,
@@ -93,7 +93,7 @@ static enum vkring_status resolve_masks(const struct problem *problem, const str
     }
     if (problem->bias.present) {
         const bool rows = problem->bias.per_query;
-        const struct tensor_shape shape = bias_shape(problem, "bias", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
+        const struct tensor_shape shape = tensors_bias_shape(problem, "bias", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
         TRY(resolve_bias(problem, &io->bias, &shape, false, rows ? &queries->bias : &keys->bias), fail);
     }
     if (problem->alibi) {
@@ -163,7 +163,7 @@ static enum vkring_status resolve_gradients(const struct problem *problem, const
     TRY(resolve_rows(&io->value_grad, &value, true, true, &keys->value_grad), fail);
     if (io->bias_grad.buffer) {
         const bool rows = problem->bias.per_query;
-        const struct tensor_shape bias = bias_shape(problem, "bias_grad", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
+        const struct tensor_shape bias = tensors_bias_shape(problem, "bias_grad", rows ? query_rows : 1, rows ? problem->kv_len : key_rows);
         TRY(resolve_bias(problem, &io->bias_grad, &bias, true, rows ? &queries->bias_grad : &keys->bias_grad), fail);
     }
     if (io->sink_grad.buffer) {
@@ -208,7 +208,7 @@ struct tensor_shape key_part_shape(const struct problem *problem, enum key_part 
         return rows_shape(problem, "value", keys, problem->kv_heads, problem->value_dim);
     case KEY_PART_BIAS:
         if (problem->bias.present && !problem->bias.per_query)
-            return bias_shape(problem, "bias", 1, keys);
+            return tensors_bias_shape(problem, "bias", 1, keys);
         break;
     case KEY_PART_IDS:
         if (problem->segment_ids)

@@ -38,6 +38,9 @@ enum vkring_status tensors_resolve_backward(const struct problem *problem, const
 /** Whether kernels may read and write them by quads. */
 bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
 
+/** A bias, or its gradient, for a number of query rows and keys: seen as rows of keys. */
+struct tensor_shape tensors_bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys);
+
 /** The parts of a packet, in order. */
 enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PARTS };
 

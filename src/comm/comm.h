@@ -14,7 +14,7 @@ struct vkring_comm {
 };
 
 /** Tags. Messages of one tag between two ranks arrive in order. */
-enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER = 2, COMM_TAG_PACKET = 3 };
+enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER, COMM_TAG_PACKET, COMM_TAG_GRADIENT_HEADER, COMM_TAG_GRADIENT };
 
 /** VKRING_ERROR_COMM after a request was given up or comm_allgather failed. */
 enum vkring_status comm_check_usable(const struct vkring_comm *comm);

@@ -9,7 +9,7 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 3u
+#define PROTOCOL_VERSION 4u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 

@@ -1,118 +1,163 @@
 /* SPDX-License-Identifier: MIT */
 #include "backward.h"
 
+#include <stdlib.h>
+
 #include "../base/checked.h"
 
-static const struct {
-    enum spirv_kernel kernel;
-    enum dispatch_side side;
-} kinds[BACKWARD_STAGES] = {
-    [STAGE_ROW_STATS] = {SPIRV_ROW_STATS, OWN_QUERIES}, [STAGE_QUERY] = {SPIRV_QUERY_GRADIENT, OWN_QUERIES},
-    [STAGE_KEY] = {SPIRV_KEY_GRADIENT, OWN_KEYS},       [STAGE_BIAS] = {SPIRV_BIAS_GRADIENT, OWN_BIAS},
-    [STAGE_SINK] = {SPIRV_SINK_GRADIENT, OWN_HEADS},
-};
-
-bool backward_has_stage(const struct problem *problem, enum backward_stage_kind kind)
-{
-    switch (kind) {
-    case STAGE_BIAS:
-        return problem->bias.present;
-    case STAGE_SINK:
-        return problem->sinks;
-    case STAGE_ROW_STATS:
-    case STAGE_QUERY:
-    case STAGE_KEY:
-    case BACKWARD_STAGES:
-        break;
-    }
-    return true;
-}
-
-enum dispatch_side backward_side(enum backward_stage_kind kind)
-{
-    return kinds[kind].side;
-}
-
-static struct own_side own_side_of(const struct problem *problem, enum backward_stage_kind kind)
-{
-    const struct vkring_bias_params *bias = &problem->bias;
-    switch (kinds[kind].side) {
-    case OWN_KEYS:
-        return (struct own_side){problem->batch, problem->kv_heads, problem->kv_len};
-    case OWN_BIAS:
-        return (struct own_side){bias->per_batch ? problem->batch : 1, bias->per_head ? problem->heads : 1, problem->kv_len};
-    case OWN_HEADS:
-        return (struct own_side){1, problem->heads, 1};
-    case OWN_QUERIES:
-        break;
-    }
-    return (struct own_side){problem->batch, problem->heads, problem->q_len};
-}
-
-static uint64_t others_of(const struct problem *problem, enum backward_stage_kind kind)
-{
-    switch (kind) {
-    case STAGE_QUERY:
-        return problem->kv_len;
-    case STAGE_KEY:
-    case STAGE_BIAS:
-        return problem->q_len;
-    case STAGE_ROW_STATS:
-    case STAGE_SINK:
-    case BACKWARD_STAGES:
-        break;
-    }
-    return 0;
-}
-
-void backward_tile(struct backward *backward, const vkring_device *device, const struct problem *problem,
-                   const struct kernel_choice *choice, double dispatch_seconds)
-{
-    for (int kind = 0; kind < BACKWARD_STAGES; kind++) {
-        struct backward_stage *stage = &backward->stages[kind];
-        const struct own_side own = own_side_of(problem, (enum backward_stage_kind)kind);
-        if (!backward_has_stage(problem, (enum backward_stage_kind)kind))
-            continue;
-        stage->others = others_of(problem, (enum backward_stage_kind)kind);
-        attention_kernel_tile(device, kinds[kind].kernel, problem, choice, &own, stage->others, dispatch_seconds, &stage->tiling);
-        if (kind == STAGE_BIAS && !problem->bias.per_query)
-            stage->tiling.keys = stage->others; /* it has no state in which pieces could meet */
-    }
-}
-
-/* A walk that ends in one block needs no state. */
-static bool needs_state(const struct backward_stage *stage, const struct problem *problem, enum backward_stage_kind kind)
-{
-    return stage->others > min_u64(stage->tiling.keys, KERNEL_BLOCK_ROWS) || (kind == STAGE_KEY && problem->heads > problem->kv_heads);
-}
-
-uint64_t backward_state_bytes(const struct backward *backward, const struct problem *problem, const struct kernel_choice *choice)
+static uint64_t most_query_rows(const struct layout *layout)
 {
     uint64_t most = 0;
-    for (int kind = 0; kind < BACKWARD_STAGES; kind++) {
-        const struct backward_stage *stage = &backward->stages[kind];
-        const struct tiling *tiling = &stage->tiling;
-        if (tiling->boxes > 0 && needs_state(stage, problem, (enum backward_stage_kind)kind))
-            most = max_u64(most, tiling->box_batch * tiling->box_heads * tiling->box_tiles *
-                                     attention_kernel_state_bytes(kinds[kind].kernel, choice, problem));
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+        most = max_u64(most, layout_span_of(&layout->queries, layout->rank, span)->rows);
+    return most;
+}
+
+static enum spirv_kernel kernel_of(enum task_kind kind)
+{
+    switch (kind) {
+    case TASK_BIAS_ROWS:
+    case TASK_BIAS_KEYS:
+        return SPIRV_BIAS_GRADIENT;
+    case TASK_SINKS:
+        return SPIRV_SINK_GRADIENT;
+    default:
+        return SPIRV_KEY_GRADIENT;
+    }
+}
+
+static struct own_side own_side_of(const struct problem *problem, enum task_kind kind, uint64_t keys)
+{
+    const struct vkring_bias_params *bias = &problem->bias;
+    switch (kind) {
+    case TASK_BIAS_ROWS:
+    case TASK_BIAS_KEYS:
+        return (struct own_side){bias->per_batch ? problem->batch : 1, bias->per_head ? problem->heads : 1, keys};
+    case TASK_SINKS:
+        return (struct own_side){1, problem->heads, 1};
+    default:
+        return (struct own_side){problem->batch, problem->kv_heads, keys};
+    }
+}
+
+struct tiling backward_tiling(const struct backward *backward, const vkring_device *device, const struct problem *problem,
+                              const struct layout *layout, enum task_kind kind, uint64_t keys)
+{
+    struct tiling tiling;
+    const struct own_side own = own_side_of(problem, kind, keys);
+    attention_kernel_tile(device, kernel_of(kind), problem, &backward->choice, &own, most_query_rows(layout), backward->dispatch_seconds,
+                          &tiling);
+    return tiling;
+}
+
+void backward_tile(struct backward *backward, const vkring_device *device, const struct problem *problem, const struct layout *layout,
+                   const struct kernel_choice *choice, double dispatch_seconds)
+{
+    backward->choice = *choice;
+    backward->dispatch_seconds = dispatch_seconds;
+    query_walk_tile(&backward->row_stats, device, SPIRV_ROW_STATS, problem, layout, choice, false, dispatch_seconds);
+    query_walk_tile(&backward->query, device, SPIRV_QUERY_GRADIENT, problem, layout, choice, true, dispatch_seconds);
+}
+
+/* Of the keys of any packet. A walk that ends in one block needs none. */
+static uint64_t state_bytes(const struct backward *backward, const vkring_device *device, const struct problem *problem,
+                            const struct layout *layout, uint32_t steps)
+{
+    const uint64_t of_workgroup = attention_kernel_state_bytes(SPIRV_KEY_GRADIENT, &backward->choice, problem);
+    const uint64_t query_rows = layout_query_rows(layout, layout->rank);
+    uint64_t most = 0;
+    for (uint32_t step = 0; step < steps; step++) {
+        for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
+            const uint64_t keys = layout_span_of(&layout->keys, layout_origin(layout, step), span)->rows;
+            const struct tiling tiling = backward_tiling(backward, device, problem, layout, TASK_KEY, keys);
+            const bool needed = most_query_rows(layout) < query_rows || query_rows > min_u64(tiling.keys, KERNEL_BLOCK_ROWS) ||
+                                problem->heads > problem->kv_heads;
+            if (tiling.boxes > 0 && needed)
+                most = max_u64(most, tiling.box_batch * tiling.box_heads * tiling.box_tiles * of_workgroup);
+        }
     }
     return most;
 }
 
-uint64_t backward_row_stats_bytes(const struct problem *problem)
+static uint64_t row_stats_bytes(const struct problem *problem, const struct layout *layout)
 {
-    return problem->batch * problem->heads * problem->q_len * ROW_STATS_BYTES;
+    return problem->batch * problem->heads * layout_query_rows(layout, layout->rank) * ROW_STATS_BYTES;
+}
+
+/* Sinks are those of all ranks. */
+static bool gathers_sinks(const struct problem *problem, const struct layout *layout)
+{
+    return problem->sinks && layout->ranks > 1;
+}
+
+enum vkring_status backward_measure(const struct backward *backward, vkring_device *device, const struct problem *problem,
+                                    const struct layout *layout, uint32_t steps, struct vkring_plan_memory *memory)
+{
+    enum vkring_status status;
+    const uint64_t on_device[] = {state_bytes(backward, device, problem, layout, steps), row_stats_bytes(problem, layout)};
+    uint64_t bytes;
+    bool counts_as_host;
+    for (size_t i = 0; i < sizeof(on_device) / sizeof(on_device[0]); i++) {
+        TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
+        memory->device_bytes += bytes;
+    }
+    if (gathers_sinks(problem, layout)) {
+        TRY(vk_buffer_measure(device, VK_MEMORY_HOST, problem->heads * sizeof(float), &bytes, &counts_as_host), fail);
+        *(counts_as_host ? &memory->host_bytes : &memory->device_bytes) += bytes;
+    }
+    TRY(gradients_measure(device, problem, steps > 1, layout_most_key_rows(layout), memory), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status create_kernels(struct backward *backward, vkring_device *device, const struct problem *problem,
+                                         const struct layout *layout, uint32_t steps)
+{
+    enum vkring_status status;
+    const struct kernel_choice *choice = &backward->choice;
+    TRY(query_walk_create(&backward->row_stats, device, problem, layout, choice, 0), fail);
+    TRY(query_walk_create(&backward->query, device, problem, layout, choice, steps), fail);
+    TRY(attention_kernel_create(device, SPIRV_KEY_GRADIENT, problem, choice, steps > 1, &backward->key), fail);
+    if (problem->bias.present)
+        TRY(attention_kernel_create(device, SPIRV_BIAS_GRADIENT, problem, choice, false, &backward->bias), fail);
+    if (problem->sinks)
+        TRY(attention_kernel_create(device, SPIRV_SINK_GRADIENT, problem, choice, false, &backward->sinks), fail);
+    return VKRING_OK;
+fail:
+    return status;
 }
 
 enum vkring_status backward_create(struct backward *backward, vkring_device *device, const struct problem *problem,
-                                   const struct kernel_choice *choice)
+                                   const struct layout *layout, uint32_t steps)
 {
     enum vkring_status status;
-    for (int kind = 0; kind < BACKWARD_STAGES; kind++)
-        if (backward_has_stage(problem, (enum backward_stage_kind)kind))
-            TRY(attention_kernel_create(device, kinds[kind].kernel, problem, choice, &backward->stages[kind].kernel), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, backward_state_bytes(backward, problem, choice), &backward->state), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, backward_row_stats_bytes(problem), &backward->row_stats), fail);
+    TRY(create_kernels(backward, device, problem, layout, steps), fail);
+    TRY(program_make_backward(problem, layout, steps, &backward->program), fail);
+    TRY(gradients_create(device, problem, steps > 1, layout_most_key_rows(layout), &backward->gradients), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(backward, device, problem, layout, steps), &backward->state), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, row_stats_bytes(problem, layout), &backward->row_stats_rows), fail);
+    if (gathers_sinks(problem, layout)) {
+        TRY(vk_buffer_create(device, VK_MEMORY_HOST, problem->heads * sizeof(float), &backward->sinks_here), fail);
+        backward->sinks_of_ranks = calloc((size_t)problem->heads * layout->ranks, sizeof(float));
+        if (!backward->sinks_of_ranks)
+            return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the sinks of %u ranks", layout->ranks);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem, bool aligned)
+{
+    enum vkring_status status;
+    TRY(attention_kernel_prepare(device, problem, aligned, &backward->row_stats.kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, aligned, &backward->query.kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, aligned, &backward->key), fail);
+    if (problem->bias.present)
+        TRY(attention_kernel_prepare(device, problem, aligned, &backward->bias), fail);
+    if (problem->sinks)
+        TRY(attention_kernel_prepare(device, problem, aligned, &backward->sinks), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -120,8 +165,31 @@ fail:
 
 void backward_destroy(struct backward *backward, vkring_device *device)
 {
-    for (int kind = 0; kind < BACKWARD_STAGES; kind++)
-        attention_kernel_destroy(device, &backward->stages[kind].kernel);
+    query_walk_destroy(&backward->row_stats, device);
+    query_walk_destroy(&backward->query, device);
+    attention_kernel_destroy(device, &backward->key);
+    attention_kernel_destroy(device, &backward->bias);
+    attention_kernel_destroy(device, &backward->sinks);
+    program_free(&backward->program);
+    gradients_destroy(&backward->gradients);
     vkring_buffer_destroy(&backward->state);
-    vkring_buffer_destroy(&backward->row_stats);
+    vkring_buffer_destroy(&backward->row_stats_rows);
+    vkring_buffer_destroy(&backward->sinks_here);
+    free(backward->sinks_of_ranks);
+}
+
+struct tensor_view backward_row_stats_view(const struct backward *backward, const struct problem *problem, uint64_t rows)
+{
+    return (struct tensor_view){
+        .buffer = backward->row_stats_rows,
+        .address = backward->row_stats_rows->address,
+        .batch_stride = problem->heads * rows * ROW_STATS_BYTES,
+        .head_stride = rows * ROW_STATS_BYTES,
+        .row_stride = ROW_STATS_BYTES,
+    };
+}
+
+struct tensor_view backward_sinks_view(const struct backward *backward)
+{
+    return (struct tensor_view){.buffer = backward->sinks_here, .address = backward->sinks_here->address, .row_stride = sizeof(float)};
 }

@@ -1,42 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/** What a plan holds for gradients: kernels that run one after another, each over boxes of its own side. */
+/** What a plan holds for gradients: the kernels of each task, how their own sides are cut, and what they keep between them. */
 #ifndef VKRING_RING_BACKWARD_H
 #define VKRING_RING_BACKWARD_H
 
-#include "../attention/kernel.h"
+#include "gradients.h"
+#include "program.h"
+#include "query_walk.h"
 
 /** Of a row's statistics: see row_stats.glsl. */
 #define ROW_STATS_BYTES 16u
 
-/** In the order in which they run. */
-enum backward_stage_kind { STAGE_ROW_STATS, STAGE_QUERY, STAGE_KEY, STAGE_BIAS, STAGE_SINK, BACKWARD_STAGES };
-
-struct backward_stage {
-    struct attention_kernel kernel;
-    struct tiling tiling; /* of the own side; its keys are the most of the other side in one dispatch */
-    uint64_t others;      /* how many there are */
-};
-
 struct backward {
-    struct backward_stage stages[BACKWARD_STAGES];
-    vkring_buffer *state;     /* of one box at a time */
-    vkring_buffer *row_stats; /* [batch][heads][rows] of 16 bytes */
+    struct query_walk row_stats, query;
+    struct attention_kernel key, bias, sinks;
+    struct kernel_choice choice;
+    double dispatch_seconds;
+    struct program program;
+    struct gradients gradients;
+    vkring_buffer *state;          /* of keys, one box at a time */
+    vkring_buffer *row_stats_rows; /* [batch][heads][rows] of 16 bytes */
+    vkring_buffer *sinks_here;     /* [heads] f32, of this rank's rows; null on one rank */
+    float *sinks_of_ranks;         /* [ranks][heads]; null on one rank */
 };
 
-/** Whether a problem has gradients of that kind. */
-bool backward_has_stage(const struct problem *problem, enum backward_stage_kind kind);
-enum dispatch_side backward_side(enum backward_stage_kind kind);
+/** What backward takes of keys in one go, by the kind of its task: keys, or heads of sinks. */
+struct tiling backward_tiling(const struct backward *backward, const vkring_device *device, const struct problem *problem,
+                              const struct layout *layout, enum task_kind kind, uint64_t keys);
 
-void backward_tile(struct backward *backward, const vkring_device *device, const struct problem *problem,
+void backward_tile(struct backward *backward, const vkring_device *device, const struct problem *problem, const struct layout *layout,
                    const struct kernel_choice *choice, double dispatch_seconds);
-/** Once it is tiled. */
-uint64_t backward_state_bytes(const struct backward *backward, const struct problem *problem, const struct kernel_choice *choice);
-uint64_t backward_row_stats_bytes(const struct problem *problem);
-
-/** Compiles and allocates, once it is tiled. */
+/** Once it is tiled. The state of query gradients, which takes all steps, is not part of it. */
+enum vkring_status backward_measure(const struct backward *backward, vkring_device *device, const struct problem *problem,
+                                    const struct layout *layout, uint32_t steps, struct vkring_plan_memory *memory);
+/** Compiles and allocates, once it is tiled. problem is borrowed. */
 enum vkring_status backward_create(struct backward *backward, vkring_device *device, const struct problem *problem,
-                                   const struct kernel_choice *choice);
+                                   const struct layout *layout, uint32_t steps);
+/** Compiles what tensors that are aligned, or not, need. */
+enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem, bool aligned);
 /** Accepts one that was not created. */
 void backward_destroy(struct backward *backward, vkring_device *device);
+
+/** Statistics of a number of query rows. */
+struct tensor_view backward_row_stats_view(const struct backward *backward, const struct problem *problem, uint64_t rows);
+struct tensor_view backward_sinks_view(const struct backward *backward);
 
 #endif

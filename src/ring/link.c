@@ -5,9 +5,17 @@
 
 #include "../base/checked.h"
 
-void link_init(struct link *link, vkring_comm *comm, uint32_t peer, bool sends, uint64_t chunk_bytes)
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes)
 {
-    *link = (struct link){.comm = comm, .peer = peer, .sends = sends, .chunk_bytes = chunk_bytes};
+    const bool gradients = kind == LINK_SENDS_GRADIENTS || kind == LINK_RECEIVES_GRADIENTS;
+    *link = (struct link){
+        .comm = comm,
+        .peer = peer,
+        .sends = kind == LINK_SENDS || kind == LINK_SENDS_GRADIENTS,
+        .chunk_tag = gradients ? COMM_TAG_GRADIENT : COMM_TAG_PACKET,
+        .header_tag = gradients ? COMM_TAG_GRADIENT_HEADER : COMM_TAG_HEADER,
+        .chunk_bytes = chunk_bytes,
+    };
 }
 
 void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc)
@@ -52,7 +60,7 @@ static enum vkring_status post_chunks(struct link *link)
         uint32_t slot = (link->oldest + link->pending) % LINK_WINDOW;
         uint64_t bytes;
         char *data = chunk_at(link, link->posted_bytes, &bytes);
-        TRY(start_message(link, data, bytes, COMM_TAG_PACKET, &link->requests[slot]), fail);
+        TRY(start_message(link, data, bytes, link->chunk_tag, &link->requests[slot]), fail);
         link->request_bytes[slot] = bytes;
         link->pending++;
         link->posted_bytes += bytes;
@@ -100,7 +108,7 @@ static enum vkring_status close_packet(struct link *link, bool *out_progress)
     if (!link->header_request) {
         if (link->sends)
             packet_header_make(&link->identity, link->crc, &link->header);
-        TRY(start_message(link, &link->header, sizeof(link->header), COMM_TAG_HEADER, &link->header_request), fail);
+        TRY(start_message(link, &link->header, sizeof(link->header), link->header_tag, &link->header_request), fail);
     }
     TRY(comm_test(link->comm, &link->header_request, link->peer, &done, &came), fail);
     if (!done)

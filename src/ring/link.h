@@ -15,11 +15,15 @@ struct packet_memory {
     char *parts[PACKET_PARTS];
 };
 
+/** What a link moves, and where to. */
+enum link_kind { LINK_SENDS, LINK_RECEIVES, LINK_SENDS_GRADIENTS, LINK_RECEIVES_GRADIENTS };
+
 /** One direction of the ring. */
 struct link {
     vkring_comm *comm;
-    uint32_t peer;
+    uint32_t peer; /* may change between packets */
     bool sends;
+    enum comm_tag chunk_tag, header_tag;
     uint64_t chunk_bytes;
 
     bool active;
@@ -36,7 +40,7 @@ struct link {
     uint64_t total_bytes; /* moved since link_reset */
 };
 
-void link_init(struct link *link, vkring_comm *comm, uint32_t peer, bool sends, uint64_t chunk_bytes);
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes);
 
 /** Memory is borrowed until the link is no longer active. crc: of a packet that came over a link; null to compute it while sending. */
 void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc);

@@ -16,36 +16,6 @@
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
 #define DRAIN_SECONDS 5.0
 
-struct plan_box plan_box_at(const struct vkring_plan *plan, uint64_t index)
-{
-    struct plan_box box = {0};
-    uint64_t workgroups = 0;
-    while (index >= plan->tilings[box.span].boxes) {
-        index -= plan->tilings[box.span].boxes;
-        workgroups += tiling_workgroups(&plan->tilings[box.span]);
-        box.span++;
-    }
-    box.rows = tiling_box_at(&plan->tilings[box.span], index);
-    box.rows.first_row += layout_span_of(&plan->layout.queries, plan->layout.rank, box.span)->local;
-    box.rows.first_workgroup += workgroups;
-    return box;
-}
-
-struct mask_range plan_kept_keys(const struct vkring_plan *plan, const struct plan_box *box, uint32_t origin, uint32_t key_span)
-{
-    const struct layout *layout = &plan->layout;
-    const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, box->span);
-    const struct layout_span *keys = layout_span_of(&layout->keys, origin, key_span);
-    const struct mask_block block = {
-        .query_row = layout_span_origin(queries) + box->rows.first_row,
-        .rows = box->rows.rows,
-        .key_row = keys->first,
-        .keys = keys->rows,
-    };
-    const struct mask_range kept = mask_kept_keys(&plan->problem, &block);
-    return kept.end ? (struct mask_range){keys->local + kept.first, keys->local + kept.end} : kept;
-}
-
 static double timeout_of(const struct vkring_plan_params *params)
 {
     return params->timeout_seconds > 0 && isfinite(params->timeout_seconds) ? params->timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
@@ -67,8 +37,6 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     if (params->chunk_bytes > MAX_CHUNK_BYTES)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "chunk_bytes is %llu, above 2^30", (unsigned long long)params->chunk_bytes);
     TRY(problem_resolve(params, &plan->problem), fail);
-    if (plan->problem.backward && ranks_of(comm) > 1)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "backward is not supported with more than one rank yet");
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
     plan->steps = schedule_steps(&plan->problem, &plan->layout);
     plan->timeout_seconds = timeout_of(params);
@@ -79,14 +47,12 @@ fail:
     return status;
 }
 
+/* Forward and backward take turns. */
 static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
 {
-    if (plan->layout.ranks == 1 && layout_most_key_rows(&plan->layout) <= min_u64(plan->block_keys, KERNEL_BLOCK_ROWS))
-        return 0;
-    uint64_t workgroups = 0;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
-        workgroups += tiling_workgroups(&plan->tilings[span]);
-    return workgroups * attention_kernel_state_bytes(SPIRV_FORWARD, choice, &plan->problem);
+    const struct problem *problem = &plan->problem;
+    const uint64_t forward = query_walk_state_bytes(&plan->forward, problem, &plan->layout, choice);
+    return problem->backward ? max_u64(forward, query_walk_state_bytes(&plan->backward.query, problem, &plan->layout, choice)) : forward;
 }
 
 static uint64_t query_segments_bytes(const struct vkring_plan *plan)
@@ -104,20 +70,9 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     const struct problem *problem = &plan->problem;
-    plan->boxes = 0;
-    plan->block_keys = UINT64_MAX;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
-        const struct own_side queries = {problem->batch, problem->heads,
-                                         layout_span_of(&plan->layout.queries, plan->layout.rank, span)->rows};
-        struct tiling *tiling = &plan->tilings[span];
-        attention_kernel_tile(plan->device, SPIRV_FORWARD, problem, choice, &queries, layout_most_key_rows(&plan->layout),
-                              plan->dispatch_seconds, tiling);
-        plan->boxes += tiling->boxes;
-        if (tiling->boxes > 0)
-            plan->block_keys = min_u64(plan->block_keys, tiling->keys);
-    }
+    query_walk_tile(&plan->forward, plan->device, SPIRV_FORWARD, problem, &plan->layout, choice, true, plan->dispatch_seconds);
     if (problem->backward)
-        backward_tile(&plan->backward, plan->device, problem, choice, plan->dispatch_seconds);
+        backward_tile(&plan->backward, plan->device, problem, &plan->layout, choice, plan->dispatch_seconds);
 }
 
 static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
@@ -131,8 +86,6 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
         state_bytes(plan, choice),
         query_segments_bytes(plan),
         key_segments_bytes(plan),
-        problem->backward ? backward_state_bytes(&plan->backward, problem, choice) : 0,
-        problem->backward ? backward_row_stats_bytes(problem) : 0,
     };
     for (size_t i = 0; i < sizeof(on_device) / sizeof(on_device[0]); i++) {
         TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
@@ -143,34 +96,13 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
         fail);
     *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
     if (plan->steps > 1)
-        TRY(staging_measure(plan->device, &plan->problem, layout_most_key_rows(&plan->layout), &memory), fail);
+        TRY(staging_measure(plan->device, problem, layout_most_key_rows(&plan->layout), &memory), fail);
+    if (problem->backward)
+        TRY(backward_measure(&plan->backward, plan->device, problem, &plan->layout, plan->steps, &memory), fail);
     *out_memory = memory;
     return VKRING_OK;
 fail:
     return status;
-}
-
-/* Each box writes its rows at the last step at which it keeps a key. */
-static enum vkring_status find_box_steps(struct vkring_plan *plan)
-{
-    plan->box_steps = calloc(plan->boxes ? plan->boxes : 1, sizeof(*plan->box_steps));
-    if (!plan->box_steps)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)plan->boxes);
-    for (uint64_t index = 0; index < plan->boxes; index++) {
-        const struct plan_box box = plan_box_at(plan, index);
-        struct box_steps *steps = &plan->box_steps[index];
-        bool met = false;
-        for (step_span at = 0; at < (step_span)plan->steps * LAYOUT_SPANS; at++) {
-            const uint32_t origin = layout_origin(&plan->layout, (uint32_t)(at / LAYOUT_SPANS));
-            if (plan_kept_keys(plan, &box, origin, (uint32_t)(at % LAYOUT_SPANS)).end == 0)
-                continue;
-            if (!met)
-                steps->first = at;
-            steps->last = at;
-            met = true;
-        }
-    }
-    return VKRING_OK;
 }
 
 /* Segment ids, and a bias in f32, travel beside elements of 16 bits. */
@@ -183,10 +115,10 @@ static enum vkring_status take(struct vkring_plan *plan, const struct kernel_cho
 {
     enum vkring_status status;
     vkring_device *device = plan->device;
-    TRY(attention_kernel_create(device, SPIRV_FORWARD, &plan->problem, choice, &plan->kernel), fail);
+    TRY(query_walk_create(&plan->forward, device, &plan->problem, &plan->layout, choice, plan->steps), fail);
+    TRY(program_make_forward(plan->steps, &plan->forward_program), fail);
     if (plan->problem.backward)
-        TRY(backward_create(&plan->backward, device, &plan->problem, choice), fail);
-    TRY(find_box_steps(plan), fail);
+        TRY(backward_create(&plan->backward, device, &plan->problem, &plan->layout, plan->steps), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &plan->state), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, (uint64_t)COMPUTE_SLOTS * COMPUTE_DISPATCHES * ARGUMENT_BYTES, &plan->arguments),
         fail);
@@ -285,20 +217,22 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
         vk_device_quarantine(plan->device);
         return;
     }
-    if (plan->quarantined)
+    if (plan->quarantined) {
         staging_quarantine(&plan->staging);
+        gradients_quarantine(&plan->backward.gradients);
+    }
     staging_destroy(&plan->staging);
     compute_destroy(&plan->compute);
-    pack_kernel_destroy(plan->device, &plan->pack);
-    pack_kernel_destroy(plan->device, &plan->pack_masks);
+    rows_kernel_destroy(plan->device, &plan->pack);
+    rows_kernel_destroy(plan->device, &plan->pack_masks);
     segment_kernels_destroy(plan->device, &plan->segments);
-    attention_kernel_destroy(plan->device, &plan->kernel);
+    query_walk_destroy(&plan->forward, plan->device);
+    program_free(&plan->forward_program);
     backward_destroy(&plan->backward, plan->device);
     vkring_buffer_destroy(&plan->arguments);
     vkring_buffer_destroy(&plan->query_segments);
     vkring_buffer_destroy(&plan->key_segments);
     vkring_buffer_destroy(&plan->state);
-    free(plan->box_steps);
     layout_free(&plan->layout);
     if (!plan->quarantined)
         free(plan);
@@ -314,7 +248,7 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
         .packet_bytes = plan->steps > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
         .memory = plan->memory,
     };
-    memcpy(out_info->kernel, plan->kernel.name, sizeof(out_info->kernel));
+    memcpy(out_info->kernel, plan->forward.kernel.name, sizeof(out_info->kernel));
 }
 
 void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats)

@@ -7,34 +7,30 @@
 
 #define RUN_BUFFERS 18
 
+/* Where a run is in the program of its pass. Not all tasks use all of it. */
 struct cursor {
-    uint32_t stage; /* of backward */
-    uint32_t step;  /* of forward */
-    uint32_t key_span;
-    uint64_t first_key;
+    uint64_t task;
+    uint32_t key_span; /* LAYOUT_SPANS: the task is done */
+    uint32_t query_span;
+    uint64_t first_other;
     uint64_t box;
-};
-
-struct run;
-
-/** What a pass does on the device. */
-struct run_work {
-    /** Submits what can be now. progress is set to true when there was something. */
-    enum vkring_status (*submit_ready)(struct run *run, bool *progress);
-    bool (*all_submitted)(const struct run *run);
-    double flop_factor; /* of what forward counts */
 };
 
 struct run {
     struct vkring_plan *plan;
-    const struct run_work *work;
+    const struct program *program;
+    double flop_factor; /* of what forward counts */
     struct query_tensors queries;
     struct query_tensors queries_of_span[LAYOUT_SPANS]; /* the same, at the positions of the span's rows */
     struct key_tensors own;                             /* where the application has them */
+    struct tensor_view sink_grad;                       /* where the application wants it, if it is summed over ranks */
     bool aligned;
     vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 
     struct cursor at;                   /* next piece of work to submit */
+    uint32_t attended;                  /* packets of earlier steps are not read by anything that is still to be submitted */
+    const struct task *adding;          /* has its partial gradients, and waits for what it adds to */
+    uint64_t done_boxes;                /* submitted, of tasks before the cursor's */
     uint32_t segments_step;             /* the step whose tables of segment ids are on the device; VKRING_NONE before the first */
     uint64_t step_value[STAGING_SLOTS]; /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
@@ -45,7 +41,13 @@ struct run {
         arrived;                 /* packets: wholly passed on; started to receive; received and handed to staging (step 0 counts as one) */
     uint32_t crc[STAGING_SLOTS]; /* of the packet in the slot */
 
-    uint64_t done_boxes; /* of backward: submitted */
+    /* Gradients by the step at which they come: from 2 on, as those of step 1 start here; at the last plus one, our own come home. */
+    struct {
+        uint32_t received, arrived;     /* the last that was started, or is there */
+        uint32_t added, sent;           /* the last step whose sum was submitted, or is passed on */
+        uint64_t value[GRADIENT_SLOTS]; /* compute timeline when the sum is in the slot */
+    } gradients;
+
     double begin, last, last_progress;
 };
 
@@ -65,21 +67,35 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
 enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io);
 
 /** Everything from the first submission to the last, once tensors are resolved and kernels are prepared. */
-enum vkring_status run_execute(struct run *run, uint64_t all_boxes);
-
-/** Records the tables of segment ids before anything reads them: queries' ranges once a run, the rest once a step. */
-void run_record_segments(struct run *run, const struct vk_commands *commands, const struct key_tensors *keys);
+enum vkring_status run_execute(struct run *run);
 
 /** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
 enum vkring_status run_start_device(struct run *run);
-/** Forward: submits what the packets at hand allow. */
-enum vkring_status run_submit_forward(struct run *run, bool *progress);
-bool run_all_submitted(const struct run *run);
 /** Signals the application's semaphores after all that was submitted. */
 enum vkring_status run_signal_application(struct run *run);
+
+/** To the first task that is wanted. */
+void run_first_task(struct run *run);
+/** Of all tasks that are wanted. */
+uint64_t run_all_boxes(const struct run *run);
+/** The step of the cursor, for errors. */
+uint32_t run_step(const struct run *run);
+/** Submits what the packets and gradients at hand allow. progress is set to true when there was something. */
+enum vkring_status run_submit_ready(struct run *run, bool *progress);
+bool run_all_submitted(const struct run *run);
 
 /** Moves packets on. progress is set to true when something moved. */
 enum vkring_status run_poll_network(struct run *run, bool *progress);
 bool run_network_is_done(const struct run *run);
+
+/** Starts with nothing under way. */
+void run_begin_gradients(struct run *run);
+/** Submits the sum of run->adding once what it adds to is there. out_done: it is submitted. */
+enum vkring_status run_submit_add(struct run *run, bool *out_done);
+/** Moves gradients on. */
+enum vkring_status run_poll_gradients(struct run *run, bool *progress);
+bool run_gradients_are_done(const struct run *run);
+/** Sums the gradients of sinks over all ranks, once the device is done. */
+enum vkring_status run_gather_sinks(struct run *run);
 
 #endif

@@ -35,8 +35,7 @@ static enum vkring_status slot_is_free(const struct run *run, uint32_t step, boo
         return VKRING_OK; /* our own packet: kernels read it elsewhere */
     if (!plan->staging.unified)
         return staging_uploaded(&plan->staging, slot, out_free);
-    *out_free = run_all_submitted(run) || run->at.step > before;
-    *out_free = *out_free && plan->compute.done_value >= run->step_value[slot];
+    *out_free = run->attended > before && plan->compute.done_value >= run->step_value[slot];
     return VKRING_OK;
 }
 
@@ -64,9 +63,9 @@ fail:
 static bool upload_slot_is_free(const struct run *run, uint32_t step)
 {
     const uint32_t slot = step % STAGING_SLOTS;
-    if (run->plan->staging.unified || step <= STAGING_SLOTS || run->plan->boxes == 0)
+    if (run->plan->staging.unified || step <= STAGING_SLOTS)
         return true;
-    return run->at.step > step - STAGING_SLOTS && run->plan->compute.done_value >= run->step_value[slot];
+    return run->attended > step - STAGING_SLOTS && run->plan->compute.done_value >= run->step_value[slot];
 }
 
 static enum vkring_status finish_receive(struct run *run)

@@ -61,6 +61,7 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
 {
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
+    const struct layout *layout = &plan->layout;
     const struct vkring_forward_io *forward = &io->forward;
     const struct vkring_tensor *const tensors[] = {&forward->query,           &forward->key,          &forward->value,
                                                    &forward->output,          &forward->lse,          &forward->lse_residual,
@@ -69,7 +70,14 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
                                                    &io->output_grad,          &io->query_grad,        &io->key_grad,
                                                    &io->value_grad,           &io->bias_grad,         &io->sink_grad};
     TRY(check_usable(plan), fail);
-    TRY(tensors_resolve_backward(&plan->problem, io, plan->problem.q_len, plan->problem.kv_len, &run->queries, &run->own), fail);
+    TRY(tensors_resolve_backward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
+                                 &run->queries, &run->own),
+        fail);
+    run->queries.row_stats = backward_row_stats_view(&plan->backward, &plan->problem, run->queries.rows);
+    if (plan->problem.sinks && layout->ranks > 1) {
+        run->sink_grad = run->queries.sink_grad;
+        run->queries.sink_grad = backward_sinks_view(&plan->backward);
+    }
     place(run);
     list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
     return VKRING_OK;

@@ -5,18 +5,31 @@
 
 #define PART_ALIGNMENT 256u
 
+void packet_shape_add(struct packet_shape *shape, int part, const struct tensor_shape *tensor)
+{
+    /* the products were checked with the problem */
+    shape->part_bytes[part] = tensor->batch * tensor->rows * tensor->heads * tensor->dim * tensor->element_bytes;
+    shape->part_offset[part] = divide_up(shape->bytes, PART_ALIGNMENT) * PART_ALIGNMENT;
+    if (shape->part_bytes[part] > 0)
+        shape->bytes = shape->part_offset[part] + shape->part_bytes[part];
+}
+
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows)
 {
     struct packet_shape shape = {.rows = rows};
     for (int part = 0; part < PACKET_PARTS; part++) {
         const struct tensor_shape tensor = key_part_shape(problem, (enum key_part)part, rows);
-        /* the products were checked with the problem */
-        shape.part_bytes[part] = tensor.batch * tensor.rows * tensor.heads * tensor.dim * tensor.element_bytes;
-        shape.part_offset[part] = divide_up(shape.bytes, PART_ALIGNMENT) * PART_ALIGNMENT;
-        if (shape.part_bytes[part] > 0)
-            shape.bytes = shape.part_offset[part] + shape.part_bytes[part];
+        packet_shape_add(&shape, part, &tensor);
     }
     return shape;
+}
+
+struct packet_memory packet_shape_memory(const struct packet_shape *shape, void *first)
+{
+    struct packet_memory memory = {{0}};
+    for (int part = 0; first && part < PACKET_PARTS; part++)
+        memory.parts[part] = (char *)first + shape->part_offset[part];
+    return memory;
 }
 
 enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,
@@ -86,11 +99,7 @@ void staging_destroy(struct staging *staging)
 
 struct packet_memory staging_memory(const struct staging *staging, uint32_t slot, const struct packet_shape *shape)
 {
-    char *first = staging->host[slot]->mapped;
-    struct packet_memory memory = {{0}};
-    for (int part = 0; first && part < PACKET_PARTS; part++)
-        memory.parts[part] = first + shape->part_offset[part];
-    return memory;
+    return packet_shape_memory(shape, staging->host[slot]->mapped);
 }
 
 struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row)

@@ -38,6 +38,10 @@ struct packet_shape {
 };
 
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
+/** Puts a part behind those that are there. */
+void packet_shape_add(struct packet_shape *shape, int part, const struct tensor_shape *tensor);
+/** Where parts lie in memory that begins at first. */
+struct packet_memory packet_shape_memory(const struct packet_shape *shape, void *first);
 
 /** What slots for packets of at most most_rows take. */
 enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,

@@ -79,11 +79,11 @@ START_TEST(work_is_cut_over_everything)
     vkring_plan *plan = NULL;
     c.params.dispatch_seconds = 1e-9;
     ck_assert_int_eq(vkring_plan_create(device, NULL, &c.params, &plan), VKRING_OK);
-    ck_assert_uint_eq(plan->tilings[0].boxes_batch, 2);
-    ck_assert_uint_eq(plan->tilings[0].boxes_heads, 4);
-    if (plan->tilings[0].tiles > 1)
-        ck_assert_uint_gt(plan->tilings[0].boxes_tiles, 1);
-    ck_assert_uint_lt(plan->tilings[0].keys, c.params.kv_len);
+    ck_assert_uint_eq(plan->forward.tilings[0].boxes_batch, 2);
+    ck_assert_uint_eq(plan->forward.tilings[0].boxes_heads, 4);
+    if (plan->forward.tilings[0].tiles > 1)
+        ck_assert_uint_gt(plan->forward.tilings[0].boxes_tiles, 1);
+    ck_assert_uint_lt(plan->forward.tilings[0].keys, c.params.kv_len);
     vkring_plan_destroy(&plan);
 }
 END_TEST

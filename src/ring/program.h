@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/** The order of a rank's work in a run: what it does with the packet of each step. Pure data. */
+#ifndef VKRING_RING_PROGRAM_H
+#define VKRING_RING_PROGRAM_H
+
+#include "../attention/mask.h"
+#include "layout.h"
+
+enum task_kind {
+    TASK_FORWARD,
+    TASK_ROW_STATS,  /* of all query rows */
+    TASK_SINKS,      /* their gradient, of this rank's rows */
+    TASK_BIAS_CLEAR, /* of a bias per query, which not all steps write */
+    TASK_QUERY,      /* the gradient of all query rows, from the packet's keys */
+    TASK_BIAS_ROWS,  /* of a bias per query: of the packet's keys */
+    TASK_KEY,        /* the partial gradients of the packet's keys and values, of this rank's rows */
+    TASK_BIAS_KEYS,  /* of a bias that is not per query: as for keys */
+    TASK_ADD         /* adds partial gradients to those that come round */
+};
+
+struct task {
+    enum task_kind kind;
+    uint32_t step;     /* whose packet it reads */
+    uint32_t attended; /* packets of steps before this one are not read any more, but for the own one */
+    bool adds;         /* of TASK_ADD: there are partial gradients */
+};
+
+struct program {
+    struct task *tasks;
+    uint64_t count;
+};
+
+enum vkring_status program_make_forward(uint32_t steps, struct program *out_program);
+/**
+ * Gradients of keys and values start on the rank after their owner and end with it: the own keys come last, while gradients of all other
+ * ranks' rows come home. Query gradients begin with the own keys, while the first packet comes.
+ */
+enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps,
+                                         struct program *out_program);
+/** Accepts one that was not made. */
+void program_free(struct program *program);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include "query_walk.h"
+
+#include <stdlib.h>
+
+#include "../base/checked.h"
+
+void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
+                     const struct layout *layout, const struct kernel_choice *choice, bool with_keys, double dispatch_seconds)
+{
+    const uint64_t most_keys = with_keys ? layout_most_key_rows(layout) : 0;
+    walk->which = which;
+    walk->boxes = 0;
+    walk->block_keys = UINT64_MAX;
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
+        const struct own_side queries = {problem->batch, problem->heads, layout_span_of(&layout->queries, layout->rank, span)->rows};
+        struct tiling *tiling = &walk->tilings[span];
+        attention_kernel_tile(device, which, problem, choice, &queries, most_keys, dispatch_seconds, tiling);
+        walk->boxes += tiling->boxes;
+        if (tiling->boxes > 0)
+            walk->block_keys = min_u64(walk->block_keys, tiling->keys);
+    }
+}
+
+uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout,
+                                const struct kernel_choice *choice)
+{
+    uint64_t workgroups = 0;
+    if (layout->ranks == 1 && layout_most_key_rows(layout) <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
+        return 0;
+    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+        workgroups += tiling_workgroups(&walk->tilings[span]);
+    return workgroups * attention_kernel_state_bytes(walk->which, choice, problem);
+}
+
+/* Each box writes its rows at the last step at which it keeps a key. */
+static enum vkring_status find_box_steps(struct query_walk *walk, const struct problem *problem, const struct layout *layout,
+                                         uint32_t steps)
+{
+    walk->box_steps = calloc(walk->boxes ? walk->boxes : 1, sizeof(*walk->box_steps));
+    if (!walk->box_steps)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)walk->boxes);
+    for (uint64_t index = 0; index < walk->boxes; index++) {
+        const struct query_box box = query_walk_box(walk, layout, index);
+        struct box_steps *met = &walk->box_steps[index];
+        bool any = false;
+        for (step_span at = 0; at < (step_span)steps * LAYOUT_SPANS; at++) {
+            const uint32_t origin = layout_origin(layout, (uint32_t)(at / LAYOUT_SPANS));
+            if (query_box_kept_keys(&box, problem, layout, origin, (uint32_t)(at % LAYOUT_SPANS)).end == 0)
+                continue;
+            if (!any)
+                met->first = at;
+            met->last = at;
+            any = true;
+        }
+    }
+    return VKRING_OK;
+}
+
+enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *device, const struct problem *problem,
+                                     const struct layout *layout, const struct kernel_choice *choice, uint32_t steps)
+{
+    enum vkring_status status;
+    TRY(attention_kernel_create(device, walk->which, problem, choice, false, &walk->kernel), fail);
+    TRY(find_box_steps(walk, problem, layout, steps), fail);
+fail:
+    return status;
+}
+
+void query_walk_destroy(struct query_walk *walk, vkring_device *device)
+{
+    attention_kernel_destroy(device, &walk->kernel);
+    free(walk->box_steps);
+    walk->box_steps = NULL;
+}
+
+struct query_box query_walk_box(const struct query_walk *walk, const struct layout *layout, uint64_t index)
+{
+    struct query_box box = {0};
+    uint64_t workgroups = 0;
+    while (index >= walk->tilings[box.span].boxes) {
+        index -= walk->tilings[box.span].boxes;
+        workgroups += tiling_workgroups(&walk->tilings[box.span]);
+        box.span++;
+    }
+    box.rows = tiling_box_at(&walk->tilings[box.span], index);
+    box.rows.first_row += layout_span_of(&layout->queries, layout->rank, box.span)->local;
+    box.rows.first_workgroup += workgroups;
+    return box;
+}
+
+struct mask_range query_box_kept_keys(const struct query_box *box, const struct problem *problem, const struct layout *layout,
+                                      uint32_t origin, uint32_t key_span)
+{
+    const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, box->span);
+    const struct layout_span *keys = layout_span_of(&layout->keys, origin, key_span);
+    const struct mask_block block = {
+        .query_row = layout_span_origin(queries) + box->rows.first_row,
+        .rows = box->rows.rows,
+        .key_row = keys->first,
+        .keys = keys->rows,
+    };
+    const struct mask_range kept = mask_kept_keys(problem, &block);
+    return kept.end ? (struct mask_range){keys->local + kept.first, keys->local + kept.end} : kept;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gradients of keys and values around the ring.
+ *
+ * At step s > 0 a rank has what its rows give to the keys of rank (rank - s) mod ranks. At step 1 this begins a sum, in slot 1; at later
+ * steps it is added to the sum that came from the rank before, in slot s % 2. The sum goes on to the next rank or, from the last step,
+ * straight home to the keys' owner. There it arrives in the slot of the step after the last, and the owner's own part completes it.
+ */
+#include <string.h>
+
+#include "../base/checked.h"
+#include "run.h"
+
+static bool travels(const struct run *run)
+{
+    return run->plan->backward.gradients.travel && run->program == &run->plan->backward.program;
+}
+
+/* The rank whose keys the sum of a step is about; the one that comes home is about our own. */
+static uint32_t owner_at(const struct run *run, uint32_t step)
+{
+    const struct layout *layout = &run->plan->layout;
+    return step == steps_of(run) ? layout->rank : layout_origin(layout, step);
+}
+
+static struct packet_shape gradient_shape_at(const struct run *run, uint32_t step)
+{
+    const struct layout *layout = &run->plan->layout;
+    return gradient_shape_of(&run->plan->problem, travels(run), layout_key_rows(layout, owner_at(run, step)));
+}
+
+static struct packet_identity identity_of(const struct run *run, uint32_t owner, uint32_t arrival_step)
+{
+    const struct packet_shape shape = gradient_shape_of(&run->plan->problem, true, layout_key_rows(&run->plan->layout, owner));
+    struct packet_identity identity = {.call = run->plan->calls, .step = arrival_step, .origin = owner, .seed = run->queries.seed};
+    memcpy(identity.part_bytes, shape.part_bytes, sizeof(identity.part_bytes));
+    return identity;
+}
+
+void run_begin_gradients(struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    const struct layout *layout = &plan->layout;
+    run->gradients.received = run->gradients.arrived = 1;
+    link_init(&plan->send_gradients, plan->comm, layout_next(layout), LINK_SENDS_GRADIENTS, plan->chunk_bytes);
+    link_init(&plan->receive_gradients, plan->comm, layout_previous(layout), LINK_RECEIVES_GRADIENTS, plan->chunk_bytes);
+}
+
+enum vkring_status run_submit_add(struct run *run, bool *out_done)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    const struct gradients *gradients = &plan->backward.gradients;
+    const struct task *task = run->adding;
+    const bool comes_home = task->step == 0;
+    const uint32_t step = comes_home ? steps_of(run) : task->step;
+    const struct packet_shape shape = gradient_shape_at(run, step);
+    const struct gradient_sum sum = {.has_partial = task->adds, .has_slot = travels(run) && step > 1, .slot = step % GRADIENT_SLOTS};
+    struct vk_commands commands;
+    uint32_t slot;
+
+    *out_done = !sum.has_slot || run->gradients.arrived >= step;
+    if (!*out_done)
+        return VKRING_OK;
+    if (!comes_home)
+        run->gradients.added = step;
+    if (shape.bytes == 0 || (!comes_home && sum.has_slot && !sum.has_partial))
+        return VKRING_OK;
+    TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
+    if (comes_home)
+        gradients_record_home(gradients, &commands, &shape, &sum, &run->own);
+    else
+        gradients_record_add(gradients, &commands, &shape, &sum);
+    TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
+    run->gradients.value[sum.slot] = plan->compute.timeline.submitted;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* The slot of a step is free once the sum of the step before the last was passed on. */
+static void start_receive(struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    struct link *link = &plan->receive_gradients;
+    const uint32_t step = run->gradients.received + 1;
+    if (link->active || run->gradients.arrived < run->gradients.received || step > steps_of(run) || run->gradients.sent + 2 < step)
+        return;
+    const struct packet_shape shape = gradient_shape_at(run, step);
+    const struct packet_identity identity = identity_of(run, owner_at(run, step), step);
+    if (step == steps_of(run))
+        link->peer = layout_origin(&plan->layout, plan->layout.ranks - (steps_of(run) - 1));
+    link_start(link, &identity, gradients_memory(&plan->backward.gradients, step % GRADIENT_SLOTS, &shape), NULL);
+    run->gradients.received = step;
+}
+
+static enum vkring_status finish_receive(struct run *run)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    const uint32_t step = run->gradients.received;
+    if (plan->receive_gradients.active || run->gradients.arrived == step)
+        return VKRING_OK;
+    const struct packet_shape shape = gradient_shape_at(run, step);
+    if (shape.bytes > 0)
+        TRY(vk_buffer_flush(plan->backward.gradients.slots[step % GRADIENT_SLOTS], 0, shape.bytes), fail);
+    run->gradients.arrived = step;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status start_send(struct run *run)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    struct link *link = &plan->send_gradients;
+    const uint32_t step = run->gradients.sent + 1, slot = step % GRADIENT_SLOTS;
+    if (link->active || step >= steps_of(run) || step > run->gradients.added || plan->compute.done_value < run->gradients.value[slot])
+        return VKRING_OK;
+    const struct packet_shape shape = gradient_shape_at(run, step);
+    const struct packet_identity identity = identity_of(run, owner_at(run, step), step + 1);
+    if (shape.bytes > 0)
+        TRY(vk_buffer_invalidate(plan->backward.gradients.slots[slot], 0, shape.bytes), fail);
+    if (step + 1 == steps_of(run))
+        link->peer = owner_at(run, step);
+    link_start(link, &identity, gradients_memory(&plan->backward.gradients, slot, &shape), NULL);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status run_poll_gradients(struct run *run, bool *progress)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    const bool was_sending = plan->send_gradients.active;
+    if (!travels(run))
+        return VKRING_OK;
+    start_receive(run);
+    TRY(link_poll(&plan->receive_gradients, progress), fail);
+    TRY(finish_receive(run), fail);
+    TRY(link_poll(&plan->send_gradients, progress), fail);
+    if (was_sending && !plan->send_gradients.active)
+        run->gradients.sent++;
+    TRY(start_send(run), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+bool run_gradients_are_done(const struct run *run)
+{
+    return !travels(run) || (run->gradients.sent + 1 == steps_of(run) && run->gradients.arrived == steps_of(run));
+}
+
+/* Sinks ------------------------------------------------------------------------------------------------------------------ */
+
+/* In the order of ranks, so that all have the same bits. */
+static void sum_ranks(const struct run *run, float *sums)
+{
+    const struct vkring_plan *plan = run->plan;
+    const uint64_t heads = plan->problem.heads;
+    for (uint64_t head = 0; head < heads; head++) {
+        double sum = 0;
+        for (uint32_t rank = 0; rank < plan->layout.ranks; rank++)
+            sum += (double)plan->backward.sinks_of_ranks[rank * heads + head];
+        sums[head] = (float)sum;
+    }
+}
+
+/* From host memory to where the application wants them. */
+static enum vkring_status put_sinks(struct run *run)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    const struct tensor_view nothing = {0};
+    const struct tensor_shape shape = {"sink_grad", sizeof(float), 1, 1, 1, plan->problem.heads};
+    struct vk_commands commands;
+    uint32_t slot;
+    bool drained, ignored = false;
+    TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
+    add_record(plan->device, &commands, &plan->backward.gradients.add_f32, &shape, &run->queries.sink_grad, &nothing, &run->sink_grad);
+    TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
+    TRY(compute_drain(&plan->compute, plan->timeout_seconds, &drained), fail);
+    if (!drained)
+        return status_fail(VKRING_ERROR_TIMEOUT, "the device made no progress for %g s", plan->timeout_seconds);
+    TRY(compute_poll(&plan->compute, &ignored), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status run_gather_sinks(struct run *run)
+{
+    enum vkring_status status;
+    struct vkring_plan *plan = run->plan;
+    struct backward *backward = &plan->backward;
+    vkring_buffer *here = backward->sinks_here;
+    const uint64_t bytes = plan->problem.heads * sizeof(float);
+    if (run->program != &backward->program || !here)
+        return VKRING_OK;
+    TRY(vk_buffer_invalidate(here, 0, bytes), fail);
+    TRY(comm_allgather(plan->comm, here->mapped, bytes, backward->sinks_of_ranks, plan->timeout_seconds), fail);
+    sum_ranks(run, here->mapped);
+    TRY(vk_buffer_flush(here, 0, bytes), fail);
+    if (run->sink_grad.buffer)
+        TRY(put_sinks(run), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
