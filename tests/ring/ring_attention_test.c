@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Attention around the ring: right on every rank, as exact as on one, and the same bits again. */
+/* Attention around the ring, forward and backward: right on every rank, as exact as on one, and the same bits again. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <base/clock.h>
 
+#include "../harness/case_tensors.h"
 #include "world.h"
 
 /* The device as it is, and ones to which packets have to be uploaded. */
@@ -100,6 +101,7 @@ START_TEST(a_named_case)
     if (!can_run(&c))
         return;
     ck_assert_msg(passes_on(&c, AS_IT_IS), "%s", c.name);
+    c.params.backward = c.inputs != INPUTS_VALUES_ONE; /* whose gradients are nothing but rounding */
     ck_assert_msg(passes_on(&c, NOT_UNIFIED + _i % 2), "%s", c.name);
 }
 END_TEST
@@ -114,6 +116,7 @@ START_TEST(one_rank_holds_all)
     c.params.query_rows_of_rank = queries;
     c.params.key_rows_of_rank = keys;
     c.params.timeout_seconds = 300;
+    c.params.backward = true;
     queries[(uint32_t)_i / world_size] = c.params.q_len;
     keys[(uint32_t)_i % world_size] = c.params.kv_len;
     ck_assert(passes_on(&c, _i % DEVICES));
@@ -130,33 +133,37 @@ START_TEST(a_random_case)
 }
 END_TEST
 
-/* Of output row `row` of a result, which is row `query` of the sequence. */
-static double row_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *result, uint64_t row,
-                          uint64_t query)
+/* Of a tensor of this rank, and of the same rows of a result that has all of them. */
+struct error_squares {
+    double own, whole;
+};
+
+static struct error_squares error_squares(const struct attention_case *c, enum case_tensor tensor, const double *reference,
+                                          const struct case_result *own, const float *mine, const float *whole)
 {
-    const uint64_t width = c->params.heads * c->params.head_dim;
-    double squares = 0;
-    for (uint64_t b = 0; b < c->params.batch; b++)
-        for (uint64_t i = 0; i < width; i++) {
-            double error = (double)result->output[(b * result->info.rows.query_rows + row) * width + i] -
-                           data->output[(b * c->params.q_len + query) * width + i];
-            squares += error * error;
-        }
+    const struct case_slice slice = case_slice(c, &own->info, tensor);
+    const uint64_t count = case_slice_count(c, &own->info, tensor);
+    double *exact = malloc((count + 1) * sizeof(*exact));
+    float *part = malloc((count + 1) * sizeof(*part));
+    struct error_squares squares = {0};
+    if (!exact || !part)
+        abort();
+    case_take_slice(&slice, sizeof(*exact), reference, exact);
+    case_take_slice(&slice, sizeof(*part), whole, part);
+    for (uint64_t i = 0; i < count; i++) {
+        squares.own += pow((double)mine[i] - exact[i], 2);
+        squares.whole += pow((double)part[i] - exact[i], 2);
+    }
+    free(exact);
+    free(part);
     return squares;
 }
 
-/* The errors of this rank's rows: of its own result, and of one that has all rows. */
-static void error_squares(const struct attention_case *c, const struct case_data *data, const struct case_result *own,
-                          const struct case_result *whole, double *out_own, double *out_whole)
+static bool grows(const struct attention_case *c, enum case_tensor tensor, const struct error_squares *squares)
 {
-    uint64_t row = 0;
-    *out_own = *out_whole = 0;
-    for (int span = 0; span < VKRING_SPANS; span++)
-        for (uint64_t i = 0; i < own->info.rows.query_spans[span].rows; i++, row++) {
-            const uint64_t query = own->info.rows.query_spans[span].first + i;
-            *out_own += row_squares(c, data, own, row, query);
-            *out_whole += row_squares(c, data, whole, query, query);
-        }
+    const double one = sqrt(world_sum(squares->whole)), many = sqrt(world_sum(squares->own));
+    return !world_expect(many <= 1.05 * one, "%s, type %d: error %.4g on %u ranks, %.4g on one", case_tensor_name(tensor),
+                         (int)c->params.type, many, world_size, one);
 }
 
 static void add_every_option(struct attention_case *c)
@@ -174,6 +181,32 @@ static void add_every_option(struct attention_case *c)
     c->params.bias = (struct vkring_bias_params){.present = true, .per_head = true};
 }
 
+/* Of all tensors but the few numbers of sinks, or of these alone. */
+static void expect_no_growth(const struct attention_case *c, bool sinks)
+{
+    struct case_data data = {0};
+    struct case_result alone = {0}, around = {0};
+    if (!can_run(c))
+        return;
+    bool ran = case_make_data(c, &data) && case_run(c, devices[AS_IT_IS], NULL, &data, &alone);
+    ran = world_agrees(ran) && case_run(c, devices[AS_IT_IS], comm, &data, &around);
+    ran = world_agrees(ran) && case_refer(c, &data, &around.info.rows);
+    ck_assert(world_agrees(ran));
+    struct error_squares squares = error_squares(c, OUTPUT, data.output, &around, around.output, alone.output);
+    bool good = !grows(c, OUTPUT, &squares);
+    for (int g = 0; g < GRADIENTS; g++) {
+        const enum case_tensor tensor = QUERY_GRAD + (enum case_tensor)g;
+        if (!case_has(c, tensor) || (tensor == SINK_GRAD) != sinks)
+            continue;
+        squares = error_squares(c, tensor, data.gradients[g], &around, around.gradients[g], alone.gradients[g]);
+        good = !grows(c, tensor, &squares) && good;
+    }
+    ck_assert(good);
+    case_free_result(&alone);
+    case_free_result(&around);
+    case_free_data(&data);
+}
+
 /* Of each type: full, causal, with every option, and these zigzag. */
 START_TEST(the_error_does_not_grow_with_the_ring)
 {
@@ -186,26 +219,31 @@ START_TEST(the_error_does_not_grow_with_the_ring)
                                           .heads = 4,
                                           .head_dim = 64,
                                           .causal = _i >= 3,
+                                          .backward = true,
                                           .timeout_seconds = 300}};
-    struct case_data data = {0};
-    struct case_result alone = {0}, around = {0};
     if (_i / 3 == 2 || _i / 3 == 4)
         add_every_option(&c);
     if (_i >= 9)
         c.params.layout = VKRING_LAYOUT_ZIGZAG;
-    if (!can_run(&c))
-        return;
-    bool ran = case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], NULL, &data, &alone);
-    ran = world_agrees(ran) && case_run(&c, devices[AS_IT_IS], comm, &data, &around);
-    ran = world_agrees(ran) && case_refer(&c, &data, &around.info.rows);
-    ck_assert(world_agrees(ran));
-    double own, whole;
-    error_squares(&c, &data, &around, &alone, &own, &whole);
-    double one = sqrt(world_sum(whole)), many = sqrt(world_sum(own));
-    ck_assert_msg(many <= 1.05 * one, "type %d: error %.4g on %u ranks, %.4g on one", _i % 3, many, world_size, one);
-    case_free_result(&alone);
-    case_free_result(&around);
-    case_free_data(&data);
+    expect_no_growth(&c, false);
+}
+END_TEST
+
+/* Of as many heads as make an error that is not luck. */
+START_TEST(the_error_of_sinks_does_not_grow_with_the_ring)
+{
+    const struct attention_case c = {.name = "error growth of sinks",
+                                     .seed = 78,
+                                     .params = {.type = (enum vkring_type)_i,
+                                                .batch = 1,
+                                                .q_len = 60,
+                                                .kv_len = 60,
+                                                .heads = 2048,
+                                                .head_dim = 4,
+                                                .sinks = true,
+                                                .backward = true,
+                                                .timeout_seconds = 300}};
+    expect_no_growth(&c, true);
 }
 END_TEST
 
@@ -220,6 +258,9 @@ START_TEST(the_same_bits_again)
                                           .heads = 2,
                                           .head_dim = 16,
                                           .causal = true,
+                                          .sinks = true,
+                                          .bias = {.present = true, .per_head = true},
+                                          .backward = true,
                                           .chunk_bytes = 1000,
                                           .timeout_seconds = 300}};
     struct case_data data = {0};
@@ -243,32 +284,45 @@ START_TEST(the_same_bits_again)
 }
 END_TEST
 
+/* Of keys and values, and of their gradients. */
 static uint64_t packet_bytes(const struct attention_case *c, uint64_t rows)
 {
     return rows * c->params.batch * c->params.heads * (c->params.head_dim + c->params.head_dim) * sizeof(float);
 }
 
+static bool expect_bytes(const char *what, uint64_t bytes, uint64_t payload, uint64_t packets)
+{
+    return world_expect(bytes >= payload && bytes <= payload + 128 * packets, "%s %llu bytes, not %llu in %llu packets", what,
+                        (unsigned long long)bytes, (unsigned long long)payload, (unsigned long long)packets);
+}
+
+/*
+ * All packets but the last one pass through: those of all ranks but the next are sent, of all but this one received. Gradients of all keys
+ * but this rank's are sent, and of all but those of the rank before received, as those begin here.
+ */
 START_TEST(stats_count_what_moved)
 {
-    struct attention_case c = {.name = "stats",
-                               .seed = 9,
-                               .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .timeout_seconds = 300}};
+    struct attention_case c = {
+        .name = "stats",
+        .seed = 9,
+        .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .backward = _i == 1, .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result result = {0};
     ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
     const struct vkring_run_stats *s = &result.stats;
-    /* all packets but the last one pass through: those of all ranks but the next are sent, of all but this one received */
-    uint64_t next = (world_rank + 1) % world_size;
-    uint64_t next_rows = c.params.kv_len * (next + 1) / world_size - c.params.kv_len * next / world_size;
-    uint64_t sent = packet_bytes(&c, c.params.kv_len - next_rows), received = packet_bytes(&c, c.params.kv_len - result.info.rows.key_rows);
-    uint64_t headers = 128 * (world_size - 1);
+    const uint64_t kv_len = c.params.kv_len, own = result.info.rows.key_rows, hops = world_size - 1;
+    const uint64_t next = (world_rank + 1) % world_size, before = (world_rank + hops) % world_size;
+    const uint64_t next_rows = kv_len * (next + 1) / world_size - kv_len * next / world_size;
+    const uint64_t rows_before = kv_len * (before + 1) / world_size - kv_len * before / world_size;
+    uint64_t sent = packet_bytes(&c, kv_len - next_rows), received = packet_bytes(&c, kv_len - own);
+    if (c.params.backward && world_size > 1) {
+        sent += packet_bytes(&c, kv_len - own);
+        received += packet_bytes(&c, kv_len - rows_before);
+    }
+    const double flop = 4.0 * 2 * 2 * (double)result.info.rows.query_rows * 333 * 16 * (c.params.backward ? 2.5 : 1);
     bool good =
-        world_expect(s->sent_bytes >= sent && s->sent_bytes <= sent + headers, "sent %llu of %llu", (unsigned long long)s->sent_bytes,
-                     (unsigned long long)sent) &&
-        world_expect(s->received_bytes >= received && s->received_bytes <= received + headers, "received %llu of %llu",
-                     (unsigned long long)s->received_bytes, (unsigned long long)received) &&
-        world_expect(s->steps == world_size, "%u steps", s->steps) &&
-        world_expect(s->flop == 4.0 * 2 * 2 * (double)result.info.rows.query_rows * 333 * 16, "%g flop", s->flop) &&
+        expect_bytes("sent", s->sent_bytes, sent, 2 * hops) && expect_bytes("received", s->received_bytes, received, 2 * hops) &&
+        world_expect(s->steps == world_size, "%u steps", s->steps) && world_expect(s->flop == flop, "%g flop", s->flop) &&
         world_expect(s->total_seconds >= s->exposed_wait_seconds && s->total_seconds >= s->transfer_seconds, "seconds do not add up");
     case_free_result(&result);
     case_free_data(&data);
@@ -289,19 +343,19 @@ START_TEST(a_window_moves_packets_as_far_as_it_reaches)
                                           .causal = true,
                                           .layout = VKRING_LAYOUT_AUTO,
                                           .has_window = true,
-                                          .window_left = (int64_t[]){0, 50, 61}[_i],
+                                          .window_left = (int64_t[]){0, 50, 61}[_i % 3],
+                                          .backward = _i >= 3,
                                           .window_right = -1,
                                           .timeout_seconds = 300}};
-    const uint32_t needed = (uint32_t)_i + 1 < world_size ? (uint32_t)_i + 1 : world_size;
+    const uint32_t reached = (uint32_t)_i % 3 + 1, needed = reached < world_size ? reached : world_size;
     struct case_data data = {0};
     struct case_result result = {0};
     ck_assert(passes_on(&c, _i % DEVICES));
     ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
-    const uint64_t hops = needed - 1, bytes = hops * packet_bytes(&c, 60), sent = result.stats.sent_bytes;
+    const uint64_t hops = (needed - 1) * (c.params.backward ? 2 : 1);
     bool good =
         world_expect(result.stats.steps == needed, "%u steps", result.stats.steps) &&
-        world_expect(sent >= bytes && sent <= bytes + 128 * hops, "sent %llu of %llu", (unsigned long long)sent,
-                     (unsigned long long)bytes) &&
+        expect_bytes("sent", result.stats.sent_bytes, hops * packet_bytes(&c, 60), hops) &&
         world_expect((result.info.packet_bytes > 0) == (hops > 0), "packet of %llu bytes", (unsigned long long)result.info.packet_bytes);
     case_free_result(&result);
     case_free_data(&data);
@@ -321,7 +375,7 @@ static void open_devices(vkring_device *device)
 
 int main(int argc, char **argv)
 {
-    Suite *suite = suite_create("ring forward");
+    Suite *suite = suite_create("ring attention");
     TCase *named = tcase_create("named"), *drawn = tcase_create("random"), *exact = tcase_create("exact");
     open_devices(world_begin(&argc, &argv));
     comm = world_comm();
@@ -330,9 +384,10 @@ int main(int argc, char **argv)
     int first = (int)environment_number("VKRING_TEST_FIRST", 0);
     tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 24));
     tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 15);
+    tcase_add_loop_test(exact, the_error_of_sinks_does_not_grow_with_the_ring, 0, 3);
     tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
-    tcase_add_test(exact, stats_count_what_moved);
-    tcase_add_loop_test(exact, a_window_moves_packets_as_far_as_it_reaches, 0, 3);
+    tcase_add_loop_test(exact, stats_count_what_moved, 0, 2);
+    tcase_add_loop_test(exact, a_window_moves_packets_as_far_as_it_reaches, 0, 6);
     suite_add_tcase(suite, named);
     suite_add_tcase(suite, drawn);
     suite_add_tcase(suite, exact);
