@@ -203,8 +203,6 @@ bool bench_measure(const struct bench_setting *setting, const struct bench_case 
     vkring_device_get_info(setting->device, &info);
     if (which->problem.type != VKRING_TYPE_F32 && !info.f16)
         out_result->unsupported = "the device has no 16-bit storage";
-    if (which->problem.backward && setting->ranks->size > 1)
-        out_result->unsupported = "backward is for one rank";
     if (!out_result->unsupported)
         good = measure(&bench, failure);
     progress_phase(setting->progress, NULL, 0);

@@ -31,7 +31,7 @@ const char attend_help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O
                            "      --seed S           of the dropout, 64 bits unsigned; default: 0\n"
                            "      --dtype f32|f16|bf16   type on the device; default: the files'\n"
                            "\n"
-                           "Gradients, on one rank (types and shapes as of what they belong to):\n"
+                           "Gradients (types and shapes as of what they belong to):\n"
                            "      --output-grad FILE     the gradient of a loss by the output; read\n"
                            "      --query-grad FILE      written, and so are those that follow, where asked for\n"
                            "      --key-grad FILE, --value-grad FILE, --bias-grad FILE, --sink-grad FILE\n"

@@ -154,7 +154,7 @@ static bool check_partners(const struct attend_options *options, struct failure 
     return true;
 }
 
-static bool check_backward(const struct attend_options *options, uint32_t ranks, struct failure *failure)
+static bool check_backward(const struct attend_options *options, struct failure *failure)
 {
     bool wanted = false;
     if (!attend_options_backward(options))
@@ -163,8 +163,6 @@ static bool check_backward(const struct attend_options *options, uint32_t ranks,
         wanted = wanted || (options->files[kind] && file_gradient_of(kind) != FILE_KINDS);
     if (!wanted)
         return fail_usage(failure, "--output-grad needs --query-grad, --key-grad, --value-grad, --bias-grad or --sink-grad");
-    if (ranks > 1)
-        return fail_usage(failure, "--output-grad with %" PRIu32 " ranks: gradients around the ring are not supported yet", ranks);
     return true;
 }
 
@@ -186,7 +184,7 @@ static bool check_whole(const struct parsing *parsing, uint32_t ranks)
         return false;
     if (parsing->later)
         return fail_usage(failure, "%s is not yet supported", parsing->later);
-    return check_backward(options, ranks, failure);
+    return check_backward(options, failure);
 }
 
 bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure)

@@ -31,7 +31,6 @@ make_extras f32
 refuses "unknown command" 2 "^unknown command frobnicate" 3 "$VKRING" frobnicate
 attend "unknown option" 2 "^unknown option --frob" --frob
 attend "not yet supported" 2 "^--trace is not yet" --trace t.json
-attend "gradients" 2 "^--output-grad with 3 ranks: gradients around the ring are not supported yet" --output-grad d.npy --key-grad g.npy
 attend "shares of another number of ranks" 2 "^--shares has 2 numbers for 3 ranks" --shares 1,1
 attend "missing input" 1 "^cannot open none.npy" -k none.npy
 attend "output in no folder" 1 "^cannot write none/o.npy" -o none/o.npy
@@ -88,17 +87,21 @@ grep -q '"layout": "zigzag"' r.json || complaint="causal is not zigzag in the re
 [ "$(grep -c '"rank":' r.json)" -eq 3 ] || complaint="not three ranks in the report"
 report "the report has every rank" "$complaint"
 attends "3 ranks, f16 on the device" 3 --dtype f16
+# shellcheck disable=SC2086,SC2154
+attends "3 ranks, gradients" 3 --causal $gradients
 everything="--causal-block 2 --window 6,3 --segment-ids s.npy --key-segment-ids t.npy --alibi a.npy --sinks n.npy --softcap 1.5"
 everything="$everything --dropout 0.2"
+# shellcheck disable=SC2154
+of_everything="$gradients --bias-grad gb.npy --sink-grad gs.npy"
 for ranks in 2 3; do
     for shape in 2,4,7,9 1,1,7,9 2,4,1,9 1,1,1,9; do
         "$HELPER" make b.npy f32 6 "$shape" 5 -inf
         # shellcheck disable=SC2086
-        attends "$ranks ranks, everything, a bias of $shape" "$ranks" --bias b.npy $everything --seed 3
+        attends "$ranks ranks, everything, a bias of $shape" "$ranks" --bias b.npy $everything --seed 3 $of_everything
     done
 done
 # shellcheck disable=SC2086
-attends "3 ranks, everything, uneven" 3 --bias b.npy $everything --shares 0,2,1 --query-offset 0
+attends "3 ranks, everything, uneven" 3 --bias b.npy $everything --shares 0,2,1 --query-offset 0 $of_everything
 "$HELPER" make q.npy f16 1 2,1,4,8
 "$HELPER" make k.npy f16 2 2,2,2,8
 "$HELPER" make v.npy f16 3 2,2,2,5
