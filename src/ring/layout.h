@@ -50,10 +50,15 @@ static inline uint64_t layout_span_origin(const struct layout_span *span)
     return span->first - span->local;
 }
 
-/** The rank whose packet is attended to at a step: its own first, then those that come round, each from the rank before it. */
+/** The rank whose packet a rank meets at a step: its own first, then those that come round, each from the rank before it. */
+static inline uint32_t layout_origin_of(const struct layout *layout, uint32_t rank, uint32_t step)
+{
+    return (uint32_t)(((uint64_t)rank + layout->ranks - step) % layout->ranks);
+}
+
 static inline uint32_t layout_origin(const struct layout *layout, uint32_t step)
 {
-    return (uint32_t)(((uint64_t)layout->rank + layout->ranks - step) % layout->ranks);
+    return layout_origin_of(layout, layout->rank, step);
 }
 
 static inline uint32_t layout_next(const struct layout *layout)

@@ -37,3 +37,15 @@ uint32_t schedule_steps(const struct problem *problem, const struct layout *layo
         }
     return last + 1;
 }
+
+double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step)
+{
+    const uint32_t origin = layout_origin_of(layout, rank, step);
+    double pairs = 0;
+    for (uint32_t i = 0; i < LAYOUT_SPANS; i++)
+        for (uint32_t j = 0; j < LAYOUT_SPANS; j++) {
+            const struct layout_span *queries = layout_span_of(&layout->queries, rank, i), *keys = layout_span_of(&layout->keys, origin, j);
+            pairs += mask_kept_pairs(problem, &(struct mask_block){queries->first, queries->rows, keys->first, keys->rows});
+        }
+    return pairs;
+}

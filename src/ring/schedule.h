@@ -11,4 +11,8 @@
  */
 uint32_t schedule_steps(const struct problem *problem, const struct layout *layout);
 
+/** The (query, key) pairs that are kept by position between a rank's queries and the packet it meets at a step, of one head and batch
+ * entry. */
+double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
+
 #endif

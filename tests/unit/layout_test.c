@@ -28,19 +28,6 @@ static struct layout make(const struct vkring_plan_params *params, uint32_t rank
     return layout;
 }
 
-/* The pairs that a rank keeps at a step. */
-static double pairs_at(const struct problem *problem, const struct layout *layout, uint32_t step)
-{
-    double pairs = 0;
-    for (uint32_t q = 0; q < LAYOUT_SPANS; q++)
-        for (uint32_t k = 0; k < LAYOUT_SPANS; k++) {
-            const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, q);
-            const struct layout_span *keys = layout_span_of(&layout->keys, layout_origin(layout, step), k);
-            pairs += mask_kept_pairs(problem, &(struct mask_block){queries->first, queries->rows, keys->first, keys->rows});
-        }
-    return pairs;
-}
-
 struct sums {
     double all, critical, mean; /* pairs of all steps; of the slowest rank of each step; of the mean rank of each */
     double unevenness;          /* the largest step over its mean, after step 0 */
@@ -54,8 +41,8 @@ static struct sums sum_pairs(const struct vkring_plan_params *params, uint32_t r
     ck_assert_int_eq(problem_resolve(params, &problem), VKRING_OK);
     for (uint32_t step = 0; step < ranks; step++) {
         double most = 0, all = 0;
-        for (layout.rank = 0; layout.rank < ranks; layout.rank++) {
-            const double pairs = pairs_at(&problem, &layout, step);
+        for (uint32_t rank = 0; rank < ranks; rank++) {
+            const double pairs = schedule_kept_pairs(&problem, &layout, rank, step);
             most = fmax(most, pairs);
             all += pairs;
         }
@@ -220,8 +207,8 @@ START_TEST(steps_end_with_the_last_pair)
                 ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
                 uint32_t last = 0;
                 for (uint32_t step = 0; step < ranks; step++)
-                    for (layout.rank = 0; layout.rank < ranks; layout.rank++)
-                        if (pairs_at(&problem, &layout, step) > 0)
+                    for (uint32_t rank = 0; rank < ranks; rank++)
+                        if (schedule_kept_pairs(&problem, &layout, rank, step) > 0)
                             last = step;
                 ck_assert_uint_eq(schedule_steps(&problem, &layout), last + 1);
                 layout_free(&layout);
