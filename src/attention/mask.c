@@ -19,6 +19,16 @@ static wide round_down(wide value, wide step)
     return value - (rest < 0 ? rest + step : rest);
 }
 
+static wide divide_down(wide value, wide step)
+{
+    return round_down(value, step) / step;
+}
+
+static wide stride_of(uint64_t stride)
+{
+    return stride ? (wide)stride : 1;
+}
+
 static wide position_of_row(const struct problem *problem, uint64_t row)
 {
     return (wide)problem->query_offset + (wide)row;
@@ -57,11 +67,12 @@ static wide last_position(const struct problem *problem, wide key)
     return problem->window_left < 0 ? FAR : key + problem->window_left;
 }
 
-static struct mask_range range_of(wide first, wide last, wide origin, uint64_t count)
+/* Of `count` rows that lie stride apart from origin on, those at first … last. */
+static struct mask_range range_of(wide first, wide last, wide origin, wide stride, uint64_t count)
 {
     const struct mask_range range = {
-        .first = (uint64_t)clamp(first - origin, 0, (wide)count),
-        .end = (uint64_t)clamp(last + 1 - origin, 0, (wide)count),
+        .first = (uint64_t)clamp(divide_down(first - origin + stride - 1, stride), 0, (wide)count),
+        .end = (uint64_t)clamp(divide_down(last - origin, stride) + 1, 0, (wide)count),
     };
     return range.first < range.end ? range : (struct mask_range){0};
 }
@@ -71,7 +82,8 @@ struct mask_range mask_kept_keys(const struct problem *problem, const struct mas
     const wide first = position_of_row(problem, block->query_row);
     if (block->rows == 0)
         return (struct mask_range){0};
-    return range_of(first_key(problem, first), last_key(problem, first + (wide)block->rows - 1), (wide)block->key_row, block->keys);
+    const wide last = first + (wide)(block->rows - 1) * stride_of(block->query_stride);
+    return range_of(first_key(problem, first), last_key(problem, last), (wide)block->key_row, stride_of(block->key_stride), block->keys);
 }
 
 struct mask_range mask_kept_rows(const struct problem *problem, const struct mask_block *block)
@@ -79,57 +91,93 @@ struct mask_range mask_kept_rows(const struct problem *problem, const struct mas
     const wide first = (wide)block->key_row;
     if (block->keys == 0)
         return (struct mask_range){0};
-    return range_of(first_position(problem, first), last_position(problem, first + (wide)block->keys - 1),
-                    position_of_row(problem, block->query_row), block->rows);
+    const wide last = first + (wide)(block->keys - 1) * stride_of(block->key_stride);
+    return range_of(first_position(problem, first), last_position(problem, last), position_of_row(problem, block->query_row),
+                    stride_of(block->query_stride), block->rows);
 }
 
-/* The sum of clamp(i + shift, 0, keys) over rows i: a ramp between the rows where it leaves 0 and reaches keys. */
-static double sum_of_ramp(wide shift, double rows, double keys)
+/* The sum of floor((step · i + start) / divisor) over i < count, of numbers >= 0: the points below a line, counted as Euclid's algorithm
+ * goes. */
+static wide sum_of_floors(wide count, wide step, wide start, wide divisor)
 {
-    const double start = (double)shift;
-    const double from = start >= 0 ? 0 : -start < rows ? -start : rows;
-    const double full = keys - start;
-    const double to = full <= from ? from : full < rows ? full : rows;
-    return (to - from) * start + (to * (to - 1) - from * (from - 1)) / 2 + (rows - to) * keys;
+    wide sum = 0;
+    while (count > 0) {
+        sum += count * (count - 1) / 2 * (step / divisor) + count * (start / divisor);
+        const wide rest = step % divisor, end = rest * count + start % divisor;
+        count = end / divisor;
+        start = end % divisor;
+        step = divisor;
+        divisor = rest;
+    }
+    return sum;
 }
 
-/* The keys below the upper limit, summed over rows that lie in one causal block. */
-static double sum_below(const struct problem *problem, wide position, double rows, const struct mask_block *block)
+/* Rows that lie `step` apart, before keys that lie `divisor` apart. */
+struct ramp {
+    wide step, divisor;
+};
+
+/* The keys from 0 to step · i + start, at most `most` of them, summed over i < rows: between the rows where they leave 0 and reach `most` a
+ * ramp. */
+static wide sum_of_ramp(const struct ramp *ramp, wide start, wide rows, wide most)
 {
-    const double keys = (double)block->keys;
+    const wide from = clamp(divide_down(-start + ramp->step - 1, ramp->step), 0, rows);
+    const wide to = clamp(divide_down((most - 1) * ramp->divisor - start + ramp->step - 1, ramp->step), from, rows);
+    return sum_of_floors(to - from, ramp->step, start + from * ramp->step, ramp->divisor) + to - from + (rows - to) * most;
+}
+
+static struct ramp ramp_of(const struct mask_block *block)
+{
+    return (struct ramp){stride_of(block->query_stride), stride_of(block->key_stride)};
+}
+
+/* The keys below the upper limit, summed over rows from a position on that lie in one causal block. */
+static wide sum_below_stair(const struct problem *problem, wide position, wide rows, const struct mask_block *block)
+{
+    const struct ramp ramp = ramp_of(block);
     const wide origin = (wide)block->key_row;
     const wide stair = round_down(position, (wide)problem->causal_block) + (wide)problem->causal_block - 1;
-    const double cap = (double)clamp(stair + 1 - origin, 0, (wide)block->keys);
+    const wide most = clamp(divide_down(stair - origin, ramp.divisor) + 1, 0, (wide)block->keys);
     if (problem->window_right < 0)
-        return rows * cap;
-    return sum_of_ramp(position + problem->window_right + 1 - origin, rows, cap < keys ? cap : keys);
+        return rows * most;
+    return sum_of_ramp(&ramp, position + problem->window_right - origin, rows, most);
 }
 
-static double sum_below_stairs(const struct problem *problem, const struct mask_block *block)
+static wide sum_below_stairs(const struct problem *problem, const struct mask_block *block)
 {
-    const wide first = position_of_row(problem, block->query_row), end = first + (wide)block->rows;
-    double sum = 0;
-    for (wide at = first; at < end;) {
-        const wide next = round_down(at, (wide)problem->causal_block) + (wide)problem->causal_block;
-        const wide stop = next < end ? next : end;
-        sum += sum_below(problem, at, (double)(stop - at), block);
-        at = stop;
+    const wide step = stride_of(block->query_stride), size = (wide)problem->causal_block;
+    wide sum = 0, at = position_of_row(problem, block->query_row), left = (wide)block->rows;
+    while (left > 0) {
+        const wide here = clamp(divide_down(round_down(at, size) + size - 1 - at, step) + 1, 1, left);
+        sum += sum_below_stair(problem, at, here, block);
+        at += here * step;
+        left -= here;
     }
     return sum;
 }
 
 double mask_kept_pairs(const struct problem *problem, const struct mask_block *block)
 {
-    const double rows = (double)block->rows, keys = (double)block->keys;
+    const struct ramp ramp = ramp_of(block);
+    const wide rows = (wide)block->rows, keys = (wide)block->keys;
     const wide shift = position_of_row(problem, block->query_row) - (wide)block->key_row;
-    double below = rows * keys;
+    wide pairs = rows * keys;
     if (mask_has_stairs(problem))
-        below = sum_below_stairs(problem, block);
+        pairs = sum_below_stairs(problem, block);
     else if (problem->causal)
-        below = sum_of_ramp(shift + 1, rows, keys);
+        pairs = sum_of_ramp(&ramp, shift, rows, keys);
     else if (problem->window_right >= 0)
-        below = sum_of_ramp(shift + problem->window_right + 1, rows, keys);
-    return problem->window_left < 0 ? below : below - sum_of_ramp(shift - problem->window_left, rows, keys);
+        pairs = sum_of_ramp(&ramp, shift + problem->window_right, rows, keys);
+    if (problem->window_left >= 0)
+        pairs -= sum_of_ramp(&ramp, shift - problem->window_left - 1, rows, keys);
+    return (double)pairs;
+}
+
+bool mask_keeps_any(const struct problem *problem, const struct mask_block *block)
+{
+    if (block->rows == 0 || mask_kept_keys(problem, block).end == 0)
+        return false;
+    return mask_has_stairs(problem) || mask_kept_pairs(problem, block) > 0;
 }
 
 bool mask_is_band(const struct problem *problem)
@@ -144,7 +192,8 @@ bool mask_has_stairs(const struct problem *problem)
 
 struct mask_limits mask_limits_of(const struct problem *problem, const struct mask_block *block)
 {
-    const wide rows = (wide)block->rows, keys = (wide)block->keys, step = (wide)problem->causal_block;
+    const wide rows = (wide)block->rows * stride_of(block->query_stride), keys = (wide)block->keys * stride_of(block->key_stride);
+    const wide step = (wide)problem->causal_block;
     const wide query = position_of_row(problem, block->query_row), key = (wide)block->key_row;
     const wide query_block = round_down(query, step), key_block = round_down(key, step);
     wide upper = problem->window_right < 0 ? FAR : query + problem->window_right - key;
@@ -164,7 +213,8 @@ struct mask_alibi mask_alibi_of(const struct problem *problem, const struct mask
 {
     const wide key = (wide)block->key_row, last = (wide)problem->kv_len - 1;
     const wide diagonal = position_of_row(problem, block->query_row) - key;
-    const wide near = clamp(diagonal, -key - (wide)block->rows, (wide)problem->kv_len - key);
+    const wide rows = (wide)block->rows * stride_of(block->query_stride);
+    const wide near = clamp(diagonal, -key - rows, (wide)problem->kv_len - key);
     return (struct mask_alibi){
         .diagonal = (int32_t)near,
         .low = (int32_t)-key,

@@ -8,10 +8,14 @@
 
 #include "problem.h"
 
-/** A block of the score matrix: query rows [query_row, + rows) of the sequence and keys [key_row, + keys). */
+/**
+ * A block of the score matrix: row i of it is row query_row + query_stride · i of the sequence, and key j is key key_row + key_stride · j.
+ * Stride 0 is 1.
+ */
 struct mask_block {
     uint64_t query_row, rows;
     uint64_t key_row, keys;
+    uint64_t query_stride, key_stride;
 };
 
 /** Counted from the first key (or row) of the block. */
@@ -19,22 +23,27 @@ struct mask_range {
     uint64_t first, end;
 };
 
-/** The keys of the block that any of its rows keeps; of no keys first is 0. */
+/** The keys of the block that any of its rows keeps, with those between them; of no keys first is 0. */
 struct mask_range mask_kept_keys(const struct problem *problem, const struct mask_block *block);
-/** The rows of the block that keep any of its keys. */
+/** The rows of the block that keep any of its keys, with those between them. */
 struct mask_range mask_kept_rows(const struct problem *problem, const struct mask_block *block);
 
 /** How many pairs of the block are kept, for one head and batch entry; segment ids and bias not counted. */
 double mask_kept_pairs(const struct problem *problem, const struct mask_block *block);
+/** Whether any is; of causal blocks, whether any may be. */
+bool mask_keeps_any(const struct problem *problem, const struct mask_block *block);
 
 /** Whether there is a limit at all; and whether it is one of causal blocks. */
 bool mask_is_band(const struct problem *problem);
 bool mask_has_stairs(const struct problem *problem);
 
+/** How far kernels count positions on either side of a block. */
+#define MASK_MAX_EXTENT ((uint64_t)1 << 30)
+
 /**
- * A block's limits as kernels take them, i counted from query_row and j from key_row: row i keeps key j if i + lower <= j <= i + upper and,
- * with stairs, j <= key_stair + (i + query_phase) / causal_block · causal_block. Then key j keeps row i if also i >= row_stair + (j +
- * key_phase) / causal_block · causal_block. Clamped to 32 bits where it changes nothing.
+ * A block's limits as kernels take them, where p is the position of a row counted from query_row, and q that of a key from key_row: the row
+ * keeps the key if p + lower <= q <= p + upper and, with stairs, q <= key_stair + (p + query_phase) / causal_block · causal_block. Then the
+ * key keeps the row if also p >= row_stair + (q + key_phase) / causal_block · causal_block. Clamped to 32 bits where it changes nothing.
  */
 struct mask_limits {
     int32_t lower, upper;
@@ -42,13 +51,12 @@ struct mask_limits {
     uint32_t query_phase, key_phase;
 };
 
-/** rows and keys at most 2^30. */
+/** rows · query_stride and keys · key_stride at most MASK_MAX_EXTENT; half of it where a stride is above 1. */
 struct mask_limits mask_limits_of(const struct problem *problem, const struct mask_block *block);
 
 /**
- * Positions for alibi: row i lies at clamp(i + diagonal, low, high), counted as keys of the block are, which is the position of the key
- * nearest to it where it lies outside of all keys. far is the rest of its distance, beyond what i + diagonal says. kv_len at most
- * MAX_ALIBI_LENGTH.
+ * Positions for alibi: a row at p, as above, lies at clamp(p + diagonal, low, high) from key_row, which is the position of the key nearest
+ * to it where it lies outside of all keys. far is the rest of its distance, beyond what p + diagonal says. kv_len at most MAX_ALIBI_LENGTH.
  */
 struct mask_alibi {
     int32_t diagonal, low, high;
