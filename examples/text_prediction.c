@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "context_embedding.h"
 #include "progress_line.h"
@@ -19,7 +20,7 @@ static const double uniform_bytes = 60;
 struct strip {
     const struct passage *passage;
     struct vkring_span spans[VKRING_SPANS];
-    uint64_t rows; /* of both */
+    uint64_t rows; /* of all spans */
 };
 
 /* Everything of one passage. */
@@ -47,9 +48,11 @@ static const unsigned char *strip_chunk(const struct strip *strip, uint64_t row)
 
 static uint64_t strip_position(const struct strip *strip, uint64_t row)
 {
-    const struct vkring_span *spans = strip->spans;
-    const uint64_t in_chunk = row % strip->rows;
-    return in_chunk < spans[0].rows ? spans[0].first + in_chunk : spans[1].first + in_chunk - spans[0].rows;
+    const struct vkring_span *span = strip->spans;
+    uint64_t in_span = row % strip->rows;
+    for (; in_span >= span->rows; span++)
+        in_span -= span->rows;
+    return span->first + in_span * span->stride;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -91,8 +94,10 @@ static void find_strips(struct work *work)
     struct vkring_plan_info info;
     vkring_plan_get_info(work->plan, &info);
     const struct vkring_rank_rows *rows = &info.rows;
-    work->queries = (struct strip){work->passage, {rows->query_spans[0], rows->query_spans[1]}, rows->query_rows};
-    work->keys = (struct strip){work->passage, {rows->key_spans[0], rows->key_spans[1]}, rows->key_rows};
+    work->queries = (struct strip){.passage = work->passage, .rows = rows->query_rows};
+    work->keys = (struct strip){.passage = work->passage, .rows = rows->key_rows};
+    memcpy(work->queries.spans, rows->query_spans, sizeof(rows->query_spans));
+    memcpy(work->keys.spans, rows->key_spans, sizeof(rows->key_spans));
 }
 
 /* Tensors ---------------------------------------------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Ar
     uvec2 seed;
     uint query_position;                           /* of row 0, modulo 2^32 */
     uint key_quad, key_phase;                      /* position of key 0: 4 · quad + phase, quad modulo 2^32 */
+    uint query_stride, key_stride;                 /* positions from one row to the next; 1 unless STRIDED */
 };
 
 layout(push_constant, scalar) uniform Push {

@@ -11,6 +11,7 @@
 #include "element.glsl"
 #include "arguments.glsl"
 #include "constants.glsl"
+#include "positions.glsl"
 #include "tile.glsl"
 #include "products.glsl"
 #include "mask.glsl"
@@ -97,7 +98,7 @@ void store_row(uint tile, uint last_key, uint row, uint k)
     uvec2 address = address_advance(head_address(arguments.bias_grad, BIAS_PER_HEAD ? arguments.first_head + gl_WorkGroupID.y : 0), arguments.bias_grad.row_stride, row);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         if (row_of(r) <= last_key && slice_of_lane() == 0) {
-            uint key = tile * TILE_ROWS + row_of(r);
+            uint key = bias_column(tile * TILE_ROWS + row_of(r));
             if (!BIAS_PER_QUERY)
                 Floats(address).at[key] = (arguments.first != 0 ? 0.0 : Floats(address).at[key]) + sums[r * STEP + k];
             else if (BIAS_F32)

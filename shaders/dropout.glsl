@@ -12,9 +12,9 @@ uvec4 philox(uvec4 counter, uvec2 key)
     return counter;
 }
 
-/* Which of the four keys of a quad are dropped for a query row. Quads are counted from that of key 0, batch entries from the dispatch's first. */
-bvec4 dropout_quad(uint quad, uint row, uint head, uint batch)
+/* Which of the four keys of a quad are dropped for a query row at a place. Quads are counted from that of key 0, batch entries from the dispatch's first. */
+bvec4 dropout_quad(uint quad, uint place, uint head, uint batch)
 {
-    uvec4 counter = uvec4(arguments.key_quad + quad, arguments.query_position + row, head, arguments.first_batch + batch);
+    uvec4 counter = uvec4(arguments.key_quad + quad, arguments.query_position + place, head, arguments.first_batch + batch);
     return lessThan(philox(counter, arguments.seed), uvec4(arguments.dropout_threshold));
 }

@@ -11,6 +11,7 @@
 #include "element.glsl"
 #include "arguments.glsl"
 #include "constants.glsl"
+#include "positions.glsl"
 #include "tile.glsl"
 #include "products.glsl"
 #include "mask.glsl"

@@ -50,8 +50,8 @@ bool row_is_kept(uint r, uint at, uint k, uint left)
 /* Whether the key of row slot r is dropped for a query row. */
 bool row_is_dropped(uint r, uint row)
 {
-    uint place = arguments.key_phase + uint(key_of[r]);
-    bvec4 dropped = dropout_quad(place / 4, row, query_head, query_batch);
+    uint place = arguments.key_phase + uint(key_place(key_of[r]));
+    bvec4 dropped = dropout_quad(place / 4, uint(query_place(int(row))), query_head, query_batch);
     return (place & 2u) == 0 ? ((place & 1u) == 0 ? dropped.x : dropped.y) : ((place & 1u) == 0 ? dropped.z : dropped.w);
 }
 
@@ -70,9 +70,9 @@ void find_pair_gradients(uint at, uint left, bool whole)
         uvec2 bias_row = BIAS ? address_advance(bias_address, arguments.bias.row_stride, row) : uvec2(0);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
             uint i = r * STEP + k;
-            float bias = BIAS ? bias_load(bias_row, uint(key_of[r])) : 0.0;
+            float bias = BIAS ? bias_load(bias_row, bias_column(uint(key_of[r]))) : 0.0;
             float tanh_of_score;
-            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_of[r]) : 0, bias, tanh_of_score);
+            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_place(key_of[r])) : 0, bias, tanh_of_score);
             bool kept = (whole || row_is_kept(r, at, k, left)) && !(BIAS && bias_masks(bias));
             float weight = kept ? pair_probability(score, stats) : 0.0;
             float keep = DROPOUT ? (row_is_dropped(r, row) ? 0.0 : arguments.dropout_scale) : 1.0;

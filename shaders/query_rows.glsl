@@ -5,7 +5,7 @@ int band_first_of[ROWS_PER_LANE], band_end_of[ROWS_PER_LANE]; /* with BAND */
 int id_of[ROWS_PER_LANE];                                     /* with SEGMENTS */
 int alibi_of[ROWS_PER_LANE];                                  /* with ALIBI */
 uint bias_of[ROWS_PER_LANE];                                  /* with BIAS: where the row begins */
-uint position_of[ROWS_PER_LANE];                              /* with DROPOUT: the row in the dispatch */
+uint place_of[ROWS_PER_LANE];                                 /* with DROPOUT */
 float head_slope;
 uvec2 bias_address;
 uvec2 key_ids_address;
@@ -32,7 +32,7 @@ void load_query_rows(uint tile, uint last_row)
         id_of[r] = SEGMENTS ? Ids(ids).at[uint(own)] : 0;
         alibi_of[r] = ALIBI ? alibi_position(own) : 0;
         bias_of[r] = row * bias_stride;
-        position_of[r] = uint(own);
+        place_of[r] = uint(query_place(own));
     }
 }
 
@@ -47,20 +47,33 @@ Walk walk_of_queries(uint tile, uint last_row)
     return w;
 }
 
-/* Dropout looks at keys in quads: a step must not leave the quads that one mask of dropped_keys covers. */
+/* Dropout looks at keys in quads, if they follow each other: a step must not leave the quads that one mask of dropped_keys covers. */
 const uint DROPOUT_WINDOW = STEP < 4 ? 4 : STEP;
 
 uint walk_limit(uint at)
 {
-    return DROPOUT_WINDOW - (arguments.key_phase + at) % DROPOUT_WINDOW;
+    return STRIDED ? STEP : DROPOUT_WINDOW - (arguments.key_phase + at) % DROPOUT_WINDOW;
+}
+
+/* Whether row slot r drops the key at a place. */
+bool key_is_dropped(uint r, uint place)
+{
+    uint word = arguments.key_phase + place;
+    return dropout_quad(word / 4, place_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z)[word % 4];
 }
 
 /* Bit k: row slot r drops key at + k. */
 uint dropped_keys(uint r, uint at)
 {
+    if (STRIDED) {
+        uint each = 0;
+        [[unroll]] for (uint k = 0; k < STEP; k++)
+            each |= (key_is_dropped(r, uint(key_place(int(at + k)))) ? 1u : 0u) << k;
+        return each;
+    }
     uint first = (arguments.key_phase + at) / DROPOUT_WINDOW * DROPOUT_WINDOW, bits = 0;
     [[unroll]] for (uint quad = 0; quad < DROPOUT_WINDOW / 4; quad++) {
-        bvec4 dropped = dropout_quad(first / 4 + quad, position_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z);
+        bvec4 dropped = dropout_quad(first / 4 + quad, place_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z);
         [[unroll]] for (uint c = 0; c < 4; c++)
             bits |= (dropped[c] ? 1u : 0u) << (4 * quad + c);
     }
@@ -71,7 +84,7 @@ uint dropped_keys(uint r, uint at)
 float bias_of_key(uint r, uint at, uint k, uint left)
 {
     uint key = at + min(k, left - 1);
-    return bias_load(bias_address, BIAS_PER_QUERY ? bias_of[r] + key : key);
+    return bias_load(bias_address, BIAS_PER_QUERY ? bias_of[r] + bias_column(key) : key);
 }
 
 bool key_is_kept(uint r, uint at, uint k, uint left)
@@ -90,7 +103,7 @@ void finish_scores(uint r, uint at, uint left, bool whole, out float tanhs[STEP]
 {
     [[unroll]] for (uint k = 0; k < STEP; k++) {
         float bias = BIAS ? bias_of_key(r, at, k, left) : 0.0;
-        int distance = ALIBI ? abs(alibi_of[r] - int(at + k)) : 0;
+        int distance = ALIBI ? abs(alibi_of[r] - key_place(int(at + k))) : 0;
         float score = score_of(head_dot[r * STEP + k], head_slope, distance, bias, tanhs[k]);
         head_dot[r * STEP + k] = BIAS && bias_masks(bias) ? SCORE_MASKED : score;
     }

@@ -7,6 +7,7 @@
 #include "element.glsl"
 #include "arguments.glsl"
 #include "constants.glsl"
+#include "positions.glsl"
 #include "tile.glsl"
 #include "score.glsl"
 #include "softmax.glsl"

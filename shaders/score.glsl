@@ -22,16 +22,16 @@ float score_slope(uint head)
     return ALIBI ? Floats(arguments.slopes).at[head] * LOG2_E : 0.0;
 }
 
-/* Where row i lies among the dispatch's keys; if beyond all keys of the sequence, at the nearest. */
+/* Where row i lies as keys do, counted from key 0; if beyond all keys of the sequence, at the nearest. */
 int alibi_position(int row)
 {
-    return clamp(row + arguments.alibi_diagonal, arguments.alibi_low, arguments.alibi_high);
+    return clamp(query_place(row) + arguments.alibi_diagonal, arguments.alibi_low, arguments.alibi_high);
 }
 
 /* How far row i lies beyond the nearest key. Scores leave it out, as softmax does not see it; lse and sinks do. */
 float alibi_beyond(int row)
 {
-    return float(abs(row + arguments.alibi_diagonal - alibi_position(row))) + arguments.alibi_far;
+    return float(abs(query_place(row) + arguments.alibi_diagonal - alibi_position(row))) + arguments.alibi_far;
 }
 
 bool bias_masks(float bias)

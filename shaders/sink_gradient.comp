@@ -10,6 +10,7 @@
 #include "element.glsl"
 #include "arguments.glsl"
 #include "constants.glsl"
+#include "positions.glsl"
 #include "tile.glsl"
 #include "score.glsl"
 #include "row_stats.glsl"

@@ -102,6 +102,5 @@ enum exit_status attend_command(struct ranks *ranks, int argc, char **argv)
     inputs_close(&attend.inputs);
     attend_options_free(&attend.options);
     free(attend.query_rows);
-    free(attend.key_rows);
     return status;
 }

@@ -20,7 +20,7 @@ struct attend {
     struct inputs inputs;
     struct attend_problem problem;
     struct outputs outputs;
-    uint64_t *query_rows, *key_rows;      /**< of each rank */
+    uint64_t *query_rows;                 /**< of each rank; null for equal shares */
     struct vkring_rank_rows rows;         /**< of this one */
     struct tensor_io tensors[FILE_KINDS]; /**< without elements where there is no such tensor */
     struct tensor_piece piece;

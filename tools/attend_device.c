@@ -105,7 +105,6 @@ struct vkring_plan_params attend_plan_params(const struct attend *attend)
         .bias = problem->bias,
         .layout = options->layout,
         .query_rows_of_rank = attend->query_rows,
-        .key_rows_of_rank = attend->key_rows,
         .timeout_seconds = options->timeout_seconds,
     };
 }

@@ -32,7 +32,7 @@ static uint32_t cut_axis(const struct file_spec *spec, const struct npy_header *
 static struct strip cut(const struct attend *attend, enum file_kind kind, const struct npy_header *header)
 {
     const struct file_spec *spec = file_spec(kind);
-    const struct vkring_span all[VKRING_SPANS] = {{0, 1}};
+    const struct vkring_span all[VKRING_SPANS] = {{0, 1, 1}};
     const uint32_t axis = cut_axis(spec, header);
     const uint64_t *shape = header->shape;
     if (axis == spec->dims)
@@ -91,17 +91,23 @@ static void set_tensors(struct attend *attend)
     }
 }
 
+/* The layout makes an equal cut by itself, and so it does of keys. */
+static bool cut_queries(struct attend *attend, struct failure *failure)
+{
+    const uint32_t ranks = attend->ranks->size;
+    attend->query_rows = calloc(ranks, sizeof(uint64_t));
+    if (!attend->query_rows)
+        return fail_memory(failure);
+    if (vkring_cut_rows(attend->problem.lengths[DIM_Q_LEN], ranks, attend->options.shares, attend->query_rows) != VKRING_OK)
+        return fail_library(failure, attend->ranks->rank);
+    return true;
+}
+
 bool attend_cut(struct attend *attend, struct failure *failure)
 {
     const uint32_t ranks = attend->ranks->size, rank = attend->ranks->rank;
-    const uint64_t *lengths = attend->problem.lengths;
-    attend->query_rows = calloc(ranks, sizeof(uint64_t));
-    attend->key_rows = calloc(ranks, sizeof(uint64_t));
-    if (!attend->query_rows || !attend->key_rows)
-        return fail_memory(failure);
-    if (vkring_cut_rows(lengths[DIM_Q_LEN], ranks, attend->options.shares, attend->query_rows) != VKRING_OK ||
-        vkring_cut_rows(lengths[DIM_KV_LEN], ranks, NULL, attend->key_rows) != VKRING_OK)
-        return fail_library(failure, rank);
+    if (attend->options.shares && !cut_queries(attend, failure))
+        return false;
     const struct vkring_plan_params params = attend_plan_params(attend);
     if (vkring_rows_of_rank(&params, ranks, rank, &attend->rows) != VKRING_OK)
         return fail_library(failure, rank);

@@ -62,15 +62,12 @@ bool take_type(struct parsing *parsing, const char *text)
 
 bool take_layout(struct parsing *parsing, const char *text)
 {
-    static const char *const names[] = {"contiguous", "zigzag", "auto", "striped"};
-    static const enum vkring_layout layouts[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_AUTO};
+    static const char *const names[] = {"contiguous", "zigzag", "striped", "auto"};
+    static const enum vkring_layout layouts[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_STRIPED, VKRING_LAYOUT_AUTO};
     size_t index;
     if (!is_one_of(text, names, 4, &index))
         return option_malformed(parsing, text, "contiguous, zigzag, striped or auto");
-    if (index == 3)
-        note_later(parsing, "--layout striped");
-    else
-        parsing->options->layout = layouts[index];
+    parsing->options->layout = layouts[index];
     return true;
 }
 

@@ -64,7 +64,9 @@ static json_t *scores_json(const struct report *report)
 
 static const char *layout_text(enum vkring_layout layout)
 {
-    return layout == VKRING_LAYOUT_ZIGZAG ? "zigzag" : "contiguous";
+    static const char *const texts[] = {
+        [VKRING_LAYOUT_CONTIGUOUS] = "contiguous", [VKRING_LAYOUT_ZIGZAG] = "zigzag", [VKRING_LAYOUT_STRIPED] = "striped"};
+    return texts[layout];
 }
 
 static json_t *problem_json(const struct report *report)
@@ -124,7 +126,8 @@ static json_t *rows_json(const struct vkring_span spans[VKRING_SPANS])
     json_t *json = json_array();
     for (int i = 0; i < VKRING_SPANS; i++)
         if (spans[i].rows > 0)
-            json_array_append_new(json, json_pack("{s:o, s:o}", "first", json_size(spans[i].first), "count", json_size(spans[i].rows)));
+            json_array_append_new(json, json_pack("{s:o, s:o, s:o}", "first", json_size(spans[i].first), "count", json_size(spans[i].rows),
+                                                  "stride", json_size(spans[i].stride)));
     return json;
 }
 

@@ -2,6 +2,7 @@
 #include "strip.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 struct strip strip_of_rows(uint64_t blocks, uint64_t length, const struct vkring_span spans[VKRING_SPANS], uint64_t row_elements)
@@ -13,36 +14,26 @@ struct strip strip_of_rows(uint64_t blocks, uint64_t length, const struct vkring
     /* without elements the sizes may be anything: not even a product of them is safe */
     if (blocks == 0 || rows == 0)
         return strip;
-    strip.blocks = blocks;
-    strip.block_elements = length * row_elements;
-    for (int i = 0; i < VKRING_SPANS; i++) {
-        strip.runs[i].first = spans[i].first * row_elements;
-        strip.runs[i].elements = spans[i].rows * row_elements;
-    }
+    strip = (struct strip){.blocks = blocks, .block_elements = length * row_elements, .rows = rows, .row_elements = row_elements};
+    memcpy(strip.spans, spans, sizeof(strip.spans));
     return strip;
-}
-
-/* Those of one block. */
-static uint64_t elements_of_block(const struct strip *strip)
-{
-    return strip->runs[0].elements + strip->runs[1].elements;
 }
 
 uint64_t strip_elements(const struct strip *strip)
 {
-    return strip->blocks * elements_of_block(strip);
+    return strip->blocks * strip->rows * strip->row_elements;
 }
 
-/* The place of the packed element `index`, and how many from it on lie in its run. */
+/* The place of the packed element `index`, and how many from it on lie after each other. */
 static uint64_t find(const struct strip *strip, uint64_t index, uint64_t *out_rest)
 {
-    const uint64_t start = index / elements_of_block(strip) * strip->block_elements;
-    uint64_t within = index % elements_of_block(strip);
-    const int run = within >= strip->runs[0].elements;
-    if (run == 1)
-        within -= strip->runs[0].elements;
-    *out_rest = strip->runs[run].elements - within;
-    return start + strip->runs[run].first + within;
+    const uint64_t column = index % strip->row_elements, block = index / strip->row_elements / strip->rows;
+    const struct vkring_span *span = strip->spans;
+    uint64_t row = index / strip->row_elements % strip->rows;
+    for (; row >= span->rows; span++)
+        row -= span->rows;
+    *out_rest = (span->stride == 1 ? span->rows - row : 1) * strip->row_elements - column;
+    return block * strip->block_elements + (span->first + row * span->stride) * strip->row_elements + column;
 }
 
 uint64_t strip_place(const struct strip *strip, uint64_t index)
@@ -88,7 +79,7 @@ static uint64_t run_at(const struct strip *strip, const struct strip_file *file,
 {
     uint64_t rest;
     const uint64_t place = find(strip, first, &rest);
-    *out_run = strip->runs[0].elements == strip->block_elements || rest > count ? count : rest;
+    *out_run = strip->rows * strip->row_elements == strip->block_elements || rest > count ? count : rest;
     return file->data_offset + place * file->element_bytes;
 }
 

@@ -9,12 +9,11 @@
 
 #include "failure.h"
 
-/** Runs of consecutive elements of each block of the tensor. Packed, as on the device, they follow each other. */
+/** Rows of each block of the tensor. Packed, as on the device, they follow each other. */
 struct strip {
     uint64_t blocks, block_elements; /**< all of the tensor */
-    struct {
-        uint64_t first, elements; /**< of a block */
-    } runs[VKRING_SPANS];
+    uint64_t rows, row_elements;     /**< of a block */
+    struct vkring_span spans[VKRING_SPANS];
 };
 
 /** Those rows of each of `blocks` blocks of `length` rows of row_elements. */

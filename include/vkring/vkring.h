@@ -249,17 +249,24 @@ enum vkring_layout {
      * attention then costs every rank the same at every step (Llama 3 herd of models, Dubey et al. 2024, section 3.3.2).
      */
     VKRING_LAYOUT_ZIGZAG,
+    /**
+     * Row i on rank i mod ranks where the cut is equal. Else rows are dealt in rounds, each of one row to every rank that has not yet all of
+     * its own, in rank order; if ranks have more than VKRING_SPANS - 1 different numbers of rows, rounds end with the last but one that fits
+     * and what each still has to get is one run (Striped Attention, Brandon et al. 2023).
+     */
+    VKRING_LAYOUT_STRIPED,
     VKRING_LAYOUT_AUTO /**< zigzag if causal without a window to the left; else contiguous */
 };
 
-/** Rows [first, first + rows) of the sequence. */
+/** Rows first, first + stride, … of the sequence. */
 struct vkring_span {
     uint64_t first;
     uint64_t rows;
+    uint64_t stride; /**< 1 unless the layout is striped */
 };
 
 /** A rank's rows lie in the sequence in so many spans at most, one after the other in its tensors. */
-#define VKRING_SPANS 2
+#define VKRING_SPANS 16
 
 /** How a bias repeats: it has length 1 along a dimension that is not per_..., and kv_len along the keys always. */
 struct vkring_bias_params {
@@ -333,7 +340,7 @@ struct vkring_plan_params {
 /** Which rows of the sequence a rank holds. */
 struct vkring_rank_rows {
     enum vkring_layout layout; /**< as chosen, never auto */
-    /** In the order of the rank's tensors; spans that are not used have no rows. */
+    /** In the order of the rank's tensors; spans that are not used have no rows, and come last. */
     struct vkring_span query_spans[VKRING_SPANS];
     struct vkring_span key_spans[VKRING_SPANS];
     uint64_t query_rows; /**< of all spans */

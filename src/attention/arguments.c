@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../base/checked.h"
 #include "segments.h"
 
 #define LOG2_E 1.44269504088896340736
@@ -40,6 +41,7 @@ struct kernel_arguments {
     uint32_t seed[2];
     uint32_t query_position;
     uint32_t key_quad, key_phase;
+    uint32_t query_stride, key_stride;
 };
 
 _Static_assert(sizeof(struct kernel_arguments) <= ARGUMENT_BYTES, "the arguments fit their slot");
@@ -76,7 +78,7 @@ static struct rows_argument bias_at(const struct attention_dispatch *dispatch, c
                                     const struct tensor_view *of_keys, const struct extent *extent, uint64_t head)
 {
     const struct vkring_bias_params *bias = &dispatch->problem->bias;
-    const uint64_t key = extent->first_key + (bias->per_query ? dispatch->keys->key_row : 0);
+    const uint64_t key = bias->per_query ? dispatch_block(dispatch).key_row : extent->first_key;
     struct rows_argument rows = rows_at(bias->per_query ? of_queries : of_keys, dispatch->box.first_batch, extent->first_row, head);
     if (rows.address)
         rows.address += key * vkring_type_bytes(bias->type);
@@ -147,16 +149,22 @@ static void fill_modifiers(const struct attention_dispatch *dispatch, const stru
     arguments->query_position = (uint32_t)((uint64_t)problem->query_offset + block->query_row);
     arguments->key_quad = (uint32_t)(block->key_row >> 2);
     arguments->key_phase = (uint32_t)(block->key_row & 3);
+    arguments->query_stride = (uint32_t)block->query_stride;
+    arguments->key_stride = (uint32_t)block->key_stride;
 }
 
 struct mask_block dispatch_block(const struct attention_dispatch *dispatch)
 {
+    const struct query_tensors *queries = dispatch->queries;
+    const struct key_tensors *keys = dispatch->keys;
     const struct extent extent = extent_of(dispatch);
     return (struct mask_block){
-        .query_row = dispatch->queries->query_row + extent.first_row,
+        .query_row = queries->query_row + extent.first_row * max_u64(queries->query_stride, 1),
         .rows = extent.rows,
-        .key_row = dispatch->keys->key_row + extent.first_key,
+        .key_row = keys->key_row + extent.first_key * max_u64(keys->key_stride, 1),
         .keys = extent.keys,
+        .query_stride = max_u64(queries->query_stride, 1),
+        .key_stride = max_u64(keys->key_stride, 1),
     };
 }
 

@@ -64,7 +64,8 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         problem->dropout > 0,
         problem->bias.per_batch,
         problem->bias.per_head,
-        kernel->partial,
+        kernel->use.partial,
+        kernel->use.strided,
     };
     const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
@@ -79,14 +80,14 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
-                                           const struct kernel_choice *choice, bool partial, struct attention_kernel *out_kernel)
+                                           const struct kernel_choice *choice, struct kernel_use use, struct attention_kernel *out_kernel)
 {
     enum vkring_status status;
     const bool aligned = problem_has_whole_quads(problem);
     struct attention_kernel kernel = {
         .which = which,
         .choice = *choice,
-        .partial = partial,
+        .use = use,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
     snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u",
@@ -143,6 +144,7 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
     struct tiling_limits limits = {
         /* kernels index the quads of a dispatch's state with 32 bits */
         .max_workgroups = ((uint64_t)1 << 31) / state_quads,
+        .max_rows = own->most_stride > 1 ? MASK_MAX_EXTENT / 2 / own->most_stride : MASK_MAX_EXTENT,
         .enough_workgroups = kernel_enough_workgroups(device),
         .flop = dispatch_seconds * kernel_device_flops(device),
     };

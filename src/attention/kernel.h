@@ -11,22 +11,27 @@
 /** Blocks of the other side beyond one meet in the state: a dispatch that is first and last with at most so many rows needs none. */
 #define KERNEL_BLOCK_ROWS 1024u
 
+/** What a kernel is made for, beside its problem. */
+struct kernel_use {
+    bool partial; /* gradients of keys and values are f32, whatever the type */
+    bool strided; /* rows or keys may lie apart */
+};
+
 struct attention_kernel {
     enum spirv_kernel which;
     struct kernel_choice choice;
     struct vk_pipeline aligned, general;
     uint64_t state_bytes_per_workgroup;
-    bool partial;
+    struct kernel_use use;
     char name[128];
 };
 
 /** State that a workgroup keeps between blocks and dispatches, in bytes; 0 for kernels without. */
 uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem);
 
-/** Compiles what a problem whose tensors are aligned as can be will use. partial: gradients of keys and values are f32, whatever the type.
- */
+/** Compiles what a problem whose tensors are aligned as can be will use. */
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
-                                           const struct kernel_choice *choice, bool partial, struct attention_kernel *out_kernel);
+                                           const struct kernel_choice *choice, struct kernel_use use, struct attention_kernel *out_kernel);
 /** Compiles what such tensors need, if it was not yet: element by element is rare, and compilers take seconds. */
 enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
                                             struct attention_kernel *kernel);
@@ -36,6 +41,7 @@ void attention_kernel_destroy(vkring_device *device, struct attention_kernel *ke
 /** The own side of a rank. */
 struct own_side {
     uint64_t batch, heads, rows;
+    uint64_t most_stride; /* of either side; 0 for 1 */
 };
 
 /** How it is cut, with at most most_others of the other side; a dispatch should take at most dispatch_seconds. */

@@ -104,7 +104,7 @@ static enum vkring_status bench_open(vkring_device *device, const struct problem
     enum vkring_status status;
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
     *bench = (struct bench){.device = device};
-    TRY(attention_kernel_create(device, SPIRV_FORWARD, problem, choice, false, &bench->kernel), fail);
+    TRY(attention_kernel_create(device, SPIRV_FORWARD, problem, choice, (struct kernel_use){0}, &bench->kernel), fail);
     TRY(attention_kernel_prepare(device, problem, false, &bench->kernel), fail);
     attention_kernel_tile(device, SPIRV_FORWARD, problem, choice, &(struct own_side){1, HEADS, Q_LEN}, KV_LEN, DISPATCH_SECONDS,
                           &bench->tiling);

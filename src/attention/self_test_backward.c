@@ -144,7 +144,7 @@ static enum vkring_status bench_open(vkring_device *device, enum vkring_type typ
         const struct own_side own = {1, passes[pass].heads, passes[pass].rows};
         struct attention_kernel *kernel = &bench->kernels[pass];
         struct tiling *tiling = &bench->tilings[pass];
-        TRY(attention_kernel_create(device, passes[pass].kernel, &bench->problem, choice, false, kernel), fail);
+        TRY(attention_kernel_create(device, passes[pass].kernel, &bench->problem, choice, (struct kernel_use){0}, kernel), fail);
         attention_kernel_tile(device, passes[pass].kernel, &bench->problem, choice, &own, passes[pass].others, DISPATCH_SECONDS, tiling);
         const uint64_t bytes = tiling_workgroups(tiling) * kernel->state_bytes_per_workgroup;
         state_bytes = bytes > state_bytes ? bytes : state_bytes;

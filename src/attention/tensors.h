@@ -14,7 +14,8 @@ struct query_tensors {
     struct tensor_view bias, bias_grad;          /* per_query: rows of all keys of the sequence */
     struct tensor_view ids, segments;            /* segments: the table of them */
     struct tensor_view slopes, sinks, sink_grad; /* of all heads */
-    uint64_t query_row;                          /* of the sequence, that row 0 is */
+    uint64_t query_row;    /* of the sequence, that row 0 would be, modulo 2^64: row i is query_row + i · query_stride */
+    uint64_t query_stride; /* 0: 1 */
     uint64_t rows;
     uint64_t seed;
 };
@@ -24,7 +25,7 @@ struct key_tensors {
     struct tensor_view key, value, key_grad, value_grad;
     struct tensor_view bias, bias_grad; /* not per_query: one row of these keys */
     struct tensor_view ids, segments;   /* segments: the table of them */
-    uint64_t key_row;                   /* of the sequence, that row 0 is */
+    uint64_t key_row, key_stride;       /* as of queries */
     uint64_t keys;
 };
 

@@ -5,14 +5,12 @@
 
 /* Cuts of keys fall on multiples of this, so that the steps of kernels stay whole. */
 #define KEY_CUT 64u
-/* Kernels count rows and keys of a dispatch in 31 bits. */
-#define MAX_ROWS ((uint64_t)1 << 30)
 
 static uint64_t keys_of_dispatch(const struct tiling_limits *limits, uint64_t workgroups, double workgroup_flop_per_key, uint64_t most_keys)
 {
     double needed = (double)min_u64(workgroups, limits->enough_workgroups) * workgroup_flop_per_key;
     double keys = limits->flop / needed;
-    uint64_t most = min_u64(max_u64(most_keys, 1), MAX_ROWS);
+    uint64_t most = min_u64(max_u64(most_keys, 1), limits->max_rows);
     if (keys >= (double)most)
         return most;
     uint64_t cut = (uint64_t)keys / KEY_CUT * KEY_CUT;
@@ -33,7 +31,8 @@ void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t he
 
     double affordable = limits->flop / (workgroup_flop_per_key * (double)tiling.keys);
     uint64_t budget = affordable >= (double)limits->max_workgroups ? limits->max_workgroups : max_u64((uint64_t)affordable, 1);
-    tiling.box_tiles = min_u64(min_u64(tiling.tiles, budget), min_u64(limits->max_workgroup_count[0], MAX_ROWS / tile_rows));
+    tiling.box_tiles =
+        min_u64(min_u64(tiling.tiles, budget), min_u64(limits->max_workgroup_count[0], max_u64(limits->max_rows / tile_rows, 1)));
     tiling.box_heads =
         tiling.box_tiles < tiling.tiles ? 1 : min_u64(min_u64(heads, max_u64(budget / tiling.tiles, 1)), limits->max_workgroup_count[1]);
     tiling.box_batch = tiling.box_heads < heads || tiling.box_tiles < tiling.tiles

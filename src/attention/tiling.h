@@ -10,6 +10,7 @@
 struct tiling_limits {
     uint32_t max_workgroup_count[3];
     uint64_t max_workgroups;    /* of one dispatch, in all */
+    uint64_t max_rows;          /* and keys, of one dispatch */
     uint64_t enough_workgroups; /* fewer leave the device idle: keys are cut only below that */
     double flop;                /* of one dispatch */
 };

@@ -9,7 +9,7 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 4u
+#define PROTOCOL_VERSION 5u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 
@@ -62,9 +62,13 @@ static uint64_t bits_of(double value)
     return bits;
 }
 
+static uint32_t hash_of(const struct layout_side *side, uint32_t ranks)
+{
+    return packet_crc32c(0, side->spans, (size_t)ranks * side->count * sizeof(*side->spans));
+}
+
 static void record_fill(const struct problem *problem, const struct layout *layout, uint64_t chunk_bytes, struct record *record)
 {
-    const size_t spans_bytes = (size_t)layout->ranks * LAYOUT_SPANS * sizeof(struct layout_span);
     const struct vkring_bias_params *bias = &problem->bias;
     const uint64_t values[FIELD_COUNT] = {
         PROTOCOL_VERSION,
@@ -93,8 +97,8 @@ static void record_fill(const struct problem *problem, const struct layout *layo
         bias->per_head,
         bias->per_query,
         layout->kind,
-        packet_crc32c(0, layout->queries.spans, spans_bytes),
-        packet_crc32c(0, layout->keys.spans, spans_bytes),
+        hash_of(&layout->queries, layout->ranks),
+        hash_of(&layout->keys, layout->ranks),
         chunk_bytes,
     };
     memcpy(record->values, values, sizeof(values));

@@ -8,7 +8,7 @@
 static uint64_t most_query_rows(const struct layout *layout)
 {
     uint64_t most = 0;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+    for (uint32_t span = 0; span < layout->queries.count; span++)
         most = max_u64(most, layout_span_of(&layout->queries, layout->rank, span)->rows);
     return most;
 }
@@ -44,7 +44,8 @@ struct tiling backward_tiling(const struct backward *backward, const vkring_devi
                               const struct layout *layout, enum task_kind kind, uint64_t keys)
 {
     struct tiling tiling;
-    const struct own_side own = own_side_of(problem, kind, keys);
+    struct own_side own = own_side_of(problem, kind, keys);
+    own.most_stride = layout_most_stride(layout);
     attention_kernel_tile(device, kernel_of(kind), problem, &backward->choice, &own, most_query_rows(layout), backward->dispatch_seconds,
                           &tiling);
     return tiling;
@@ -67,7 +68,7 @@ static uint64_t state_bytes(const struct backward *backward, const vkring_device
     const uint64_t query_rows = layout_query_rows(layout, layout->rank);
     uint64_t most = 0;
     for (uint32_t step = 0; step < steps; step++) {
-        for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
+        for (uint32_t span = 0; span < layout->keys.count; span++) {
             const uint64_t keys = layout_span_of(&layout->keys, layout_origin(layout, step), span)->rows;
             const struct tiling tiling = backward_tiling(backward, device, problem, layout, TASK_KEY, keys);
             const bool needed = most_query_rows(layout) < query_rows || query_rows > min_u64(tiling.keys, KERNEL_BLOCK_ROWS) ||
@@ -116,13 +117,15 @@ static enum vkring_status create_kernels(struct backward *backward, vkring_devic
 {
     enum vkring_status status;
     const struct kernel_choice *choice = &backward->choice;
+    const struct kernel_use use = {.strided = layout_most_stride(layout) > 1};
+    const struct kernel_use of_keys = {.partial = steps > 1, .strided = use.strided};
     TRY(query_walk_create(&backward->row_stats, device, problem, layout, choice, 0), fail);
     TRY(query_walk_create(&backward->query, device, problem, layout, choice, steps), fail);
-    TRY(attention_kernel_create(device, SPIRV_KEY_GRADIENT, problem, choice, steps > 1, &backward->key), fail);
+    TRY(attention_kernel_create(device, SPIRV_KEY_GRADIENT, problem, choice, of_keys, &backward->key), fail);
     if (problem->bias.present)
-        TRY(attention_kernel_create(device, SPIRV_BIAS_GRADIENT, problem, choice, false, &backward->bias), fail);
+        TRY(attention_kernel_create(device, SPIRV_BIAS_GRADIENT, problem, choice, use, &backward->bias), fail);
     if (problem->sinks)
-        TRY(attention_kernel_create(device, SPIRV_SINK_GRADIENT, problem, choice, false, &backward->sinks), fail);
+        TRY(attention_kernel_create(device, SPIRV_SINK_GRADIENT, problem, choice, use, &backward->sinks), fail);
     return VKRING_OK;
 fail:
     return status;

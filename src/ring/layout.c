@@ -2,13 +2,25 @@
 #include "layout.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/checked.h"
 #include "cut.h"
 
-static enum vkring_status rows_of_ranks(const char *field, uint64_t rows, uint32_t ranks, const uint64_t *rows_of_rank, uint64_t *out_rows)
+static void deal_equally(uint64_t rows, uint32_t ranks, uint64_t *out_rows)
+{
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        out_rows[rank] = rows / ranks + (rank < rows % ranks);
+}
+
+static enum vkring_status rows_of_ranks(enum vkring_layout kind, const char *field, uint64_t rows, uint32_t ranks,
+                                        const uint64_t *rows_of_rank, uint64_t *out_rows)
 {
     enum vkring_status status;
+    if (!rows_of_rank && kind == VKRING_LAYOUT_STRIPED) {
+        deal_equally(rows, ranks, out_rows);
+        return VKRING_OK;
+    }
     if (!rows_of_rank)
         return vkring_cut_rows(rows, ranks, NULL, out_rows);
     TRY(cut_validate(field, rows, ranks, rows_of_rank), fail);
@@ -19,24 +31,110 @@ fail:
     return status;
 }
 
-/* Ranks in order, then, for zigzag, in the opposite order; of a rank's rows the first span has the odd one. */
-static void place_spans(enum vkring_layout kind, uint32_t ranks, const uint64_t *rows_of_rank, struct layout_span *spans)
+/* Where spans are placed, each after those that the rank has. */
+struct placing {
+    uint32_t ranks;
+    struct layout_span *spans; /* [ranks][LAYOUT_SPANS] */
+    uint64_t next;             /* the first row that no rank has yet */
+};
+
+/* A single row fits any stride. */
+static bool continues(const struct layout_span *last, uint64_t first, uint64_t rows, uint64_t stride)
 {
-    const bool zigzag = kind == VKRING_LAYOUT_ZIGZAG;
-    uint64_t first = 0;
+    const uint64_t apart = last->rows == 1 && rows > 1 ? stride : last->stride;
+    return last->rows > 0 && first == last->first + last->rows * apart && (rows == 1 || stride == apart);
+}
+
+/* Rows that go on as the rank's last ones lie become part of their span. */
+static void place(struct placing *placing, uint32_t rank, uint64_t first, uint64_t rows, uint64_t stride)
+{
+    struct layout_span *last = &placing->spans[(size_t)rank * LAYOUT_SPANS];
+    if (rows == 0)
+        return;
+    while (last + 1 < &placing->spans[(size_t)(rank + 1) * LAYOUT_SPANS] && last[1].rows > 0)
+        last++;
+    if (continues(last, first, rows, stride)) {
+        last->stride = rows > 1 ? stride : last->stride;
+        last->rows += rows;
+    } else if (last->rows == 0) {
+        *last = (struct layout_span){.first = first, .rows = rows, .stride = stride};
+    } else {
+        last[1] = (struct layout_span){first, rows, last->local + last->rows, stride};
+    }
+}
+
+static void place_run(struct placing *placing, uint32_t rank, uint64_t rows)
+{
+    place(placing, rank, placing->next, rows, 1);
+    placing->next += rows;
+}
+
+/* Ranks in order, then in the opposite order; of a rank's rows the first run has the odd one. */
+static void place_zigzag(struct placing *placing, const uint64_t *rows_of_rank)
+{
+    for (uint32_t rank = 0; rank < placing->ranks; rank++)
+        place_run(placing, rank, rows_of_rank[rank] - rows_of_rank[rank] / 2);
+    for (uint32_t rank = placing->ranks; rank-- > 0;)
+        place_run(placing, rank, rows_of_rank[rank] / 2);
+}
+
+/* Those that have more than `dealt` rows to get, and the fewest that any of them gets. */
+struct hands {
+    uint64_t count, least;
+};
+
+static struct hands hands_of(uint32_t ranks, const uint64_t *rows_of_rank, uint64_t dealt)
+{
+    struct hands hands = {.least = UINT64_MAX};
     for (uint32_t rank = 0; rank < ranks; rank++) {
-        struct layout_span *span = &spans[(size_t)rank * LAYOUT_SPANS];
-        span->first = first;
-        span->rows = zigzag ? rows_of_rank[rank] - rows_of_rank[rank] / 2 : rows_of_rank[rank];
-        first += span->rows;
+        if (rows_of_rank[rank] <= dealt)
+            continue;
+        hands.count++;
+        hands.least = min_u64(hands.least, rows_of_rank[rank]);
     }
-    for (uint32_t rank = ranks; rank-- > 0;) {
-        struct layout_span *span = &spans[(size_t)rank * LAYOUT_SPANS + 1];
-        span->first = first;
-        span->rows = rows_of_rank[rank] - span[-1].rows;
-        span->local = span[-1].rows;
-        first += span->rows;
+    return hands;
+}
+
+/* As many rounds at a time as the same ranks take part in. */
+static void place_striped(struct placing *placing, const uint64_t *rows_of_rank)
+{
+    struct hands hands;
+    uint64_t dealt = 0;
+    for (int span = 1; span < LAYOUT_SPANS && (hands = hands_of(placing->ranks, rows_of_rank, dealt)).count > 0; span++) {
+        uint64_t first = placing->next;
+        for (uint32_t rank = 0; rank < placing->ranks; rank++)
+            if (rows_of_rank[rank] > dealt)
+                place(placing, rank, first++, hands.least - dealt, hands.count);
+        placing->next += (hands.least - dealt) * hands.count;
+        dealt = hands.least;
     }
+    for (uint32_t rank = 0; rank < placing->ranks; rank++)
+        if (rows_of_rank[rank] > dealt)
+            place_run(placing, rank, rows_of_rank[rank] - dealt);
+}
+
+static void place_rows(enum vkring_layout kind, struct placing *placing, const uint64_t *rows_of_rank)
+{
+    if (kind == VKRING_LAYOUT_ZIGZAG)
+        place_zigzag(placing, rows_of_rank);
+    else if (kind == VKRING_LAYOUT_STRIPED)
+        place_striped(placing, rows_of_rank);
+    else
+        for (uint32_t rank = 0; rank < placing->ranks; rank++)
+            place_run(placing, rank, rows_of_rank[rank]);
+}
+
+/* Close up to as many as any rank has. */
+static uint32_t close_up(uint32_t ranks, struct layout_span *spans)
+{
+    uint32_t count = 1;
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        for (uint32_t i = 0; i < LAYOUT_SPANS; i++)
+            if (spans[(size_t)rank * LAYOUT_SPANS + i].rows > 0)
+                count = i + 1 > count ? i + 1 : count;
+    for (uint32_t rank = 1; rank < ranks; rank++)
+        memmove(&spans[(size_t)rank * count], &spans[(size_t)rank * LAYOUT_SPANS], count * sizeof(*spans));
+    return count;
 }
 
 static enum vkring_status make_side(enum vkring_layout kind, uint32_t ranks, const char *field, uint64_t rows, const uint64_t *rows_of_rank,
@@ -48,10 +146,10 @@ static enum vkring_status make_side(enum vkring_layout kind, uint32_t ranks, con
     if (!each || !spans)
         status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the rows of %u ranks", ranks);
     else
-        status = rows_of_ranks(field, rows, ranks, rows_of_rank, each);
+        status = rows_of_ranks(kind, field, rows, ranks, rows_of_rank, each);
     if (status == VKRING_OK) {
-        place_spans(kind, ranks, each, spans);
-        out_side->spans = spans;
+        place_rows(kind, &(struct placing){ranks, spans, 0}, each);
+        *out_side = (struct layout_side){close_up(ranks, spans), spans};
     } else {
         free(spans);
     }
@@ -69,10 +167,10 @@ static enum vkring_status choose_layout(const struct vkring_plan_params *params,
             *out_kind = VKRING_LAYOUT_ZIGZAG;
         return VKRING_OK;
     case VKRING_LAYOUT_ZIGZAG:
-        if (ranks > 1)
-            *out_kind = VKRING_LAYOUT_ZIGZAG;
-        return VKRING_OK;
+    case VKRING_LAYOUT_STRIPED:
     case VKRING_LAYOUT_CONTIGUOUS:
+        if (ranks > 1)
+            *out_kind = params->layout;
         return VKRING_OK;
     }
     return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "layout %d is unknown", (int)params->layout);
@@ -103,7 +201,7 @@ void layout_free(struct layout *layout)
 static uint64_t side_rows(const struct layout_side *side, uint32_t rank)
 {
     uint64_t rows = 0;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+    for (uint32_t span = 0; span < side->count; span++)
         rows += layout_span_of(side, rank, span)->rows;
     return rows;
 }
@@ -126,6 +224,27 @@ uint64_t layout_most_key_rows(const struct layout *layout)
     return most;
 }
 
+static uint64_t most_stride(const struct layout_side *side, uint32_t ranks)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; i < (size_t)ranks * side->count; i++)
+        most = max_u64(most, side->spans[i].stride);
+    return most;
+}
+
+uint64_t layout_most_stride(const struct layout *layout)
+{
+    return max_u64(most_stride(&layout->queries, layout->ranks), most_stride(&layout->keys, layout->ranks));
+}
+
+static void list_spans(const struct layout_side *side, uint32_t rank, struct vkring_span *out_spans)
+{
+    for (uint32_t i = 0; i < side->count; i++) {
+        const struct layout_span *span = layout_span_of(side, rank, i);
+        out_spans[i] = (struct vkring_span){span->first, span->rows, span->stride};
+    }
+}
+
 struct vkring_rank_rows layout_rank_rows(const struct layout *layout, uint32_t rank)
 {
     struct vkring_rank_rows rows = {
@@ -133,11 +252,8 @@ struct vkring_rank_rows layout_rank_rows(const struct layout *layout, uint32_t r
         .query_rows = layout_query_rows(layout, rank),
         .key_rows = layout_key_rows(layout, rank),
     };
-    for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
-        const struct layout_span *queries = layout_span_of(&layout->queries, rank, i), *keys = layout_span_of(&layout->keys, rank, i);
-        rows.query_spans[i] = (struct vkring_span){queries->first, queries->rows};
-        rows.key_spans[i] = (struct vkring_span){keys->first, keys->rows};
-    }
+    list_spans(&layout->queries, rank, rows.query_spans);
+    list_spans(&layout->keys, rank, rows.key_spans);
     return rows;
 }
 

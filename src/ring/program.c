@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "schedule.h"
+
 /* Tasks of a step of backward, and those that are not of a step. */
 enum { MOST_OF_STEP = 5, MOST_OF_RUN = 3 };
 
@@ -31,21 +33,6 @@ fail:
     return status;
 }
 
-/* Whether any row of the rank keeps a key of the packet of a step. */
-static bool keeps_any(const struct problem *problem, const struct layout *layout, uint32_t step)
-{
-    const uint32_t origin = layout_origin(layout, step);
-    bool any = false;
-    for (uint32_t i = 0; i < LAYOUT_SPANS; i++)
-        for (uint32_t j = 0; j < LAYOUT_SPANS; j++) {
-            const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, i);
-            const struct layout_span *keys = layout_span_of(&layout->keys, origin, j);
-            const struct mask_block block = {queries->first, queries->rows, keys->first, keys->rows};
-            any = any || mask_kept_keys(problem, &block).end > 0;
-        }
-    return any;
-}
-
 static void add_of_queries(struct program *program, const struct problem *problem, uint32_t step)
 {
     add(program, (struct task){.kind = TASK_QUERY, .step = step, .attended = step});
@@ -57,7 +44,7 @@ static void add_of_queries(struct program *program, const struct problem *proble
 static void add_of_keys(struct program *program, const struct problem *problem, const struct layout *layout, uint32_t step,
                         uint32_t attended, uint32_t steps)
 {
-    const bool any = steps == 1 || keeps_any(problem, layout, step);
+    const bool any = steps == 1 || schedule_keeps_any(problem, layout, layout->rank, step);
     if (any)
         add(program, (struct task){.kind = TASK_KEY, .step = step, .attended = attended});
     if (any && problem->bias.present && !problem->bias.per_query)

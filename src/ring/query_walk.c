@@ -12,8 +12,9 @@ void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum 
     walk->which = which;
     walk->boxes = 0;
     walk->block_keys = UINT64_MAX;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
-        const struct own_side queries = {problem->batch, problem->heads, layout_span_of(&layout->queries, layout->rank, span)->rows};
+    for (uint32_t span = 0; span < layout->queries.count; span++) {
+        const struct own_side queries = {problem->batch, problem->heads, layout_span_of(&layout->queries, layout->rank, span)->rows,
+                                         layout_most_stride(layout)};
         struct tiling *tiling = &walk->tilings[span];
         attention_kernel_tile(device, which, problem, choice, &queries, most_keys, dispatch_seconds, tiling);
         walk->boxes += tiling->boxes;
@@ -28,15 +29,16 @@ uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct prob
     uint64_t workgroups = 0;
     if (layout->ranks == 1 && layout_most_key_rows(layout) <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
         return 0;
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++)
+    for (uint32_t span = 0; span < layout->queries.count; span++)
         workgroups += tiling_workgroups(&walk->tilings[span]);
     return workgroups * attention_kernel_state_bytes(walk->which, choice, problem);
 }
 
 /* Each box writes its rows at the last step at which it keeps a key. */
-static enum vkring_status find_box_steps(struct query_walk *walk, const struct problem *problem, const struct layout *layout,
+enum vkring_status query_walk_find_steps(struct query_walk *walk, const struct problem *problem, const struct layout *layout,
                                          uint32_t steps)
 {
+    const uint32_t spans = layout->keys.count;
     walk->box_steps = calloc(walk->boxes ? walk->boxes : 1, sizeof(*walk->box_steps));
     if (!walk->box_steps)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %llu pieces of work", (unsigned long long)walk->boxes);
@@ -44,9 +46,9 @@ static enum vkring_status find_box_steps(struct query_walk *walk, const struct p
         const struct query_box box = query_walk_box(walk, layout, index);
         struct box_steps *met = &walk->box_steps[index];
         bool any = false;
-        for (step_span at = 0; at < (step_span)steps * LAYOUT_SPANS; at++) {
-            const uint32_t origin = layout_origin(layout, (uint32_t)(at / LAYOUT_SPANS));
-            if (query_box_kept_keys(&box, problem, layout, origin, (uint32_t)(at % LAYOUT_SPANS)).end == 0)
+        for (step_span at = 0; at < (step_span)steps * spans; at++) {
+            const uint32_t origin = layout_origin(layout, (uint32_t)(at / spans));
+            if (query_box_kept_keys(&box, problem, layout, origin, (uint32_t)(at % spans)).end == 0)
                 continue;
             if (!any)
                 met->first = at;
@@ -61,8 +63,10 @@ enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *dev
                                      const struct layout *layout, const struct kernel_choice *choice, uint32_t steps)
 {
     enum vkring_status status;
-    TRY(attention_kernel_create(device, walk->which, problem, choice, false, &walk->kernel), fail);
-    TRY(find_box_steps(walk, problem, layout, steps), fail);
+    TRY(attention_kernel_create(device, walk->which, problem, choice, (struct kernel_use){.strided = layout_most_stride(layout) > 1},
+                                &walk->kernel),
+        fail);
+    TRY(query_walk_find_steps(walk, problem, layout, steps), fail);
 fail:
     return status;
 }
@@ -94,12 +98,12 @@ struct mask_range query_box_kept_keys(const struct query_box *box, const struct 
 {
     const struct layout_span *queries = layout_span_of(&layout->queries, layout->rank, box->span);
     const struct layout_span *keys = layout_span_of(&layout->keys, origin, key_span);
-    const struct mask_block block = {
-        .query_row = layout_span_origin(queries) + box->rows.first_row,
-        .rows = box->rows.rows,
-        .key_row = keys->first,
-        .keys = keys->rows,
-    };
+    struct layout_span of_box = *queries;
+    of_box.first = layout_span_origin(queries) + box->rows.first_row * queries->stride;
+    of_box.rows = box->rows.rows;
+    const struct mask_block block = layout_block(&of_box, keys);
+    if (layout_lies_apart(&block) && !mask_keeps_any(problem, &block))
+        return (struct mask_range){0};
     const struct mask_range kept = mask_kept_keys(problem, &block);
     return kept.end ? (struct mask_range){keys->local + kept.first, keys->local + kept.end} : kept;
 }

@@ -6,7 +6,7 @@
 #include "../attention/kernel.h"
 #include "layout.h"
 
-/** A span of the keys of a packet: step · LAYOUT_SPANS + span. */
+/** A span of the keys of a packet: step times the spans of a rank's keys, and the span. */
 typedef uint64_t step_span;
 
 /** When a box of query rows meets keys that it keeps. */
@@ -35,6 +35,9 @@ void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum 
 /** The state of all boxes, once it is tiled; 0 where every row meets all its keys in one block. */
 uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout,
                                 const struct kernel_choice *choice);
+/** Finds what each box meets in so many steps, once it is tiled. Of what there is of a walk without a device. */
+enum vkring_status query_walk_find_steps(struct query_walk *walk, const struct problem *problem, const struct layout *layout,
+                                         uint32_t steps);
 /** Compiles, and finds what each box meets in so many steps, once it is tiled. */
 enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *device, const struct problem *problem,
                                      const struct layout *layout, const struct kernel_choice *choice, uint32_t steps);

@@ -132,9 +132,10 @@ static void finish_stats(struct run *run)
     const struct layout *layout = &plan->layout;
     struct vkring_run_stats *stats = &run->plan->stats;
     double pairs = 0;
-    for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
-        const struct layout_span *span = layout_span_of(&layout->queries, layout->rank, i);
-        pairs += mask_kept_pairs(problem, &(struct mask_block){span->first, span->rows, 0, problem->kv_len});
+    const struct layout_span all = {.rows = problem->kv_len, .stride = 1};
+    for (uint32_t i = 0; i < layout->queries.count; i++) {
+        const struct mask_block block = layout_block(layout_span_of(&layout->queries, layout->rank, i), &all);
+        pairs += mask_kept_pairs(problem, &block);
     }
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;

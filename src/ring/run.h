@@ -3,17 +3,15 @@
 #ifndef VKRING_RING_RUN_H
 #define VKRING_RING_RUN_H
 
+#include "piece.h"
 #include "plan.h"
 
 #define RUN_BUFFERS 18
 
-/* Where a run is in the program of its pass. Not all tasks use all of it. */
+/* Where a run is in the program of its pass. */
 struct cursor {
     uint64_t task;
-    uint32_t key_span; /* LAYOUT_SPANS: the task is done */
-    uint32_t query_span;
-    uint64_t first_other;
-    uint64_t box;
+    struct piece_cursor piece; /* in the task */
 };
 
 struct run {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a run does on the device: task after task of its program, box after box of each, as packets come. */
+/* What a run does on the device: task after task of its program, piece after piece of each, as packets come. */
 #include "../base/checked.h"
 #include "run.h"
 
@@ -51,11 +51,6 @@ static const struct attention_kernel *kernel_of(const struct vkring_plan *plan, 
     }
 }
 
-static bool writes_partial(enum task_kind kind)
-{
-    return kind == TASK_KEY || kind == TASK_BIAS_KEYS;
-}
-
 /* What nobody asked for is left out, unless other ranks need it. */
 static bool is_wanted(const struct run *run, const struct task *task)
 {
@@ -80,18 +75,11 @@ static bool is_wanted(const struct run *run, const struct task *task)
     return true;
 }
 
-static const struct layout_span *key_span_at(const struct run *run, const struct task *task, uint32_t key_span)
-{
-    static const struct layout_span of_heads[LAYOUT_SPANS] = {{.rows = 1}};
-    const struct layout *layout = &run->plan->layout;
-    return task->kind == TASK_SINKS ? &of_heads[key_span] : layout_span_of(&layout->keys, layout_origin(layout, task->step), key_span);
-}
-
 static struct tiling key_tiling(const struct run *run, const struct task *task, uint32_t key_span)
 {
     const struct vkring_plan *plan = run->plan;
     struct tiling none = {0};
-    const uint64_t keys = key_span_at(run, task, key_span)->rows;
+    const uint64_t keys = piece_key_span(&plan->layout, task, key_span)->rows;
     return keys ? backward_tiling(&plan->backward, plan->device, &plan->problem, &plan->layout, task->kind, keys) : none;
 }
 
@@ -109,7 +97,7 @@ static uint64_t boxes_before(const struct run *run, const struct task *task, uin
 
 static uint64_t boxes_of(const struct run *run, const struct task *task)
 {
-    return is_wanted(run, task) ? boxes_before(run, task, LAYOUT_SPANS, 0) : 0;
+    return is_wanted(run, task) ? boxes_before(run, task, piece_key_spans(&run->plan->layout, task), 0) : 0;
 }
 
 uint64_t run_all_boxes(const struct run *run)
@@ -150,12 +138,13 @@ static void next_task(struct run *run)
 
 static bool task_is_done(const struct run *run)
 {
-    return run->at.key_span == LAYOUT_SPANS;
+    return piece_is_done(&run->plan->layout, task_at(run), &run->at.piece);
 }
 
 /* Dispatches ------------------------------------------------------------------------------------------------------------- */
 
-struct piece {
+/* A piece of a task as the device gets it. */
+struct job {
     struct attention_dispatch dispatch;
     struct key_tensors keys; /* that it is about */
     bool again;              /* boxes that it had before come again, with other keys */
@@ -165,7 +154,8 @@ struct piece {
 static struct key_tensors keys_of(const struct run *run, const struct task *task, uint32_t key_span)
 {
     struct vkring_plan *plan = run->plan;
-    const uint64_t key_row = layout_span_origin(key_span_at(run, task, key_span));
+    const struct layout_span *span = piece_key_span(&plan->layout, task, key_span);
+    const uint64_t key_row = layout_span_origin(span);
     struct key_tensors keys = run->own;
     keys.key_row = key_row;
     if (task->step > 0) {
@@ -174,172 +164,76 @@ static struct key_tensors keys_of(const struct run *run, const struct task *task
         if (plan->problem.segment_ids)
             keys.segments = segment_table_view(plan->key_segments, keys.keys);
     }
-    if (writes_partial(task->kind)) {
+    keys.key_stride = span->stride;
+    if (task_writes_partial(task->kind)) {
         const struct packet_shape shape = gradient_shape_of(&plan->problem, steps_of(run) > 1, keys.keys);
         gradients_place(&plan->backward.gradients, &shape, &keys);
     }
     return keys;
 }
 
-static void next_box_of_queries(struct run *run, const struct query_walk *walk, uint64_t keys)
-{
-    struct cursor *at = &run->at;
-    if (++at->box < walk->boxes)
-        return;
-    at->box = 0;
-    at->first_other += walk->block_keys;
-    if (at->first_other < keys)
-        return;
-    at->first_other = 0;
-    at->key_span++;
-}
-
-/* Rows alone: each box once. */
-static bool take_rows(struct run *run, const struct query_walk *walk, struct piece *piece)
-{
-    const struct vkring_plan *plan = run->plan;
-    const struct query_box box = query_walk_box(walk, &plan->layout, run->at.box);
-    piece->keys = run->own;
-    piece->dispatch = (struct attention_dispatch){
-        .problem = &plan->problem,
-        .queries = &run->queries_of_span[box.span],
-        .box = box.rows,
-        .first = true,
-        .last = true,
-    };
-    run->at.key_span = ++run->at.box == walk->boxes ? LAYOUT_SPANS : 0;
-    return true;
-}
-
-/* Boxes of queries, over a block of keys each time. */
-static bool take_of_queries(struct run *run, const struct task *task, const struct query_walk *walk, struct piece *piece)
-{
-    const struct vkring_plan *plan = run->plan;
-    const struct cursor at = run->at;
-    const struct layout_span *span = key_span_at(run, task, at.key_span);
-    const step_span now = (step_span)task->step * LAYOUT_SPANS + at.key_span;
-    const struct box_steps *steps = &walk->box_steps[at.box];
-    const struct query_box box = query_walk_box(walk, &plan->layout, at.box);
-    const struct mask_range kept =
-        query_box_kept_keys(&box, &plan->problem, &plan->layout, layout_origin(&plan->layout, task->step), at.key_span);
-    const uint64_t block = span->local + at.first_other;
-    const uint64_t first = max_u64(kept.first, block);
-    const uint64_t end = min_u64(kept.end, block + walk->block_keys);
-    const bool keeps_nothing = kept.end == 0 && now == steps->first && at.first_other == 0;
-
-    next_box_of_queries(run, walk, span->rows);
-    piece->again = piece->again || run->at.box == 0;
-    if (first >= end && !keeps_nothing)
-        return false;
-    piece->keys = keys_of(run, task, at.key_span);
-    piece->dispatch = (struct attention_dispatch){
-        .problem = &plan->problem,
-        .queries = &run->queries_of_span[box.span],
-        .side = OWN_QUERIES,
-        .box = box.rows,
-        .other_first = first < end ? first : 0,
-        .others = first < end ? end - first : 0,
-        .first = now == steps->first && first == kept.first,
-        .last = now == steps->last && end == kept.end,
-        .state_address = plan->state->address,
-        .state_bytes_per_workgroup = walk->kernel.state_bytes_per_workgroup,
-    };
-    return true;
-}
-
-/* The query rows of a span that any key of a box keeps by position; all of them where that does not matter. */
-static struct mask_range kept_rows(const struct run *run, const struct task *task, const struct tiling_box *box, uint32_t query_span)
-{
-    const struct vkring_plan *plan = run->plan;
-    const struct layout_span *queries = layout_span_of(&plan->layout.queries, plan->layout.rank, query_span);
-    const struct layout_span *keys = key_span_at(run, task, run->at.key_span);
-    const struct mask_block block = {queries->first, queries->rows, layout_span_origin(keys) + box->first_row, box->rows};
-    struct mask_range kept = {0, queries->rows};
-    if (writes_partial(task->kind))
-        kept = mask_kept_rows(&plan->problem, &block);
-    return kept.first < kept.end ? (struct mask_range){queries->local + kept.first, queries->local + kept.end} : (struct mask_range){0};
-}
-
-/* Past rows before `end` of those of a query span. */
-static void next_rows(struct run *run, uint64_t end, const struct mask_range *kept)
-{
-    struct cursor *at = &run->at;
-    at->first_other = end < kept->end ? end : 0;
-    if (at->first_other)
-        return;
-    if (++at->query_span < LAYOUT_SPANS)
-        return;
-    at->query_span = 0;
-    at->box++;
-}
-
 static enum dispatch_side side_of(enum task_kind kind)
 {
-    return kind == TASK_SINKS ? OWN_HEADS : kind == TASK_KEY ? OWN_KEYS : OWN_BIAS;
+    switch (kind) {
+    case TASK_SINKS:
+        return OWN_HEADS;
+    case TASK_KEY:
+        return OWN_KEYS;
+    case TASK_BIAS_ROWS:
+    case TASK_BIAS_KEYS:
+        return OWN_BIAS;
+    default:
+        return OWN_QUERIES;
+    }
 }
 
-/* Boxes of keys, each over the query rows of all spans before the next box. One that keeps none is written from none. */
-static bool take_of_keys(struct run *run, const struct task *task, struct piece *piece)
+static bool take(const struct run *run, const struct task *task, struct piece_cursor *at, struct piece *piece)
 {
-    struct vkring_plan *plan = run->plan;
-    struct cursor *at = &run->at;
-    const struct layout_span *span = key_span_at(run, task, at->key_span);
+    const struct vkring_plan *plan = run->plan;
+    const struct query_walk *walk = walk_of(plan, task->kind);
+    if (task->kind == TASK_ROW_STATS)
+        return piece_take_rows(&plan->layout, task, walk, at, piece);
+    if (walk)
+        return piece_take_of_queries(&plan->problem, &plan->layout, task, walk, at, piece);
     const struct tiling tiling = key_tiling(run, task, at->key_span);
-    if (at->box >= tiling.boxes) {
-        at->box = 0;
-        at->key_span++;
-        return false;
-    }
-    struct tiling_box box = tiling_box_at(&tiling, at->box);
-    box.first_row += span->local;
-    box.first_workgroup = 0; /* the state is of one box */
-    struct mask_range kept[LAYOUT_SPANS];
-    uint32_t first_span = 0, last_span = 0;
-    for (uint32_t i = LAYOUT_SPANS; i-- > 0;) {
-        kept[i] = kept_rows(run, task, &box, i);
-        first_span = kept[i].end ? i : first_span;
-        last_span = kept[i].end && last_span == 0 ? i : last_span;
-    }
-    const struct mask_range here = kept[at->query_span];
-    const uint32_t query_span = at->query_span;
-    const uint64_t first = max_u64(here.first, at->first_other), end = min_u64(here.end, first + tiling.keys);
-    next_rows(run, end, &here);
-    if (first >= end && query_span != first_span)
-        return false;
-    piece->keys = keys_of(run, task, at->key_span);
-    piece->dispatch = (struct attention_dispatch){
+    return piece_take_of_keys(&plan->problem, &plan->layout, task, &tiling, at, piece);
+}
+
+static void place(const struct run *run, const struct task *task, const struct piece *piece, struct job *job)
+{
+    const struct vkring_plan *plan = run->plan;
+    const bool of_queries = walk_of(plan, task->kind) != NULL;
+    job->keys = task->kind == TASK_ROW_STATS ? run->own : keys_of(run, task, piece->key_span);
+    job->dispatch = (struct attention_dispatch){
         .problem = &plan->problem,
-        .queries = &run->queries_of_span[query_span],
+        .queries = &run->queries_of_span[piece->query_span],
+        .keys = &job->keys,
         .side = side_of(task->kind),
-        .box = box,
-        .other_first = first,
-        .others = end - first,
-        .first = query_span == first_span && first == here.first,
-        .last = query_span == last_span && end == here.end,
-        .state_address = plan->backward.state->address,
+        .box = piece->box,
+        .other_first = piece->other_first,
+        .others = piece->others,
+        .first = piece->first,
+        .last = piece->last,
+        .state_address = of_queries ? plan->state->address : plan->backward.state->address,
         .state_bytes_per_workgroup = kernel_of(plan, task->kind)->state_bytes_per_workgroup,
     };
-    return true;
-}
-
-/* What is to do at the cursor, which moves past it; false: nothing. */
-static bool take(struct run *run, const struct task *task, struct piece *piece)
-{
-    const struct query_walk *walk = walk_of(run->plan, task->kind);
-    if (task->kind == TASK_ROW_STATS)
-        return take_rows(run, walk, piece);
-    return walk ? take_of_queries(run, task, walk, piece) : take_of_keys(run, task, piece);
 }
 
 /* The next dispatch of the task; false: there is no more. */
-static bool next_dispatch(struct run *run, const struct task *task, struct piece *piece)
+static bool next_dispatch(struct run *run, const struct task *task, struct job *job)
 {
-    piece->again = walk_of(run->plan, task->kind) == NULL;
-    while (!task_is_done(run))
-        if (take(run, task, piece)) {
-            piece->dispatch.keys = &piece->keys;
+    struct piece_cursor *at = &run->at.piece;
+    struct piece piece;
+    const bool of_queries = walk_of(run->plan, task->kind) != NULL;
+    job->again = !of_queries;
+    while (!task_is_done(run)) {
+        const bool taken = take(run, task, at, &piece);
+        job->again = job->again || at->box == 0;
+        if (taken) {
+            place(run, task, &piece, job);
             return true;
         }
+    }
     return false;
 }
 
@@ -366,7 +260,7 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
 }
 
 /* As many dispatches of a task as should take dispatch_seconds, at least the one at hand. */
-static enum vkring_status submit_piece(struct run *run, const struct task *task, struct piece *piece)
+static enum vkring_status submit_job(struct run *run, const struct task *task, struct job *job)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
@@ -375,26 +269,26 @@ static enum vkring_status submit_piece(struct run *run, const struct task *task,
     struct vk_commands commands;
     struct vk_semaphore_value wait = {0};
     struct cursor here;
-    double more = attention_kernel_flop(kernel->which, &piece->dispatch), flop = 0;
+    double more = attention_kernel_flop(kernel->which, &job->dispatch), flop = 0;
     uint32_t slot, count = 0;
     if (task->step > 0)
         wait = staging_wait(&plan->staging, task->step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
-    record_segments(run, &commands, task->step, &piece->keys);
+    record_segments(run, &commands, task->step, &job->keys);
     do {
-        if (count > 0 && piece->again)
+        if (count > 0 && job->again)
             vk_commands_barrier(plan->device, &commands); /* boxes share a state, or go on with theirs */
-        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &piece->dispatch, plan->arguments,
+        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &job->dispatch, plan->arguments,
                                 slot * COMPUTE_DISPATCHES + count++);
         flop += more;
         here = run->at;
-        if (count == COMPUTE_DISPATCHES || !next_dispatch(run, task, piece))
+        if (count == COMPUTE_DISPATCHES || !next_dispatch(run, task, job))
             break;
-        more = attention_kernel_flop(kernel->which, &piece->dispatch);
+        more = attention_kernel_flop(kernel->which, &job->dispatch);
         if (flop + more > budget)
             run->at = here;
     } while (flop + more <= budget);
-    const uint64_t done = run->done_boxes + boxes_before(run, task, run->at.key_span, run->at.box);
+    const uint64_t done = run->done_boxes + boxes_before(run, task, run->at.piece.key_span, run->at.piece.box);
     TRY(compute_submit(&plan->compute, flop, done, &wait, wait.semaphore ? 1 : 0), fail);
     if (task->step > 0)
         run->step_value[task->step % STAGING_SLOTS] = plan->compute.timeline.submitted;
@@ -435,10 +329,10 @@ static enum vkring_status advance(struct run *run, bool *out_moved)
 {
     enum vkring_status status;
     const struct task *task = task_at(run);
-    struct piece piece;
+    struct job job;
     bool ready;
     *out_moved = false;
-    if (run->adding && (task->kind == TASK_ADD || writes_partial(task->kind)))
+    if (run->adding && (task->kind == TASK_ADD || task_writes_partial(task->kind)))
         return VKRING_OK;
     TRY(packet_ready(run, task->step, &ready), fail);
     if (!ready)
@@ -454,8 +348,8 @@ static enum vkring_status advance(struct run *run, bool *out_moved)
         next_task(run);
         return VKRING_OK;
     }
-    if (next_dispatch(run, task, &piece))
-        TRY(submit_piece(run, task, &piece), fail);
+    if (next_dispatch(run, task, &job))
+        TRY(submit_job(run, task, &job), fail);
     if (task_is_done(run))
         next_task(run);
     return VKRING_OK;

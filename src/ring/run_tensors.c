@@ -23,9 +23,11 @@ static void place(struct run *run)
         run->queries.segments = segment_table_view(plan->query_segments, run->queries.rows);
         run->own.segments = segment_table_view(plan->key_segments, run->own.keys);
     }
-    for (uint32_t span = 0; span < LAYOUT_SPANS; span++) {
-        run->queries_of_span[span] = run->queries;
-        run->queries_of_span[span].query_row = layout_span_origin(layout_span_of(&layout->queries, layout->rank, span));
+    for (uint32_t i = 0; i < layout->queries.count; i++) {
+        const struct layout_span *span = layout_span_of(&layout->queries, layout->rank, i);
+        run->queries_of_span[i] = run->queries;
+        run->queries_of_span[i].query_row = layout_span_origin(span);
+        run->queries_of_span[i].query_stride = span->stride;
     }
     run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
 }

@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "schedule.h"
 
+bool schedule_keeps_any(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step)
+{
+    const uint32_t origin = layout_origin_of(layout, rank, step);
+    for (uint32_t i = 0; i < layout->queries.count; i++)
+        for (uint32_t j = 0; j < layout->keys.count; j++) {
+            const struct mask_block block =
+                layout_block(layout_span_of(&layout->queries, rank, i), layout_span_of(&layout->keys, origin, j));
+            if (mask_keeps_any(problem, &block))
+                return true;
+        }
+    return false;
+}
+
 static bool overlap(const struct layout_span *span, const struct mask_range *range)
 {
-    return span->rows > 0 && span->first < range->end && range->first < span->first + span->rows;
+    return span->rows > 0 && span->first < range->end && range->first <= span->first + (span->rows - 1) * span->stride;
 }
 
 /* The step at which a rank meets the packet of another. */
@@ -12,16 +25,19 @@ static uint32_t step_of(const struct layout *layout, uint32_t rank, uint32_t ori
     return (uint32_t)(((uint64_t)rank + layout->ranks - origin) % layout->ranks);
 }
 
-/* The last step with keys that rows of the span keep: what they keep together is one interval of keys. */
-static uint32_t last_step(const struct problem *problem, const struct layout *layout, uint32_t rank, const struct layout_span *queries)
+/* The last step, or `last` if that is later, with keys that rows of the span keep: all of them lie in one interval. */
+static uint32_t last_step(const struct problem *problem, const struct layout *layout, uint32_t rank, const struct layout_span *queries,
+                          uint32_t last)
 {
-    const struct mask_block block = {queries->first, queries->rows, 0, problem->kv_len};
-    const struct mask_range kept = mask_kept_keys(problem, &block);
-    uint32_t last = 0;
+    const struct layout_span all = {.rows = problem->kv_len, .stride = 1};
+    const struct mask_block whole = layout_block(queries, &all);
+    const struct mask_range kept = mask_kept_keys(problem, &whole);
     for (uint32_t origin = 0; origin < layout->ranks; origin++)
-        for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
+        for (uint32_t i = 0; i < layout->keys.count; i++) {
             const uint32_t step = step_of(layout, rank, origin);
-            if (step > last && overlap(layout_span_of(&layout->keys, origin, i), &kept))
+            const struct layout_span *keys = layout_span_of(&layout->keys, origin, i);
+            const struct mask_block block = layout_block(queries, keys);
+            if (step > last && overlap(keys, &kept) && mask_keeps_any(problem, &block))
                 last = step;
         }
     return last;
@@ -31,10 +47,8 @@ uint32_t schedule_steps(const struct problem *problem, const struct layout *layo
 {
     uint32_t last = 0;
     for (uint32_t rank = 0; rank < layout->ranks && last + 1 < layout->ranks; rank++)
-        for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
-            const uint32_t step = last_step(problem, layout, rank, layout_span_of(&layout->queries, rank, i));
-            last = step > last ? step : last;
-        }
+        for (uint32_t i = 0; i < layout->queries.count; i++)
+            last = last_step(problem, layout, rank, layout_span_of(&layout->queries, rank, i), last);
     return last + 1;
 }
 
@@ -42,10 +56,11 @@ double schedule_kept_pairs(const struct problem *problem, const struct layout *l
 {
     const uint32_t origin = layout_origin_of(layout, rank, step);
     double pairs = 0;
-    for (uint32_t i = 0; i < LAYOUT_SPANS; i++)
-        for (uint32_t j = 0; j < LAYOUT_SPANS; j++) {
-            const struct layout_span *queries = layout_span_of(&layout->queries, rank, i), *keys = layout_span_of(&layout->keys, origin, j);
-            pairs += mask_kept_pairs(problem, &(struct mask_block){queries->first, queries->rows, keys->first, keys->rows});
+    for (uint32_t i = 0; i < layout->queries.count; i++)
+        for (uint32_t j = 0; j < layout->keys.count; j++) {
+            const struct mask_block block =
+                layout_block(layout_span_of(&layout->queries, rank, i), layout_span_of(&layout->keys, origin, j));
+            pairs += mask_kept_pairs(problem, &block);
         }
     return pairs;
 }

@@ -7,6 +7,9 @@
 #include "../attention/mask.h"
 #include "layout.h"
 
+/** Whether a rank's queries keep any key of the packet it meets at a step; of causal blocks, whether they may. */
+bool schedule_keeps_any(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
+
 /** How many steps it takes until no rank keeps a key of any later packet, the own one being the first: 1 … ranks. The same on every rank.
  */
 uint32_t schedule_steps(const struct problem *problem, const struct layout *layout);

@@ -169,8 +169,10 @@ bool case_measure(const struct attention_case *c, const struct case_data *data, 
 /* Of the whole sequence, the rank's row `row`. */
 static uint64_t query_row_of(const struct case_result *result, uint64_t row)
 {
-    const struct vkring_span *spans = result->info.rows.query_spans;
-    return row < spans[0].rows ? spans[0].first + row : spans[1].first + row - spans[0].rows;
+    const struct vkring_span *span = result->info.rows.query_spans;
+    for (; row >= span->rows; span++)
+        row -= span->rows;
+    return span->first + row * span->stride;
 }
 
 static double largest_lse(const struct attention_case *c, const struct case_data *data, const struct case_result *result)

@@ -182,6 +182,16 @@ static bool refer_gradients(const struct attention_case *c, const struct referen
     return true;
 }
 
+static bool refer_span(const struct reference_problem *problem, struct case_data *data, const struct vkring_span *span)
+{
+    const uint64_t at_once = span->stride > 1 ? 1 : span->rows;
+    bool referred = true;
+    for (uint64_t i = 0; referred && i < span->rows; i += at_once)
+        referred = reference_forward(problem, data->query, data->key, data->value, span->first + i * span->stride, at_once, data->output,
+                                     data->lse);
+    return referred;
+}
+
 bool case_refer(const struct attention_case *c, struct case_data *data, const struct vkring_rank_rows *rows)
 {
     const struct reference_problem problem = problem_of(c, data);
@@ -192,8 +202,7 @@ bool case_refer(const struct attention_case *c, struct case_data *data, const st
         data->lse = calloc(head_rows + 1, sizeof(double));
     bool referred = data->output && data->lse;
     for (int i = 0; referred && i < VKRING_SPANS; i++)
-        referred = reference_forward(&problem, data->query, data->key, data->value, rows->query_spans[i].first, rows->query_spans[i].rows,
-                                     data->output, data->lse);
+        referred = refer_span(&problem, data, &rows->query_spans[i]);
     if (!referred || (c->params.backward && !refer_gradients(c, &problem, data)))
         return case_complain(c, "no memory");
     return true;

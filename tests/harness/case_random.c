@@ -129,7 +129,7 @@ static void pick_cut(struct dice *dice, uint32_t ranks, uint64_t *rows_room, str
         p->key_rows_of_rank = rows_room + ranks;
     }
     p->chunk_bytes = PICK(dice, chunks);
-    p->layout = (enum vkring_layout)throw_dice(dice, 3);
+    p->layout = (enum vkring_layout)throw_dice(dice, 4);
 }
 
 struct attention_case case_random(uint64_t seed, uint64_t index, uint32_t ranks, uint64_t *rows_room)

@@ -115,10 +115,10 @@ struct tensor_shape_of_test case_tensor_shape(const struct attention_case *c, co
 static struct case_slice cut(const struct attention_case *c, const struct vkring_plan_info *info, enum case_tensor tensor)
 {
     const struct vkring_rank_rows *rows = &info->rows;
-    const struct case_slice by_query = {
-        .whole_rows = c->params.q_len, .rows = rows->query_rows, .spans = {rows->query_spans[0], rows->query_spans[1]}};
-    const struct case_slice by_key = {
-        .whole_rows = c->params.kv_len, .rows = rows->key_rows, .spans = {rows->key_spans[0], rows->key_spans[1]}};
+    struct case_slice by_query = {.whole_rows = c->params.q_len, .rows = rows->query_rows};
+    struct case_slice by_key = {.whole_rows = c->params.kv_len, .rows = rows->key_rows};
+    memcpy(by_query.spans, rows->query_spans, sizeof(by_query.spans));
+    memcpy(by_key.spans, rows->key_spans, sizeof(by_key.spans));
     switch (tensor) {
     case KEY:
     case VALUE:
@@ -132,7 +132,7 @@ static struct case_slice cut(const struct attention_case *c, const struct vkring
     case ALIBI_SLOPES:
     case SINKS:
     case SINK_GRAD:
-        return (struct case_slice){.whole_rows = 1, .rows = 1, .spans = {{0, 1}}};
+        return (struct case_slice){.whole_rows = 1, .rows = 1, .spans = {{0, 1, 1}}};
     default:
         return by_query;
     }
@@ -183,8 +183,7 @@ void case_take_slice(const struct case_slice *slice, uint64_t element_bytes, con
     const uint64_t row = slice->width * element_bytes;
     char *to = out_part;
     for (uint64_t b = 0; b < slice->blocks; b++)
-        for (int i = 0; i < VKRING_SPANS; i++) {
-            memcpy(to, (const char *)whole + (b * slice->whole_rows + slice->spans[i].first) * row, slice->spans[i].rows * row);
-            to += slice->spans[i].rows * row;
-        }
+        for (const struct vkring_span *span = slice->spans; span < slice->spans + VKRING_SPANS; span++)
+            for (uint64_t i = 0; i < span->rows; i++, to += row)
+                memcpy(to, (const char *)whole + (b * slice->whole_rows + span->first + i * span->stride) * row, row);
 }

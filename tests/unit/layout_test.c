@@ -9,7 +9,7 @@
 
 #include "../harness/suite.h"
 
-static const enum vkring_layout kinds[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG};
+static const enum vkring_layout kinds[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_STRIPED};
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
 static const uint32_t many_ranks[] = {1, 2, 3, 4, 5, 8, 13, 64, 257, 1000, 4096};
@@ -56,38 +56,52 @@ static struct sums sum_pairs(const struct vkring_plan_params *params, uint32_t r
     return sums;
 }
 
-static int compare_spans(const void *a, const void *b)
+/* In how many spans a row is. */
+static uint32_t holders_of(const struct layout_side *side, uint32_t ranks, uint64_t row)
 {
-    const struct layout_span *x = a, *y = b;
-    return x->first != y->first ? (x->first > y->first) - (x->first < y->first) : (x->rows > y->rows) - (x->rows < y->rows);
+    uint32_t holders = 0;
+    for (size_t i = 0; i < (size_t)ranks * side->count; i++) {
+        const struct layout_span *span = &side->spans[i];
+        if (span->rows > 0 && row >= span->first && (row - span->first) % span->stride == 0)
+            holders += (row - span->first) / span->stride < span->rows;
+    }
+    return holders;
 }
 
+/* Returns how many rows the rank holds. */
+static uint64_t check_spans(const struct layout_side *side, uint32_t rank, uint64_t rows)
+{
+    uint64_t local = 0, next = 0;
+    bool ended = false, good = true;
+    for (uint32_t i = 0; i < side->count; i++) {
+        const struct layout_span *span = layout_span_of(side, rank, i);
+        ended = ended || span->rows == 0;
+        if (span->rows == 0)
+            continue;
+        good = good && !ended && span->local == local && span->first >= next && span->stride > 0;
+        local += span->rows;
+        next = span->first + (span->rows - 1) * span->stride + 1;
+    }
+    ck_assert(good && next <= rows);
+    return local;
+}
+
+/* As many rows as there are, none of which is held twice: of many, some are looked at. */
 static void check_side(const struct layout_side *side, uint32_t ranks, const uint64_t *rows_of_rank, uint64_t rows)
 {
-    struct layout_span *sorted = calloc((size_t)ranks * LAYOUT_SPANS, sizeof(*sorted));
-    uint64_t next = 0;
-    ck_assert_ptr_nonnull(sorted);
+    const uint64_t looks = rows < 300 ? rows : 300;
+    uint64_t sum = 0;
     for (uint32_t rank = 0; rank < ranks; rank++) {
-        uint64_t local = 0, last = 0;
-        for (uint32_t i = 0; i < LAYOUT_SPANS; i++) {
-            const struct layout_span *span = layout_span_of(side, rank, i);
-            ck_assert_uint_eq(span->local, local);
-            ck_assert_uint_ge(span->first, last);
-            ck_assert_uint_ge(span->first, span->local); /* layout_span_origin is a row */
-            local += span->rows;
-            last = span->first + span->rows;
-            sorted[(size_t)rank * LAYOUT_SPANS + i] = *span;
-        }
+        const uint64_t held = check_spans(side, rank, rows);
         if (rows_of_rank)
-            ck_assert_uint_eq(local, rows_of_rank[rank]);
+            ck_assert_uint_eq(held, rows_of_rank[rank]);
+        sum += held;
     }
-    qsort(sorted, (size_t)ranks * LAYOUT_SPANS, sizeof(*sorted), compare_spans);
-    for (size_t i = 0; i < (size_t)ranks * LAYOUT_SPANS; i++) {
-        ck_assert_uint_eq(sorted[i].first, next);
-        next += sorted[i].rows;
+    ck_assert_uint_eq(sum, rows);
+    for (uint64_t look = 0; look < looks; look++) {
+        const uint64_t spread = looks == rows ? look : look < 100 ? look : look < 200 ? rows - 1 - (look - 100) : rows / 100 * (look - 200);
+        ck_assert_uint_eq(holders_of(side, ranks, spread), 1);
     }
-    ck_assert_uint_eq(next, rows);
-    free(sorted);
 }
 
 START_TEST(every_row_is_on_one_rank)
@@ -122,6 +136,70 @@ START_TEST(uneven_shares_are_kept)
 }
 END_TEST
 
+START_TEST(stripes_follow_the_ranks)
+{
+    const uint32_t ranks = many_ranks[_i];
+    const struct vkring_plan_params params = params_of(VKRING_LAYOUT_STRIPED, 10007, 11);
+    struct layout layout = make(&params, 0, ranks);
+    for (uint32_t rank = 0; rank < ranks; rank++) {
+        const struct layout_span *span = layout_span_of(&layout.queries, rank, 0);
+        ck_assert_uint_eq(layout_query_rows(&layout, rank), span->rows);
+        ck_assert_uint_eq(span->first, rank);
+        ck_assert(span->rows == 1 || span->stride == ranks);
+    }
+    layout_free(&layout);
+}
+END_TEST
+
+/* The rank that a row goes to when rows are dealt in rounds. */
+static void deal(uint32_t ranks, const uint64_t *rows_of_rank, uint64_t rows, uint32_t *out_rank_of_row)
+{
+    uint64_t row = 0;
+    for (uint64_t round = 0; row < rows; round++)
+        for (uint32_t rank = 0; rank < ranks; rank++)
+            if (rows_of_rank[rank] > round)
+                out_rank_of_row[row++] = rank;
+}
+
+START_TEST(stripes_are_dealt_in_rounds)
+{
+    static const uint64_t shares[][5] = {{7, 3, 0, 7, 4}, {1, 1, 1, 1, 1}, {0, 0, 9, 0, 0},
+                                         {2, 1, 2, 2, 2}, {1, 9, 9, 9, 8}, {5, 4, 3, 2, 1}};
+    uint32_t rank_of_row[64];
+    uint64_t rows = 0;
+    for (int rank = 0; rank < 5; rank++)
+        rows += shares[_i][rank];
+    deal(5, shares[_i], rows, rank_of_row);
+    struct vkring_plan_params params = params_of(VKRING_LAYOUT_STRIPED, rows, 0);
+    params.query_rows_of_rank = shares[_i];
+    struct layout layout = make(&params, 0, 5);
+    for (uint32_t rank = 0; rank < 5; rank++)
+        for (uint32_t i = 0; i < layout.queries.count; i++) {
+            const struct layout_span *span = layout_span_of(&layout.queries, rank, i);
+            for (uint64_t row = 0; row < span->rows; row++)
+                ck_assert_uint_eq(rank_of_row[span->first + row * span->stride], rank);
+        }
+    layout_free(&layout);
+}
+END_TEST
+
+/* More different numbers of rows than spans. */
+START_TEST(as_many_shares_as_ranks)
+{
+    enum { RANKS = 100 };
+    uint64_t rows[RANKS], sum = 0;
+    for (uint32_t rank = 0; rank < RANKS; rank++)
+        sum += rows[rank] = 1000 + 2 * (rank * 37 % RANKS);
+    struct vkring_plan_params params = params_of(VKRING_LAYOUT_STRIPED, sum, sum);
+    params.query_rows_of_rank = rows;
+    struct layout layout = make(&params, 0, RANKS);
+    ck_assert_uint_eq(layout.queries.count, LAYOUT_SPANS);
+    check_side(&layout.queries, RANKS, rows, sum);
+    ck_assert_double_eq(sum_pairs(&params, RANKS).all, (double)sum * (double)(sum + 1) / 2);
+    layout_free(&layout);
+}
+END_TEST
+
 /* Lengths that nothing divides, and a window. */
 START_TEST(every_kept_pair_is_met_once)
 {
@@ -149,13 +227,16 @@ START_TEST(zigzag_steps_are_even)
 }
 END_TEST
 
-/* At S = 48 on 4 ranks: a rank's own triangle, and three whole squares for contiguous or three halves for zigzag. */
+/* At S = 48 on 4 ranks: a rank's own triangle, and three whole squares for contiguous three halves for zigzag, or
+ * three more triangles for striped: 510, 294 and 312. */
 START_TEST(critical_paths_are_those_of_theory)
 {
     const struct vkring_plan_params contiguous = params_of(VKRING_LAYOUT_CONTIGUOUS, 48, 48);
     const struct vkring_plan_params zigzag = params_of(VKRING_LAYOUT_ZIGZAG, 48, 48);
+    const struct vkring_plan_params striped = params_of(VKRING_LAYOUT_STRIPED, 48, 48);
     ck_assert_double_eq(sum_pairs(&contiguous, 4).critical, 12 * 13 / 2 + 3 * 12 * 12);
     ck_assert_double_eq(sum_pairs(&zigzag, 4).critical, 12 * 13 / 2 + 3 * 12 * 12 / 2);
+    ck_assert_double_eq(sum_pairs(&striped, 4).critical, 4 * 12 * 13 / 2);
 }
 END_TEST
 
@@ -256,6 +337,9 @@ int main(void)
     TCase *tcase = tcase_create("layout");
     tcase_add_loop_test(tcase, every_row_is_on_one_rank, 0, MANY_RANKS);
     tcase_add_loop_test(tcase, uneven_shares_are_kept, 0, MANY_RANKS);
+    tcase_add_loop_test(tcase, stripes_follow_the_ranks, 0, MANY_RANKS);
+    tcase_add_loop_test(tcase, stripes_are_dealt_in_rounds, 0, 6);
+    tcase_add_test(tcase, as_many_shares_as_ranks);
     tcase_add_loop_test(tcase, every_kept_pair_is_met_once, 0, NOT_SO_MANY);
     tcase_add_loop_test(tcase, zigzag_steps_are_even, 0, NOT_SO_MANY);
     tcase_add_test(tcase, critical_paths_are_those_of_theory);

@@ -7,7 +7,7 @@
 
 #include "../harness/suite.h"
 
-static const struct tiling_limits roomy = {{65535, 65535, 65535}, (uint64_t)1 << 31, 64, 1e18};
+static const struct tiling_limits roomy = {{65535, 65535, 65535}, (uint64_t)1 << 31, (uint64_t)1 << 30, 64, 1e18};
 
 static uint64_t below(uint64_t *state, uint64_t end)
 {
