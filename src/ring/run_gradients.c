@@ -10,6 +10,7 @@
 
 #include "../base/checked.h"
 #include "run.h"
+#include "schedule.h"
 
 static bool travels(const struct run *run)
 {
@@ -20,7 +21,7 @@ static bool travels(const struct run *run)
 static uint32_t owner_at(const struct run *run, uint32_t step)
 {
     const struct layout *layout = &run->plan->layout;
-    return step == steps_of(run) ? layout->rank : layout_origin(layout, step);
+    return schedule_gradient_owner(layout, layout->rank, steps_of(run), step);
 }
 
 static struct packet_shape gradient_shape_at(const struct run *run, uint32_t step)
@@ -88,8 +89,7 @@ static void start_receive(struct run *run)
         return;
     const struct packet_shape shape = gradient_shape_at(run, step);
     const struct packet_identity identity = identity_of(run, owner_at(run, step), step);
-    if (step == steps_of(run))
-        link->peer = layout_origin(&plan->layout, plan->layout.ranks - (steps_of(run) - 1));
+    link->peer = schedule_gradient_source(&plan->layout, plan->layout.rank, steps_of(run), step);
     link_start(link, &identity, gradients_memory(&plan->backward.gradients, step % GRADIENT_SLOTS, &shape), NULL);
     run->gradients.received = step;
 }
@@ -122,8 +122,7 @@ static enum vkring_status start_send(struct run *run)
     const struct packet_identity identity = identity_of(run, owner_at(run, step), step + 1);
     if (shape.bytes > 0)
         TRY(vk_buffer_invalidate(plan->backward.gradients.slots[slot], 0, shape.bytes), fail);
-    if (step + 1 == steps_of(run))
-        link->peer = owner_at(run, step);
+    link->peer = schedule_gradient_target(&plan->layout, plan->layout.rank, steps_of(run), step);
     link_start(link, &identity, gradients_memory(&plan->backward.gradients, slot, &shape), NULL);
     return VKRING_OK;
 fail:

@@ -64,3 +64,18 @@ double schedule_kept_pairs(const struct problem *problem, const struct layout *l
         }
     return pairs;
 }
+
+uint32_t schedule_gradient_owner(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step)
+{
+    return step == steps ? rank : layout_origin_of(layout, rank, step);
+}
+
+uint32_t schedule_gradient_source(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step)
+{
+    return layout_origin_of(layout, rank, step == steps ? layout->ranks - (steps - 1) : 1);
+}
+
+uint32_t schedule_gradient_target(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step)
+{
+    return layout_origin_of(layout, rank, step + 1 == steps ? step : layout->ranks - 1);
+}

@@ -18,4 +18,14 @@ uint32_t schedule_steps(const struct problem *problem, const struct layout *layo
  * entry. */
 double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
 
+/**
+ * Sums of the gradients of a packet. At step s > 0 a rank adds what its rows give to the packet that it meets, and passes the sum on; it is
+ * there for step s + 1. The last of so many steps' goes home, where the owner's part completes it: there it is that of step `steps`.
+ *
+ * Whose packet the sum of a step is about; which rank it comes from, of step 2 on; which it goes to, before the last.
+ */
+uint32_t schedule_gradient_owner(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step);
+uint32_t schedule_gradient_source(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step);
+uint32_t schedule_gradient_target(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step);
+
 #endif

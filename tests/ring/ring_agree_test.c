@@ -62,7 +62,7 @@ static void change_field(const char *field, uint64_t *rows, struct vkring_plan_p
     if (strcmp(field, "scale") == 0)
         p->scale = 0.250000001;
     if (strcmp(field, "layout") == 0)
-        p->layout = VKRING_LAYOUT_ZIGZAG;
+        p->layout = VKRING_LAYOUT_STRIPED;
     memset(rows, 0, world_size * sizeof(*rows));
     if (strcmp(field, "query_rows_of_rank") == 0) {
         rows[0] = p->q_len;

@@ -77,7 +77,7 @@ for ranks in 1 2 3; do
     attends "$ranks ranks, causal" "$ranks" --causal
 done
 attends "3 ranks, uneven" 3 --causal --shares 1,0,2.5
-for layout in contiguous zigzag; do
+for layout in contiguous zigzag striped; do
     attends "3 ranks, $layout" 3 --causal --layout "$layout"
     attends "3 ranks, $layout, uneven" 3 --layout "$layout" --shares 1,0,2.5
 done
@@ -102,6 +102,15 @@ for ranks in 2 3; do
 done
 # shellcheck disable=SC2086
 attends "3 ranks, everything, uneven" 3 --bias b.npy $everything --shares 0,2,1 --query-offset 0 $of_everything
+"$HELPER" make b.npy f32 6 2,4,7,9 5 -inf
+for ranks in 2 3; do
+    # shellcheck disable=SC2086
+    attends "$ranks ranks, everything, striped" "$ranks" --layout striped --bias b.npy $everything --report r.json $of_everything
+done
+grep -q '"layout": "striped"' r.json && complaint= || complaint="no striped layout in the report"
+report "the report names the layout" "$complaint"
+# shellcheck disable=SC2086
+attends "3 ranks, everything, striped unevenly" 3 --layout striped --bias b.npy $everything --shares 3,1,2 $of_everything
 "$HELPER" make q.npy f16 1 2,1,4,8
 "$HELPER" make k.npy f16 2 2,2,2,8
 "$HELPER" make v.npy f16 3 2,2,2,5
