@@ -251,8 +251,8 @@ enum vkring_layout {
     VKRING_LAYOUT_ZIGZAG,
     /**
      * Row i on rank i mod ranks where the cut is equal. Else rows are dealt in rounds, each of one row to every rank that has not yet all of
-     * its own, in rank order; if ranks have more than VKRING_SPANS - 1 different numbers of rows, rounds end with the last but one that fits
-     * and what each still has to get is one run (Striped Attention, Brandon et al. 2023).
+     * its own, in rank order. If ranks have VKRING_SPANS different numbers of rows or more, rounds end when the ranks with the lowest
+     * VKRING_SPANS - 1 of these have all of theirs, and what each other still has to get is one run (Striped Attention, Brandon et al. 2023).
      */
     VKRING_LAYOUT_STRIPED,
     VKRING_LAYOUT_AUTO /**< zigzag if causal without a window to the left; else contiguous */

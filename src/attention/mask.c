@@ -143,13 +143,34 @@ static wide sum_below_stair(const struct problem *problem, wide position, wide r
     return sum_of_ramp(&ramp, position + problem->window_right - origin, rows, most);
 }
 
+/* Rows from a position on, of which as many each lie on stairs as far apart: a ramp of stairs. */
+struct stairs {
+    wide rows, apart; /* 0: they are not alike, or a window cuts them */
+};
+
+static struct stairs stairs_of(const struct problem *problem, const struct mask_block *block)
+{
+    const wide step = stride_of(block->query_stride), size = (wide)problem->causal_block;
+    if (problem->window_right >= 0 || (size % step && step % size))
+        return (struct stairs){0};
+    return size > step ? (struct stairs){size / step, size} : (struct stairs){1, step};
+}
+
 static wide sum_below_stairs(const struct problem *problem, const struct mask_block *block)
 {
+    const struct stairs stairs = stairs_of(problem, block);
+    const struct ramp ramp = {stairs.apart, stride_of(block->key_stride)};
     const wide step = stride_of(block->query_stride), size = (wide)problem->causal_block;
     wide sum = 0, at = position_of_row(problem, block->query_row), left = (wide)block->rows;
     while (left > 0) {
-        const wide here = clamp(divide_down(round_down(at, size) + size - 1 - at, step) + 1, 1, left);
-        sum += sum_below_stair(problem, at, here, block);
+        const wide last = round_down(at, size) + size - 1;
+        wide here = clamp(divide_down(last - at, step) + 1, 1, left);
+        if (here == stairs.rows) {
+            sum += here * sum_of_ramp(&ramp, last - (wide)block->key_row, left / here, (wide)block->keys);
+            here *= left / here;
+        } else {
+            sum += sum_below_stair(problem, at, here, block);
+        }
         at += here * step;
         left -= here;
     }

@@ -45,7 +45,7 @@ struct tiling backward_tiling(const struct backward *backward, const vkring_devi
 {
     struct tiling tiling;
     struct own_side own = own_side_of(problem, kind, keys);
-    own.most_stride = layout_most_stride(layout);
+    own.most_stride = layout->most_stride;
     attention_kernel_tile(device, kernel_of(kind), problem, &backward->choice, &own, most_query_rows(layout), backward->dispatch_seconds,
                           &tiling);
     return tiling;
@@ -117,7 +117,7 @@ static enum vkring_status create_kernels(struct backward *backward, vkring_devic
 {
     enum vkring_status status;
     const struct kernel_choice *choice = &backward->choice;
-    const struct kernel_use use = {.strided = layout_most_stride(layout) > 1};
+    const struct kernel_use use = {.strided = layout->most_stride > 1};
     const struct kernel_use of_keys = {.partial = steps > 1, .strided = use.strided};
     TRY(query_walk_create(&backward->row_stats, device, problem, layout, choice, 0), fail);
     TRY(query_walk_create(&backward->query, device, problem, layout, choice, steps), fail);

@@ -176,6 +176,14 @@ static enum vkring_status choose_layout(const struct vkring_plan_params *params,
     return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "layout %d is unknown", (int)params->layout);
 }
 
+static uint64_t most_stride(const struct layout_side *side, uint32_t ranks)
+{
+    uint64_t most = 1;
+    for (size_t i = 0; i < (size_t)ranks * side->count; i++)
+        most = max_u64(most, side->spans[i].stride);
+    return most;
+}
+
 enum vkring_status layout_make(uint32_t rank, uint32_t ranks, const struct vkring_plan_params *params, struct layout *out_layout)
 {
     enum vkring_status status;
@@ -183,6 +191,7 @@ enum vkring_status layout_make(uint32_t rank, uint32_t ranks, const struct vkrin
     TRY(choose_layout(params, ranks, &layout.kind), fail);
     TRY(make_side(layout.kind, ranks, "query_rows_of_rank", params->q_len, params->query_rows_of_rank, &layout.queries), fail);
     TRY(make_side(layout.kind, ranks, "key_rows_of_rank", params->kv_len, params->key_rows_of_rank, &layout.keys), fail);
+    layout.most_stride = max_u64(most_stride(&layout.queries, ranks), most_stride(&layout.keys, ranks));
     *out_layout = layout;
     return VKRING_OK;
 fail:
@@ -222,19 +231,6 @@ uint64_t layout_most_key_rows(const struct layout *layout)
     for (uint32_t rank = 0; rank < layout->ranks; rank++)
         most = max_u64(most, layout_key_rows(layout, rank));
     return most;
-}
-
-static uint64_t most_stride(const struct layout_side *side, uint32_t ranks)
-{
-    uint64_t most = 1;
-    for (size_t i = 0; i < (size_t)ranks * side->count; i++)
-        most = max_u64(most, side->spans[i].stride);
-    return most;
-}
-
-uint64_t layout_most_stride(const struct layout *layout)
-{
-    return max_u64(most_stride(&layout->queries, layout->ranks), most_stride(&layout->keys, layout->ranks));
 }
 
 static void list_spans(const struct layout_side *side, uint32_t rank, struct vkring_span *out_spans)

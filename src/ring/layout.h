@@ -23,6 +23,7 @@ struct layout {
     uint32_t rank, ranks;
     enum vkring_layout kind; /* never auto */
     struct layout_side queries, keys;
+    uint64_t most_stride; /* of any span of any rank */
 };
 
 /** VKRING_ERROR_INVALID_ARGUMENT: an unknown layout, or the rows do not add up. */
@@ -41,8 +42,6 @@ uint64_t layout_query_rows(const struct layout *layout, uint32_t rank);
 uint64_t layout_key_rows(const struct layout *layout, uint32_t rank);
 /** Of any rank. */
 uint64_t layout_most_key_rows(const struct layout *layout);
-/** Of any span. */
-uint64_t layout_most_stride(const struct layout *layout);
 
 /** Where row 0 of the rank's tensor would lie if rows before the span's lay as the span's do, modulo 2^64. */
 static inline uint64_t layout_span_origin(const struct layout_span *span)

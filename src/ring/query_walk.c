@@ -14,7 +14,7 @@ void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum 
     walk->block_keys = UINT64_MAX;
     for (uint32_t span = 0; span < layout->queries.count; span++) {
         const struct own_side queries = {problem->batch, problem->heads, layout_span_of(&layout->queries, layout->rank, span)->rows,
-                                         layout_most_stride(layout)};
+                                         layout->most_stride};
         struct tiling *tiling = &walk->tilings[span];
         attention_kernel_tile(device, which, problem, choice, &queries, most_keys, dispatch_seconds, tiling);
         walk->boxes += tiling->boxes;
@@ -63,7 +63,7 @@ enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *dev
                                      const struct layout *layout, const struct kernel_choice *choice, uint32_t steps)
 {
     enum vkring_status status;
-    TRY(attention_kernel_create(device, walk->which, problem, choice, (struct kernel_use){.strided = layout_most_stride(layout) > 1},
+    TRY(attention_kernel_create(device, walk->which, problem, choice, (struct kernel_use){.strided = layout->most_stride > 1},
                                 &walk->kernel),
         fail);
     TRY(query_walk_find_steps(walk, problem, layout, steps), fail);
