@@ -15,6 +15,7 @@ struct Rows {
 layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Arguments {
     Rows query, key, value, outputs, output_grad;
     Rows query_grad, key_grad, value_grad; /* address 0: not wanted; so are lse and residuals */
+    Rows score_grad;                       /* f32, [batch][heads][tiles of keys][queries][TILE_ROWS], of the dispatch alone; a row is a tile of keys */
     Rows lse, lse_residual;                /* rows are contiguous, f32 */
     Rows output_residual;
     Rows row_stats;                        /* vec4 a row: see row_stats.glsl */

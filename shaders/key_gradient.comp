@@ -2,7 +2,8 @@
 #version 460
 /*
  * The gradients of a tile of keys and values, from a block of query rows of all query heads of their group. Lanes own keys and walk over queries and
- * gradients of outputs. No shared memory, no barrier.
+ * gradients of outputs. No shared memory, no barrier. With KEEPS_SCORE_GRADS gradients of the scores of all pairs that are kept by position and segment
+ * are left in memory.
  */
 #extension GL_GOOGLE_include_directive : require
 #define OWN_IS_KEY
@@ -26,6 +27,19 @@ const uint SUM_QUADS = KEY_QUADS + ROWS_PER_LANE * LANE_VALUE_QUADS;
 #include "state.glsl"
 #include "walk.glsl"
 #include "key_rows.glsl"
+
+/* With KEEPS_SCORE_GRADS: where those of the tile and the query head at hand go. */
+uvec2 score_grads_address;
+
+/* Of all rows of the step and all row slots: there is room, and what is not kept is not read. */
+void keep_score_gradients(uint at)
+{
+    if (LANES_PER_ROW == 1 || slice_of_lane() == 0) {
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            [[unroll]] for (uint k = 0; k < STEP; k++)
+                Floats(score_grads_address).at[(at + k) * TILE_ROWS + row_of(r)] = pair_gradient[r * STEP + k];
+    }
+}
 
 void walk_begin_block()
 {
@@ -83,6 +97,8 @@ void walk_step(uint at, uint left, bool whole)
     if (always())
         dot_values(walk_b, arguments.output_grad.row_stride.x, left);
     find_pair_gradients(at, left, whole);
+    if (KEEPS_SCORE_GRADS)
+        keep_score_gradients(at);
     if (always())
         add_output_grads(left);
     add_queries(left);
@@ -129,6 +145,8 @@ void main()
     uint g = 0;
     do {
         choose_query_head(gl_WorkGroupID.z, first_head + g);
+        score_grads_address = address_advance(head_address(arguments.score_grad, gl_WorkGroupID.y * arguments.heads_per_kv_head + g),
+                                              arguments.score_grad.row_stride, tile);
         w.a = head_address(arguments.query, first_head + g);
         w.b = head_address(arguments.output_grad, first_head + g);
         walk(w, arguments.first == 0 || g > 0, arguments.last == 0 || g + 1 < arguments.heads_per_kv_head);

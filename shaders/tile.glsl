@@ -9,7 +9,7 @@
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer Floats {
     float at[];
 };
-layout(buffer_reference, scalar, buffer_reference_align = 16) writeonly buffer OutFloatQuads {
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer FloatQuads {
     vec4 at[];
 };
 
@@ -91,12 +91,25 @@ void store_floats(uvec2 address, uint first, uint quad, uint dim, vec4 values)
 {
     if (ALIGNED) {
         if (quad < dim / 4)
-            OutFloatQuads(address).at[first / 4 + quad] = values;
+            FloatQuads(address).at[first / 4 + quad] = values;
         return;
     }
     [[unroll]] for (uint c = 0; c < 4; c++)
         if (4 * quad + c < dim)
             Floats(address).at[first + 4 * quad + c] = values[c];
+}
+
+/* Adds to them. */
+void add_to_floats(uvec2 address, uint first, uint quad, uint dim, vec4 values)
+{
+    if (ALIGNED) {
+        if (quad < dim / 4)
+            FloatQuads(address).at[first / 4 + quad] += values;
+        return;
+    }
+    [[unroll]] for (uint c = 0; c < 4; c++)
+        if (4 * quad + c < dim)
+            Floats(address).at[first + 4 * quad + c] += values[c];
 }
 
 /* Row k of the rows from `first` on; past the first `left` it repeats the last of those. Computed once for each row, so that loads add only constants. */

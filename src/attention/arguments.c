@@ -19,6 +19,7 @@ struct rows_argument {
 struct kernel_arguments {
     struct rows_argument query, key, value, output, output_grad;
     struct rows_argument query_grad, key_grad, value_grad;
+    struct rows_argument score_grad;
     struct rows_argument lse, lse_residual, output_residual, row_stats;
     struct rows_argument bias, bias_grad;
     struct rows_argument query_ids, key_ids, query_segments, key_segments;
@@ -111,6 +112,7 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->key_ids = rows_at(&keys->ids, batch, key, 0);
     arguments->query_segments = rows_at(&queries->segments, batch, 0, 0);
     arguments->key_segments = rows_at(&keys->segments, batch, 0, 0);
+    arguments->score_grad = rows_at(&dispatch->score_grads, 0, 0, 0);
     arguments->slopes = queries->slopes.address;
     arguments->sinks = queries->sinks.address;
     arguments->sink_grad = queries->sink_grad.address;

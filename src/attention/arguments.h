@@ -29,6 +29,7 @@ struct attention_dispatch {
     bool first, last;             /* the state starts empty; the results are written */
     uint64_t state_address;       /* of the whole state */
     uint64_t state_bytes_per_workgroup;
+    struct tensor_view score_grads; /* of its pairs: a row of queries for each key */
 };
 
 /** The pairs of a dispatch, of each head and batch entry. */

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernel.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../base/checked.h"
 #include "mask.h"
+
+/* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
+#define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -24,6 +28,7 @@ static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *c
         return head;
     case SPIRV_KEY_GRADIENT:
         return head + value;
+    case SPIRV_QUERY_SUM:
     case SPIRV_BIAS_GRADIENT:
     case SPIRV_ROW_STATS:
     case SPIRV_SINK_GRADIENT:
@@ -66,6 +71,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         problem->bias.per_head,
         kernel->use.partial,
         kernel->use.strided,
+        choice->keeps_score_grads,
     };
     const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
@@ -123,6 +129,8 @@ static double products_of_pair(enum spirv_kernel which)
         return 1.5;
     case SPIRV_KEY_GRADIENT:
         return 2;
+    case SPIRV_QUERY_SUM:
+        return 0.5;
     case SPIRV_FORWARD:
     case SPIRV_BIAS_GRADIENT:
     case SPIRV_ROW_STATS:
@@ -131,6 +139,17 @@ static double products_of_pair(enum spirv_kernel which)
         break;
     }
     return 1;
+}
+
+/* The gradients of the scores of a dispatch are kept, and a dispatch of query_sum goes through its rows and all query heads of its groups.
+ */
+static void limit_score_grads(const struct problem *problem, const struct kernel_choice *choice, double flop_per_row_key,
+                              struct tiling_limits *limits, uint64_t *most_rows)
+{
+    const uint64_t group = problem->heads / problem->kv_heads;
+    limits->flop = fmin(limits->flop, flop_per_row_key * (double)MOST_SCORE_GRADS / (double)group);
+    *most_rows = min_u64(*most_rows, limits->max_workgroup_count[0] * (uint64_t)kernel_choice_tile_rows(choice));
+    limits->max_workgroup_count[1] = (uint32_t)max_u64(limits->max_workgroup_count[1] / group, 1);
 }
 
 void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
@@ -149,6 +168,8 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
         .flop = dispatch_seconds * kernel_device_flops(device),
     };
     memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));
+    if (which == SPIRV_KEY_GRADIENT && choice->keeps_score_grads)
+        limit_score_grads(problem, choice, flop, &limits, &most_others);
     tiling_make(&limits, own->batch, own->heads, own->rows, kernel_choice_tile_rows(choice), flop, most_others, out_tiling);
 }
 

@@ -18,7 +18,7 @@ static bool loads_uniform_addresses_once(const vkring_device *device)
 }
 
 /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
-static struct kernel_choice choose_for_cpu(const vkring_device *device)
+static struct kernel_choice choose_for_cpu(const vkring_device *device, const struct problem *problem)
 {
     const struct kernel_choice choice = {
         .workgroup_size = device->limits.subgroup_size,
@@ -26,6 +26,8 @@ static struct kernel_choice choose_for_cpu(const vkring_device *device)
         .rows_per_lane = 1,
         .keys_per_step = 8,
         .keys_per_step_general = 2,
+        /* of one key head at a time, query_sum takes all query heads */
+        .keeps_score_grads = problem->heads / problem->kv_heads <= device->limits.max_workgroup_count[1],
     };
     return choice;
 }
@@ -71,7 +73,7 @@ struct kernel_choice kernel_choice_best(const vkring_device *device, const struc
 {
     const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
     if (is_cpu && loads_uniform_addresses_once(device))
-        return choose_for_cpu(device);
+        return choose_for_cpu(device, problem);
     if (device->limits.subgroup_shuffle)
         return is_cpu ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
     return kernel_choice_portable(device);
@@ -92,6 +94,12 @@ struct kernel_choice kernel_choice_portable(const vkring_device *device)
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice)
 {
     return choice->workgroup_size / choice->lanes_per_row * choice->rows_per_lane;
+}
+
+uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t rows)
+{
+    const uint64_t tile = kernel_choice_tile_rows(choice);
+    return divide_up(rows + choice->keys_per_step - 1, tile) * tile;
 }
 
 double kernel_device_flops(const vkring_device *device)

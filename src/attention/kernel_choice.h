@@ -15,6 +15,8 @@ struct kernel_choice {
     uint32_t rows_per_lane;
     uint32_t keys_per_step;         /* of aligned tensors */
     uint32_t keys_per_step_general; /* of others: they load element by element */
+    /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
+    bool keeps_score_grads;
 };
 
 /** The choice that should be fastest. */
@@ -23,6 +25,9 @@ struct kernel_choice kernel_choice_best(const vkring_device *device, const struc
 struct kernel_choice kernel_choice_portable(const vkring_device *device);
 
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice);
+
+/** Rows of either side that gradients of scores have room for: kernels write and read whole tiles and steps of them. */
+uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t rows);
 
 /** A guess at FLOP/s, for cutting work into short pieces; and how many workgroups keep the device busy. */
 double kernel_device_flops(const vkring_device *device);

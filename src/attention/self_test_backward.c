@@ -25,18 +25,37 @@ enum {
 };
 
 /* Floats of the one with what is a few numbers a row. */
-enum { STATS = 0, LSE = 4 * Q_LEN * HEADS, RESIDUAL = LSE + Q_LEN * HEADS, FLOATS = RESIDUAL + Q_LEN * HEADS };
+enum {
+    STATS = 0,
+    LSE = 4 * Q_LEN * HEADS,
+    RESIDUAL = LSE + Q_LEN * HEADS,
+    QUERY_SUMS = (RESIDUAL + Q_LEN * HEADS + 3) / 4 * 4,
+    SCORE_GRADS = QUERY_SUMS + Q_LEN * HEADS * DIM,
+    SCORE_ROWS = 320, /* of the widest tile of a CPU, and a step */
+    FLOATS = SCORE_GRADS + HEADS * SCORE_ROWS * SCORE_ROWS
+};
 
 enum { PASSES = 4 };
-static const struct {
+struct pass {
     enum spirv_kernel kernel;
     enum dispatch_side side;
     uint64_t heads, rows, others;
-} passes[PASSES] = {
-    {SPIRV_FORWARD, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
-    {SPIRV_ROW_STATS, OWN_QUERIES, HEADS, Q_LEN, 0},
-    {SPIRV_QUERY_GRADIENT, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
-    {SPIRV_KEY_GRADIENT, OWN_KEYS, 1, KV_LEN, Q_LEN},
+};
+
+/* by whether gradients of scores are kept */
+static const struct pass passes_of[2][PASSES] = {
+    {
+        {SPIRV_FORWARD, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+        {SPIRV_ROW_STATS, OWN_QUERIES, HEADS, Q_LEN, 0},
+        {SPIRV_QUERY_GRADIENT, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+        {SPIRV_KEY_GRADIENT, OWN_KEYS, 1, KV_LEN, Q_LEN},
+    },
+    {
+        {SPIRV_FORWARD, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+        {SPIRV_ROW_STATS, OWN_QUERIES, HEADS, Q_LEN, 0},
+        {SPIRV_KEY_GRADIENT, OWN_KEYS, 1, KV_LEN, Q_LEN},
+        {SPIRV_QUERY_SUM, OWN_QUERIES, HEADS, Q_LEN, KV_LEN},
+    },
 };
 
 static const struct problem known_problem = {
@@ -115,6 +134,9 @@ static bool is_right(enum vkring_type type, const float *elements)
 struct bench {
     vkring_device *device;
     struct problem problem;
+    const struct pass *passes;
+    bool keeps_score_grads;
+    uint64_t tile_rows;
     struct attention_kernel kernels[PASSES];
     struct tiling tilings[PASSES];
     vkring_buffer *tensors, *floats, *state, *arguments;
@@ -138,14 +160,21 @@ static enum vkring_status bench_open(vkring_device *device, enum vkring_type typ
 {
     enum vkring_status status;
     uint64_t state_bytes = 0;
-    *bench = (struct bench){.device = device, .problem = known_problem};
+    *bench = (struct bench){
+        .device = device,
+        .problem = known_problem,
+        .passes = passes_of[choice->keeps_score_grads],
+        .keeps_score_grads = choice->keeps_score_grads,
+        .tile_rows = kernel_choice_tile_rows(choice),
+    };
     bench->problem.type = type;
     for (int pass = 0; pass < PASSES; pass++) {
-        const struct own_side own = {1, passes[pass].heads, passes[pass].rows};
+        const struct pass *of = &bench->passes[pass];
+        const struct own_side own = {1, of->heads, of->rows};
         struct attention_kernel *kernel = &bench->kernels[pass];
         struct tiling *tiling = &bench->tilings[pass];
-        TRY(attention_kernel_create(device, passes[pass].kernel, &bench->problem, choice, (struct kernel_use){0}, kernel), fail);
-        attention_kernel_tile(device, passes[pass].kernel, &bench->problem, choice, &own, passes[pass].others, DISPATCH_SECONDS, tiling);
+        TRY(attention_kernel_create(device, of->kernel, &bench->problem, choice, (struct kernel_use){0}, kernel), fail);
+        attention_kernel_tile(device, of->kernel, &bench->problem, choice, &own, of->others, DISPATCH_SECONDS, tiling);
         const uint64_t bytes = tiling_workgroups(tiling) * kernel->state_bytes_per_workgroup;
         state_bytes = bytes > state_bytes ? bytes : state_bytes;
     }
@@ -182,13 +211,29 @@ static struct tensor_view floats_at(const struct bench *bench, uint64_t first, u
     };
 }
 
+/* As query gradients lie, in f32. */
+static struct tensor_view query_sums(const struct bench *bench)
+{
+    struct tensor_view view = floats_at(bench, QUERY_SUMS, HEADS * DIM);
+    view.head_stride = DIM * sizeof(float);
+    return view;
+}
+
+static struct tensor_view score_grads(const struct bench *bench)
+{
+    struct tensor_view view = floats_at(bench, SCORE_GRADS, SCORE_ROWS);
+    view.row_stride *= bench->tile_rows;
+    view.head_stride = SCORE_ROWS * SCORE_ROWS * sizeof(float);
+    return view;
+}
+
 static void record_pass(struct bench *bench, const struct vk_commands *commands, int pass)
 {
     const struct query_tensors queries = {
         .query = view_at(bench, QUERY, HEADS),
         .output = view_at(bench, OUTPUT, HEADS),
         .output_grad = view_at(bench, OUTPUT_GRAD, HEADS),
-        .query_grad = view_at(bench, QUERY_GRAD, HEADS),
+        .query_grad = bench->keeps_score_grads ? query_sums(bench) : view_at(bench, QUERY_GRAD, HEADS),
         .lse = floats_at(bench, LSE, 1),
         .lse_residual = floats_at(bench, RESIDUAL, 1),
         .row_stats = floats_at(bench, STATS, 4),
@@ -205,13 +250,14 @@ static void record_pass(struct bench *bench, const struct vk_commands *commands,
         .problem = &bench->problem,
         .queries = &queries,
         .keys = &keys,
-        .side = passes[pass].side,
+        .side = bench->passes[pass].side,
         .box = tiling_box_at(&bench->tilings[pass], 0),
-        .others = passes[pass].others,
+        .others = bench->passes[pass].others,
         .first = true,
         .last = true,
         .state_address = bench->state->address,
         .state_bytes_per_workgroup = bench->kernels[pass].state_bytes_per_workgroup,
+        .score_grads = score_grads(bench),
     };
     attention_kernel_record(bench->device, commands, &bench->kernels[pass], true, &dispatch, bench->arguments, (uint64_t)pass);
     vk_commands_barrier(bench->device, commands);
@@ -243,6 +289,7 @@ enum vkring_status self_test_backward(vkring_device *device, enum vkring_type ty
     struct bench bench;
     float elements[ELEMENTS];
     uint32_t storage[ELEMENTS];
+    static const float zeros[Q_LEN * HEADS * DIM];
     const uint64_t bytes = ELEMENTS * vkring_type_bytes(type);
     TRY(bench_open(device, type, choice, &bench), fail);
     make_inputs(elements);
@@ -250,9 +297,12 @@ enum vkring_status self_test_backward(vkring_device *device, enum vkring_type ty
         elements[i] = NAN;
     TRY(vkring_convert_from_f32(type, elements, ELEMENTS, storage), close);
     TRY(vkring_buffer_upload(bench.tensors, 0, storage, bytes), close);
+    TRY(vkring_buffer_upload(bench.floats, QUERY_SUMS * sizeof(float), zeros, sizeof(zeros)), close);
     TRY(run(&bench), close);
     TRY(vkring_buffer_download(bench.tensors, 0, storage, bytes), close);
     TRY(vkring_convert_to_f32(type, storage, ELEMENTS, elements), close);
+    if (bench.keeps_score_grads)
+        TRY(vkring_buffer_download(bench.floats, QUERY_SUMS * sizeof(float), elements + QUERY_GRAD, sizeof(zeros)), close);
     *out_right = is_right(type, elements);
 close:
     bench_close(&bench);

@@ -30,6 +30,12 @@
 #include "query_gradient_f16_no_shuffle.spv.h"
 #include "query_gradient_f32.spv.h"
 #include "query_gradient_f32_no_shuffle.spv.h"
+#include "query_sum_bf16.spv.h"
+#include "query_sum_bf16_no_shuffle.spv.h"
+#include "query_sum_f16.spv.h"
+#include "query_sum_f16_no_shuffle.spv.h"
+#include "query_sum_f32.spv.h"
+#include "query_sum_f32_no_shuffle.spv.h"
 #include "row_stats_bf16.spv.h"
 #include "row_stats_bf16_no_shuffle.spv.h"
 #include "row_stats_f16.spv.h"
@@ -70,6 +76,7 @@ static const struct {
     [SPIRV_ROW_STATS] = {"row_stats", MODULES(row_stats)},
     [SPIRV_QUERY_GRADIENT] = {"query_gradient", MODULES(query_gradient)},
     [SPIRV_KEY_GRADIENT] = {"key_gradient", MODULES(key_gradient)},
+    [SPIRV_QUERY_SUM] = {"query_sum", MODULES(query_sum)},
     [SPIRV_BIAS_GRADIENT] = {"bias_gradient", MODULES(bias_gradient)},
     [SPIRV_SINK_GRADIENT] = {"sink_gradient", MODULES(sink_gradient)},
 };

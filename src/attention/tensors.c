@@ -199,6 +199,11 @@ bool tensors_are_aligned(const struct problem *problem, const struct query_tenso
            tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
 }
 
+struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t rows)
+{
+    return rows_shape(problem, "query", rows, problem->heads, problem->head_dim);
+}
+
 struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys)
 {
     switch (part) {

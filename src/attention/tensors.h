@@ -42,6 +42,9 @@ bool tensors_are_aligned(const struct problem *problem, const struct query_tenso
 /** A bias, or its gradient, for a number of query rows and keys: seen as rows of keys. */
 struct tensor_shape tensors_bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys);
 
+/** Query rows, or their gradient. */
+struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t rows);
+
 /** The parts of a packet, in order. */
 enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PARTS };
 

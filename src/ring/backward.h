@@ -11,14 +11,17 @@
 #define ROW_STATS_BYTES 16u
 
 struct backward {
-    struct query_walk row_stats, query;
+    struct query_walk row_stats, query; /* query: not if joint */
     struct attention_kernel key, bias, sinks;
+    struct attention_kernel query_sum; /* if joint */
     struct kernel_choice choice;
     double dispatch_seconds;
     struct program program;
     struct gradients gradients;
     vkring_buffer *state;          /* of keys, one box at a time */
     vkring_buffer *row_stats_rows; /* [batch][heads][rows] of 16 bytes */
+    vkring_buffer *score_grads;    /* if joint: of the pairs of one dispatch, f32 */
+    vkring_buffer *query_sums;     /* if joint, and the type is not f32: [batch][rows][heads][head_dim], f32 */
     vkring_buffer *sinks_here;     /* [heads] f32, of this rank's rows; null on one rank */
     float *sinks_of_ranks;         /* [ranks][heads]; null on one rank */
 };
@@ -43,5 +46,17 @@ void backward_destroy(struct backward *backward, vkring_device *device);
 /** Statistics of a number of query rows. */
 struct tensor_view backward_row_stats_view(const struct backward *backward, const struct problem *problem, uint64_t rows);
 struct tensor_view backward_sinks_view(const struct backward *backward);
+/** What query gradients of a number of rows are summed in, where it is not they. */
+struct tensor_view backward_query_sums_view(const struct backward *backward, const struct problem *problem, uint64_t rows);
+
+/** Gradients of queries are summed with those of keys, dispatch by dispatch, which leave the gradients of their scores for it. */
+static inline bool backward_is_joint(const struct backward *backward)
+{
+    return backward->choice.keeps_score_grads;
+}
+/** Lets a dispatch of key gradients leave them. */
+void backward_keep_score_grads(const struct backward *backward, struct attention_dispatch *dispatch);
+/** The dispatch of query_sum for one of key gradients. */
+struct attention_dispatch backward_query_sum(const struct backward *backward, const struct attention_dispatch *of_keys);
 
 #endif

@@ -26,16 +26,19 @@ struct packet_shape gradient_shape_of(const struct problem *problem, bool travel
     return shape;
 }
 
-enum vkring_status gradients_measure(vkring_device *device, const struct problem *problem, bool travel, uint64_t most_keys,
+enum vkring_status gradients_measure(vkring_device *device, const struct problem *problem, const struct gradients_params *params,
                                      struct vkring_plan_memory *memory)
 {
     enum vkring_status status;
-    const struct packet_shape shape = gradient_shape_of(problem, travel, most_keys);
+    const struct packet_shape shape = gradient_shape_of(problem, params->travel, params->most_keys);
+    const struct packet_shape own = gradient_shape_of(problem, params->travel, params->own_keys_apart);
     uint64_t partial, slot;
     bool counts_as_host;
     TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, shape.bytes, &partial, &counts_as_host), fail);
     memory->device_bytes += partial;
-    if (travel) {
+    TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, own.bytes, &partial, &counts_as_host), fail);
+    memory->device_bytes += partial;
+    if (params->travel) {
         TRY(vk_buffer_measure(device, VK_MEMORY_HOST, shape.bytes, &slot, &counts_as_host), fail);
         *(counts_as_host ? &memory->host_bytes : &memory->device_bytes) += GRADIENT_SLOTS * slot;
     }
@@ -44,18 +47,21 @@ fail:
     return status;
 }
 
-enum vkring_status gradients_create(vkring_device *device, const struct problem *problem, bool travel, uint64_t most_keys,
+enum vkring_status gradients_create(vkring_device *device, const struct problem *problem, const struct gradients_params *params,
                                     struct gradients *out_gradients)
 {
     enum vkring_status status;
-    const struct packet_shape shape = gradient_shape_of(problem, travel, most_keys);
+    const bool travel = params->travel;
+    const struct packet_shape shape = gradient_shape_of(problem, travel, params->most_keys);
+    const struct packet_shape own = gradient_shape_of(problem, travel, params->own_keys_apart);
     struct gradients gradients = {.device = device, .problem = problem, .travel = travel};
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, shape.bytes, &gradients.partial), fail);
+    if (own.bytes > 0)
+        TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, own.bytes, &gradients.own_partial), fail);
     for (uint32_t slot = 0; travel && slot < GRADIENT_SLOTS; slot++)
         TRY(vk_buffer_create(device, VK_MEMORY_HOST, shape.bytes, &gradients.slots[slot]), fail);
-    if (travel || problem->bias.present || problem->sinks)
-        TRY(add_kernel_create(device, VKRING_TYPE_F32, &gradients.add_f32), fail);
-    if (gradients.add_f32.to_bytes && problem->type != VKRING_TYPE_F32)
+    TRY(add_kernel_create(device, VKRING_TYPE_F32, &gradients.add_f32), fail);
+    if (problem->type != VKRING_TYPE_F32)
         TRY(add_kernel_create(device, problem->type, &gradients.add), fail);
     *out_gradients = gradients;
     return VKRING_OK;
@@ -77,6 +83,7 @@ void gradients_destroy(struct gradients *gradients)
     rows_kernel_destroy(gradients->device, &gradients->add_f32);
     rows_kernel_destroy(gradients->device, &gradients->add);
     vkring_buffer_destroy(&gradients->partial);
+    vkring_buffer_destroy(&gradients->own_partial);
     for (uint32_t slot = 0; slot < GRADIENT_SLOTS; slot++)
         vkring_buffer_destroy(&gradients->slots[slot]);
     *gradients = (struct gradients){0};
@@ -99,11 +106,16 @@ static struct tensor_view view_in(const struct gradients *gradients, vkring_buff
     return tensors_packed_part(gradients->problem, (enum key_part)part, &tensor, buffer, shape->part_offset[part]);
 }
 
-void gradients_place(const struct gradients *gradients, const struct packet_shape *shape, struct key_tensors *keys)
+static vkring_buffer *partial_of(const struct gradients *gradients, bool own)
+{
+    return own && gradients->own_partial ? gradients->own_partial : gradients->partial;
+}
+
+void gradients_place(const struct gradients *gradients, const struct packet_shape *shape, bool own, struct key_tensors *keys)
 {
     for (int part = 0; part < KEY_PARTS; part++)
         if (shape->part_bytes[part] > 0)
-            *gradient_view(keys, part) = view_in(gradients, gradients->partial, shape, part);
+            *gradient_view(keys, part) = view_in(gradients, partial_of(gradients, own), shape, part);
 }
 
 const struct rows_kernel *gradients_adder(const struct gradients *gradients, enum vkring_type type)
@@ -118,7 +130,7 @@ static void record_part(const struct gradients *gradients, const struct vk_comma
     const struct tensor_shape tensor = part_shape(gradients->problem, (enum key_part)part, shape->rows);
     struct tensor_view partial = {0}, slot = {0};
     if (sum->has_partial)
-        partial = view_in(gradients, gradients->partial, shape, part);
+        partial = view_in(gradients, partial_of(gradients, sum->own), shape, part);
     if (sum->has_slot)
         slot = view_in(gradients, gradients->slots[sum->slot], shape, part);
     add_record(gradients->device, commands, kernel, &tensor, &partial, &slot, to);

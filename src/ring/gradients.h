@@ -17,6 +17,7 @@ struct gradients {
     const struct problem *problem;
     bool travel;                          /* with several ranks; else only those of a bias are summed here */
     vkring_buffer *partial;               /* of this rank's rows, for the packet at hand */
+    vkring_buffer *own_partial;           /* the same for the own keys; null: as for any packet */
     vkring_buffer *slots[GRADIENT_SLOTS]; /* null if nothing travels */
     struct rows_kernel add_f32, add;      /* to f32, and to the type; the latter not for f32 */
 };
@@ -24,11 +25,17 @@ struct gradients {
 /** What gradients are kept in f32, as parts of a packet, for a number of keys. bytes is 0 where there is none. */
 struct packet_shape gradient_shape_of(const struct problem *problem, bool travel, uint64_t keys);
 
-/** What it takes for at most most_keys. */
-enum vkring_status gradients_measure(vkring_device *device, const struct problem *problem, bool travel, uint64_t most_keys,
+/** Whose gradients they are. */
+struct gradients_params {
+    bool travel;
+    uint64_t most_keys;      /* of any packet */
+    uint64_t own_keys_apart; /* the own keys, if their partial gradients are kept while packets come; else 0 */
+};
+
+enum vkring_status gradients_measure(vkring_device *device, const struct problem *problem, const struct gradients_params *params,
                                      struct vkring_plan_memory *memory);
 /** problem is borrowed. */
-enum vkring_status gradients_create(vkring_device *device, const struct problem *problem, bool travel, uint64_t most_keys,
+enum vkring_status gradients_create(vkring_device *device, const struct problem *problem, const struct gradients_params *params,
                                     struct gradients *out_gradients);
 /** The network may still touch the slots: their memory is never freed. */
 void gradients_quarantine(struct gradients *gradients);
@@ -37,12 +44,13 @@ void gradients_destroy(struct gradients *gradients);
 
 /** Where the network finds a packet. */
 struct packet_memory gradients_memory(const struct gradients *gradients, uint32_t slot, const struct packet_shape *shape);
-/** Points the views of gradients at the partial ones; views of those that are not kept stay. */
-void gradients_place(const struct gradients *gradients, const struct packet_shape *shape, struct key_tensors *keys);
+/** Points the views of gradients at the partial ones, of the own keys or of a packet; views of those that are not kept stay. */
+void gradients_place(const struct gradients *gradients, const struct packet_shape *shape, bool own, struct key_tensors *keys);
 
 /** What is added: what is not there counts as zeros. */
 struct gradient_sum {
     bool has_partial, has_slot;
+    bool own; /* the partial ones are those of the own keys */
     uint32_t slot;
 };
 

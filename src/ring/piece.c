@@ -19,6 +19,20 @@ bool piece_is_done(const struct layout *layout, const struct task *task, const s
     return at->key_span >= piece_key_spans(layout, task);
 }
 
+struct piece_boxes piece_boxes_of(const struct task *task, uint64_t boxes)
+{
+    const uint64_t second = boxes / 2;
+    switch (task->half) {
+    case HALF_FIRST:
+        return (struct piece_boxes){0, boxes - second};
+    case HALF_SECOND:
+        return (struct piece_boxes){boxes - second, second};
+    case HALF_BOTH:
+        break;
+    }
+    return (struct piece_boxes){0, boxes};
+}
+
 bool task_writes_partial(enum task_kind kind)
 {
     return kind == TASK_KEY || kind == TASK_BIAS_KEYS;
@@ -124,12 +138,13 @@ bool piece_take_of_keys(const struct problem *problem, const struct layout *layo
 {
     const struct layout_span *span = piece_key_span(layout, task, at->key_span);
     const uint32_t query_span = at->query_span, key_span = at->key_span;
-    if (at->box >= tiling->boxes) {
+    const struct piece_boxes boxes = piece_boxes_of(task, tiling->boxes);
+    if (at->box >= boxes.count) {
         at->box = 0;
         at->key_span++;
         return false;
     }
-    struct tiling_box box = tiling_box_at(tiling, at->box);
+    struct tiling_box box = tiling_box_at(tiling, boxes.first + at->box);
     box.first_row += span->local;
     box.first_workgroup = 0; /* the state is of one box */
     const struct kept_spans kept = kept_spans(problem, layout, task, span, &box);

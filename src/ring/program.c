@@ -6,7 +6,7 @@
 #include "schedule.h"
 
 /* Tasks of a step of backward, and those that are not of a step. */
-enum { MOST_OF_STEP = 5, MOST_OF_RUN = 3 };
+enum { MOST_OF_STEP = 5, MOST_OF_RUN = 6 };
 
 static enum vkring_status allocate(uint64_t most, struct program *program)
 {
@@ -33,29 +33,31 @@ fail:
     return status;
 }
 
-static void add_of_queries(struct program *program, const struct problem *problem, uint32_t step)
+static void add_of_queries(struct program *program, const struct problem *problem, uint32_t step, bool joint)
 {
-    add(program, (struct task){.kind = TASK_QUERY, .step = step, .attended = step});
+    if (!joint)
+        add(program, (struct task){.kind = TASK_QUERY, .step = step, .attended = step});
     if (problem->bias.present && problem->bias.per_query)
         add(program, (struct task){.kind = TASK_BIAS_ROWS, .step = step, .attended = step});
 }
 
 /* Without a ring nothing else adds to them, and all keys have a gradient. */
 static void add_of_keys(struct program *program, const struct problem *problem, const struct layout *layout, uint32_t step,
-                        uint32_t attended, uint32_t steps)
+                        uint32_t attended, uint32_t steps, enum task_half half)
 {
     const bool any = steps == 1 || schedule_keeps_any(problem, layout, layout->rank, step);
     if (any)
-        add(program, (struct task){.kind = TASK_KEY, .step = step, .attended = attended});
+        add(program, (struct task){.kind = TASK_KEY, .step = step, .attended = attended, .half = half});
     if (any && problem->bias.present && !problem->bias.per_query)
         add(program, (struct task){.kind = TASK_BIAS_KEYS, .step = step, .attended = attended});
     add(program, (struct task){.kind = TASK_ADD, .step = step, .attended = attended, .adds = any});
 }
 
-enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps,
+enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps, bool joint,
                                          struct program *out_program)
 {
     enum vkring_status status;
+    const bool halved = joint && steps > 1;
     struct program program = {0};
     TRY(allocate((uint64_t)MOST_OF_STEP * steps + MOST_OF_RUN, &program), fail);
     add(&program, (struct task){.kind = TASK_ROW_STATS});
@@ -63,12 +65,18 @@ enum vkring_status program_make_backward(const struct problem *problem, const st
         add(&program, (struct task){.kind = TASK_SINKS});
     if (problem->bias.present && problem->bias.per_query && steps < layout->ranks)
         add(&program, (struct task){.kind = TASK_BIAS_CLEAR});
-    add_of_queries(&program, problem, 0);
+    if (joint)
+        add(&program, (struct task){.kind = TASK_QUERY_CLEAR});
+    add_of_queries(&program, problem, 0, joint);
+    if (halved && schedule_keeps_any(problem, layout, layout->rank, 0))
+        add(&program, (struct task){.kind = TASK_KEY, .half = HALF_FIRST});
     for (uint32_t step = 1; step < steps; step++) {
-        add_of_queries(&program, problem, step);
-        add_of_keys(&program, problem, layout, step, step, steps);
+        add_of_queries(&program, problem, step, joint);
+        add_of_keys(&program, problem, layout, step, step, steps, HALF_BOTH);
     }
-    add_of_keys(&program, problem, layout, 0, steps, steps);
+    add_of_keys(&program, problem, layout, 0, steps, steps, halved ? HALF_SECOND : HALF_BOTH);
+    if (joint && problem->type != VKRING_TYPE_F32)
+        add(&program, (struct task){.kind = TASK_QUERY_ROUND, .attended = steps});
     *out_program = program;
 fail:
     return status;

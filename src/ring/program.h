@@ -8,21 +8,27 @@
 
 enum task_kind {
     TASK_FORWARD,
-    TASK_ROW_STATS,  /* of all query rows */
-    TASK_SINKS,      /* their gradient, of this rank's rows */
-    TASK_BIAS_CLEAR, /* of a bias per query, which not all steps write */
-    TASK_QUERY,      /* the gradient of all query rows, from the packet's keys */
-    TASK_BIAS_ROWS,  /* of a bias per query: of the packet's keys */
-    TASK_KEY,        /* the partial gradients of the packet's keys and values, of this rank's rows */
-    TASK_BIAS_KEYS,  /* of a bias that is not per query: as for keys */
-    TASK_ADD         /* adds partial gradients to those that come round */
+    TASK_ROW_STATS,   /* of all query rows */
+    TASK_SINKS,       /* their gradient, of this rank's rows */
+    TASK_BIAS_CLEAR,  /* of a bias per query, which not all steps write */
+    TASK_QUERY,       /* the gradient of all query rows, from the packet's keys */
+    TASK_QUERY_CLEAR, /* sums of query gradients start at zero, where TASK_KEY adds to them */
+    TASK_QUERY_ROUND, /* and become query gradients */
+    TASK_BIAS_ROWS,   /* of a bias per query: of the packet's keys */
+    TASK_KEY,         /* the partial gradients of the packet's keys and values, of this rank's rows */
+    TASK_BIAS_KEYS,   /* of a bias that is not per query: as for keys */
+    TASK_ADD          /* adds partial gradients to those that come round */
 };
+
+/* Of the boxes of a task. */
+enum task_half { HALF_BOTH, HALF_FIRST, HALF_SECOND };
 
 struct task {
     enum task_kind kind;
-    uint32_t step;     /* whose packet it reads */
-    uint32_t attended; /* packets of steps before this one are not read any more, but for the own one */
-    bool adds;         /* of TASK_ADD: there are partial gradients */
+    uint32_t step;       /* whose packet it reads */
+    uint32_t attended;   /* packets of steps before this one are not read any more, but for the own one */
+    bool adds;           /* of TASK_ADD: there are partial gradients */
+    enum task_half half; /* of TASK_KEY */
 };
 
 struct program {
@@ -33,9 +39,10 @@ struct program {
 enum vkring_status program_make_forward(uint32_t steps, struct program *out_program);
 /**
  * Gradients of keys and values start on the rank after their owner and end with it: the own keys come last, while gradients of all other
- * ranks' rows come home. Query gradients begin with the own keys, while the first packet comes.
+ * ranks' rows come home. Query gradients begin with the own keys, while the first packet comes. joint: they come with those of keys, the
+ * own ones half before the packets and half after them.
  */
-enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps,
+enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps, bool joint,
                                          struct program *out_program);
 /** Accepts one that was not made. */
 void program_free(struct program *program);

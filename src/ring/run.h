@@ -22,6 +22,7 @@ struct run {
     struct query_tensors queries_of_span[LAYOUT_SPANS]; /* the same, at the positions of the span's rows */
     struct key_tensors own;                             /* where the application has them */
     struct tensor_view sink_grad;                       /* where the application wants it, if it is summed over ranks */
+    struct tensor_view query_grad;                      /* the same, if it is summed in f32 first */
     bool aligned;
     vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 

@@ -56,7 +56,8 @@ enum vkring_status run_submit_add(struct run *run, bool *out_done)
     const bool comes_home = task->step == 0;
     const uint32_t step = comes_home ? steps_of(run) : task->step;
     const struct packet_shape shape = gradient_shape_at(run, step);
-    const struct gradient_sum sum = {.has_partial = task->adds, .has_slot = travels(run) && step > 1, .slot = step % GRADIENT_SLOTS};
+    const struct gradient_sum sum = {
+        .has_partial = task->adds, .has_slot = travels(run) && step > 1, .own = task->step == 0, .slot = step % GRADIENT_SLOTS};
     struct vk_commands commands;
     uint32_t slot;
 

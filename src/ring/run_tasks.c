@@ -59,12 +59,15 @@ static bool is_wanted(const struct run *run, const struct task *task)
     case TASK_SINKS:
         return run->queries.sink_grad.buffer;
     case TASK_QUERY:
+    case TASK_QUERY_CLEAR:
+    case TASK_QUERY_ROUND:
         return run->queries.query_grad.buffer;
     case TASK_BIAS_CLEAR:
     case TASK_BIAS_ROWS:
         return run->queries.bias_grad.buffer;
     case TASK_KEY:
-        return travels || run->own.key_grad.buffer || run->own.value_grad.buffer;
+        return travels || run->own.key_grad.buffer || run->own.value_grad.buffer ||
+               (backward_is_joint(&run->plan->backward) && run->queries.query_grad.buffer);
     case TASK_BIAS_KEYS:
         return travels || run->own.bias_grad.buffer;
     case TASK_FORWARD:
@@ -83,15 +86,21 @@ static struct tiling key_tiling(const struct run *run, const struct task *task, 
     return keys ? backward_tiling(&plan->backward, plan->device, &plan->problem, &plan->layout, task->kind, keys) : none;
 }
 
+/* Neither cut into boxes nor timed. */
+static bool is_of_rows(enum task_kind kind)
+{
+    return kind == TASK_BIAS_CLEAR || kind == TASK_QUERY_CLEAR || kind == TASK_QUERY_ROUND;
+}
+
 /* How many boxes of a task come before a place in it. */
 static uint64_t boxes_before(const struct run *run, const struct task *task, uint32_t key_span, uint64_t box)
 {
     const struct query_walk *walk = walk_of(run->plan, task->kind);
     uint64_t boxes = box;
-    if (task->kind == TASK_ADD || task->kind == TASK_BIAS_CLEAR)
+    if (task->kind == TASK_ADD || is_of_rows(task->kind))
         return 0;
     for (uint32_t span = 0; span < key_span; span++)
-        boxes += walk ? walk->boxes : key_tiling(run, task, span).boxes;
+        boxes += walk ? walk->boxes : piece_boxes_of(task, key_tiling(run, task, span).boxes).count;
     return boxes;
 }
 
@@ -110,7 +119,7 @@ uint64_t run_all_boxes(const struct run *run)
 
 static bool has_work(const struct run *run, const struct task *task)
 {
-    if (task->kind == TASK_ADD || task->kind == TASK_BIAS_CLEAR)
+    if (task->kind == TASK_ADD || is_of_rows(task->kind))
         return is_wanted(run, task);
     return boxes_of(run, task) > 0;
 }
@@ -143,6 +152,9 @@ static bool task_is_done(const struct run *run)
 
 /* Dispatches ------------------------------------------------------------------------------------------------------------- */
 
+/* At most of a piece: key gradients, and the query gradients that follow from them. */
+#define DISPATCHES_OF_PIECE 2u
+
 /* A piece of a task as the device gets it. */
 struct job {
     struct attention_dispatch dispatch;
@@ -167,7 +179,7 @@ static struct key_tensors keys_of(const struct run *run, const struct task *task
     keys.key_stride = span->stride;
     if (task_writes_partial(task->kind)) {
         const struct packet_shape shape = gradient_shape_of(&plan->problem, steps_of(run) > 1, keys.keys);
-        gradients_place(&plan->backward.gradients, &shape, &keys);
+        gradients_place(&plan->backward.gradients, &shape, task->step == 0, &keys);
     }
     return keys;
 }
@@ -217,6 +229,8 @@ static void place(const struct run *run, const struct task *task, const struct p
         .state_address = of_queries ? plan->state->address : plan->backward.state->address,
         .state_bytes_per_workgroup = kernel_of(plan, task->kind)->state_bytes_per_workgroup,
     };
+    if (task->kind == TASK_KEY && backward_is_joint(&plan->backward))
+        backward_keep_score_grads(&plan->backward, &job->dispatch);
 }
 
 /* The next dispatch of the task; false: there is no more. */
@@ -259,6 +273,25 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
     run->segments_step = step;
 }
 
+/* Arguments of what is submitted together. */
+struct argument_slots {
+    uint64_t first;
+    uint32_t used;
+};
+
+/* After key gradients that left the gradients of scores. */
+static void record_query_sum(struct run *run, const struct vk_commands *commands, const struct attention_dispatch *of_keys,
+                             struct argument_slots *slots)
+{
+    const struct vkring_plan *plan = run->plan;
+    if (!of_keys->score_grads.address || !run->queries.query_grad.buffer || of_keys->others == 0)
+        return;
+    const struct attention_dispatch dispatch = backward_query_sum(&plan->backward, of_keys);
+    vk_commands_barrier(plan->device, commands);
+    attention_kernel_record(plan->device, commands, &plan->backward.query_sum, run->aligned, &dispatch, plan->arguments,
+                            slots->first + slots->used++);
+}
+
 /* As many dispatches of a task as should take dispatch_seconds, at least the one at hand. */
 static enum vkring_status submit_job(struct run *run, const struct task *task, struct job *job)
 {
@@ -270,19 +303,20 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
     struct vk_semaphore_value wait = {0};
     struct cursor here;
     double more = attention_kernel_flop(kernel->which, &job->dispatch), flop = 0;
-    uint32_t slot, count = 0;
+    uint32_t slot;
     if (task->step > 0)
         wait = staging_wait(&plan->staging, task->step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
     record_segments(run, &commands, task->step, &job->keys);
+    struct argument_slots slots = {(uint64_t)slot * COMPUTE_DISPATCHES, 0};
     do {
-        if (count > 0 && job->again)
+        if (slots.used > 0 && job->again)
             vk_commands_barrier(plan->device, &commands); /* boxes share a state, or go on with theirs */
-        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &job->dispatch, plan->arguments,
-                                slot * COMPUTE_DISPATCHES + count++);
+        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &job->dispatch, plan->arguments, slots.first + slots.used++);
+        record_query_sum(run, &commands, &job->dispatch, &slots);
         flop += more;
         here = run->at;
-        if (count == COMPUTE_DISPATCHES || !next_dispatch(run, task, job))
+        if (slots.used + DISPATCHES_OF_PIECE > COMPUTE_DISPATCHES || !next_dispatch(run, task, job))
             break;
         more = attention_kernel_flop(kernel->which, &job->dispatch);
         if (flop + more > budget)
@@ -306,18 +340,28 @@ static enum vkring_status packet_ready(struct run *run, uint32_t step, bool *out
     return staging_uploaded(&run->plan->staging, step % STAGING_SLOTS, out_ready);
 }
 
-static enum vkring_status clear_bias_gradient(struct run *run)
+/* Of gradients of query rows. */
+static enum vkring_status submit_rows(struct run *run, enum task_kind kind)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const struct problem *problem = &plan->problem;
-    const struct tensor_view nothing = {0};
-    const struct tensor_shape shape = tensors_bias_shape(problem, "bias_grad", run->queries.rows, problem->kv_len);
+    const struct tensor_view nothing = {0}, *from = &nothing, *to = &run->queries.query_grad;
+    enum vkring_type type = VKRING_TYPE_F32;
+    struct tensor_shape shape = tensors_query_shape(problem, run->queries.rows);
+    if (kind == TASK_BIAS_CLEAR) {
+        shape = tensors_bias_shape(problem, "bias_grad", run->queries.rows, problem->kv_len);
+        type = problem->bias.type;
+        to = &run->queries.bias_grad;
+    } else if (kind == TASK_QUERY_ROUND) {
+        type = problem->type;
+        from = &run->queries.query_grad;
+        to = &run->query_grad;
+    }
     struct vk_commands commands;
     uint32_t slot;
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
-    add_record(plan->device, &commands, gradients_adder(&plan->backward.gradients, problem->bias.type), &shape, &nothing, &nothing,
-               &run->queries.bias_grad);
+    add_record(plan->device, &commands, gradients_adder(&plan->backward.gradients, type), &shape, from, &nothing, to);
     TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
     return VKRING_OK;
 fail:
@@ -343,8 +387,8 @@ static enum vkring_status advance(struct run *run, bool *out_moved)
         next_task(run);
         return VKRING_OK;
     }
-    if (task->kind == TASK_BIAS_CLEAR) {
-        TRY(clear_bias_gradient(run), fail);
+    if (is_of_rows(task->kind)) {
+        TRY(submit_rows(run, task->kind), fail);
         next_task(run);
         return VKRING_OK;
     }

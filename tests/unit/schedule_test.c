@@ -221,7 +221,8 @@ static void walk_keys(struct small_ring *ring, const struct task *task)
     bool good = true;
     for (uint32_t span = 0; span < ring->layout.keys.count; span++) {
         const uint64_t keys = piece_key_span(&ring->layout, task, span)->rows;
-        boxes += keys ? backward_tiling(&backward, &device, &ring->problem, &ring->layout, task->kind, keys).boxes : 0;
+        const struct tiling tiling = backward_tiling(&backward, &device, &ring->problem, &ring->layout, task->kind, keys);
+        boxes += keys ? piece_boxes_of(task, tiling.boxes).count : 0;
     }
     while (!piece_is_done(&ring->layout, task, &at)) {
         const uint64_t keys = piece_key_span(&ring->layout, task, at.key_span)->rows;
@@ -240,20 +241,20 @@ static void walk_keys(struct small_ring *ring, const struct task *task)
     ck_assert(good && !story.begun && ended == boxes);
 }
 
-static void walk_backward(struct small_ring *ring, enum task_kind kind)
+static void walk_backward(struct small_ring *ring, enum task_kind kind, bool joint)
 {
-    struct program program;
-    ck_assert_int_eq(program_make_backward(&ring->problem, &ring->layout, ring->steps, &program), VKRING_OK);
+    struct program program = {0};
+    ck_assert_int_eq(program_make_backward(&ring->problem, &ring->layout, ring->steps, joint, &program), VKRING_OK);
     for (uint64_t i = 0; i < program.count; i++)
         if (program.tasks[i].kind == kind)
             walk_keys(ring, &program.tasks[i]);
     program_free(&program);
 }
 
-static bool keys_meet_once(struct small_ring *ring, enum task_kind kind, uint64_t batch, uint64_t heads)
+static bool keys_meet_once(struct small_ring *ring, enum task_kind kind, bool joint, uint64_t batch, uint64_t heads)
 {
     for (ring->layout.rank = 0; ring->layout.rank < ring->layout.ranks; ring->layout.rank++)
-        walk_backward(ring, kind);
+        walk_backward(ring, kind, joint);
     return all_met_once(ring, kind, batch, heads);
 }
 
@@ -272,11 +273,12 @@ START_TEST(pieces_meet_every_kept_pair_once)
         const struct problem *problem = &ring.problem;
         const struct vkring_bias_params *bias = &problem->bias;
         bool good = queries_meet_once(&ring, SPIRV_FORWARD, TASK_FORWARD) && queries_meet_once(&ring, SPIRV_QUERY_GRADIENT, TASK_QUERY) &&
-                    keys_meet_once(&ring, TASK_KEY, problem->batch, problem->kv_heads);
+                    keys_meet_once(&ring, TASK_KEY, false, problem->batch, problem->kv_heads) &&
+                    keys_meet_once(&ring, TASK_KEY, true, problem->batch, problem->kv_heads);
         /* where steps are left out, all of a bias per query is cleared before */
         if (!bias->per_query || ring.steps == ring.layout.ranks)
-            good = good && keys_meet_once(&ring, bias->per_query ? TASK_BIAS_ROWS : TASK_BIAS_KEYS, bias->per_batch ? problem->batch : 1,
-                                          bias->per_head ? problem->heads : 1);
+            good = good && keys_meet_once(&ring, bias->per_query ? TASK_BIAS_ROWS : TASK_BIAS_KEYS, i % 2,
+                                          bias->per_batch ? problem->batch : 1, bias->per_head ? problem->heads : 1);
         ck_assert_msg(good, "ring %d: %u ranks, layout %d", 30 * _i + (int)i, ring.layout.ranks, (int)ring.layout.kind);
         layout_free(&ring.layout);
         free(ring.kept);
