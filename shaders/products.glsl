@@ -24,15 +24,6 @@ void load_own_value(Rows rows, uint tile, uint last_row)
             own_value[r * LANE_VALUE_QUADS + d] = load_own_quad(address, min(row_of(r), last_row) * stride, d * LANES_PER_ROW + slice, VALUE_DIM);
 }
 
-/* Fused multiply-adds in one order, whichever side is in registers: backward needs the bits that forward had, since exp of a large score shows the last. */
-float add_products(float sum, vec4 a, vec4 b)
-{
-    sum = fma(a.x, b.x, sum);
-    sum = fma(a.y, b.y, sum);
-    sum = fma(a.z, b.z, sum);
-    return fma(a.w, b.w, sum);
-}
-
 /* Fills head_dot[] for STEP rows from the address on, of which `left` are there. */
 void dot_heads(uvec2 rows, uint stride, uint left)
 {

@@ -26,7 +26,8 @@ void add_rounding(uint tile, uint last_row, uint slice)
         uint row = min(row_of(r), last_row);
         [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
             uint quad = d * LANES_PER_ROW + slice;
-            delta[r] += dot(load_own_quad(residuals, row * residual_stride, quad, VALUE_DIM), load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
+            delta[r] = add_products(delta[r], load_own_quad(residuals, row * residual_stride, quad, VALUE_DIM),
+                                    load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
         }
     }
 }
@@ -41,7 +42,8 @@ void find_deltas(uint tile, uint last_row, uint slice)
         delta[r] = 0;
         [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
             uint quad = d * LANES_PER_ROW + slice;
-            delta[r] += dot(load_own_quad(outputs, row * output_stride, quad, VALUE_DIM), load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
+            delta[r] = add_products(delta[r], load_own_quad(outputs, row * output_stride, quad, VALUE_DIM),
+                                    load_own_quad(grads, row * grad_stride, quad, VALUE_DIM));
         }
     }
 #ifndef TYPE_F32

@@ -73,6 +73,18 @@ vec4 load_own_quad(uvec2 address, uint first, uint quad, uint dim)
     return mix(vec4(0), load_quad(address, first, quad, dim), lessThan(uvec4(4 * quad) + uvec4(0, 1, 2, 3), uvec4(dim)));
 }
 
+/*
+ * Fused multiply-adds in one order, whichever side is in registers: backward needs the bits that forward had, since exp of a large score shows the last;
+ * and where a row keeps one key, delta is to be its product with the gradient of the output to the bit.
+ */
+float add_products(float sum, vec4 a, vec4 b)
+{
+    sum = fma(a.x, b.x, sum);
+    sum = fma(a.y, b.y, sum);
+    sum = fma(a.z, b.z, sum);
+    return fma(a.w, b.w, sum);
+}
+
 void store_quad(uvec2 address, uint first, uint quad, uint dim, vec4 values)
 {
     if (ALIGNED) {
