@@ -211,7 +211,7 @@ static void expect_no_growth(const struct attention_case *c, bool sinks)
     case_free_data(&data);
 }
 
-/* Of each type: full, causal, with every option, these zigzag, and with every option striped. */
+/* Of each type: full, causal, with every option, and these zigzag; and causal stripes of one type. */
 START_TEST(the_error_does_not_grow_with_the_ring)
 {
     struct attention_case c = {.name = "error growth",
@@ -225,7 +225,7 @@ START_TEST(the_error_does_not_grow_with_the_ring)
                                           .causal = _i >= 3,
                                           .backward = true,
                                           .timeout_seconds = 300}};
-    if (_i / 3 == 2 || _i / 3 >= 4)
+    if (_i / 3 == 2 || _i / 3 == 4)
         add_every_option(&c);
     if (_i >= 9)
         c.params.layout = _i >= 15 ? VKRING_LAYOUT_STRIPED : VKRING_LAYOUT_ZIGZAG;
@@ -387,7 +387,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(named, one_rank_holds_all, 0, (int)(world_size * world_size));
     int first = (int)environment_number("VKRING_TEST_FIRST", 0);
     tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 24));
-    tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 18);
+    tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 16);
     tcase_add_loop_test(exact, the_error_of_sinks_does_not_grow_with_the_ring, 0, 3);
     tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
     tcase_add_loop_test(exact, stats_count_what_moved, 0, 2);
