@@ -351,7 +351,10 @@ struct vkring_rank_rows {
 VKRING_API enum vkring_status vkring_rows_of_rank(const struct vkring_plan_params *params, uint32_t ranks, uint32_t rank,
                                                   struct vkring_rank_rows *out_rows);
 
-/** A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress. */
+/**
+ * A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress, and
+ * one run at a time, also of all plans on one communicator.
+ */
 typedef struct vkring_plan vkring_plan;
 
 /** What a plan takes on this rank, beside the tensors. */
@@ -368,13 +371,15 @@ VKRING_API enum vkring_status vkring_plan_measure(vkring_device *device, vkring_
  * Collective over comm (null: one rank). Every rank passes the same params but for what says that it may differ; so may devices and kernels.
  *
  * VKRING_ERROR_MISMATCH on every rank: the message names the field and the rank. If one rank fails, the others get VKRING_ERROR_PEER, which names it.
+ * VKRING_ERROR_INVALID_ARGUMENT: also while a run is under way on comm.
  */
 VKRING_API enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                                  vkring_plan **out_plan);
 
 /**
  * Accepts a pointer to null; writes null. Not collective, and never waits for a peer. What the network or the device may still touch after a run
- * that broke off is not freed.
+ * that broke off is not freed. A run that is under way is broken off: its output is undefined, its communicator can only be destroyed, and peers
+ * run into their deadlines. That waits for work that is on the device, some seconds at most; tensors are then the caller's again.
  */
 VKRING_API void vkring_plan_destroy(vkring_plan **plan);
 
@@ -391,10 +396,10 @@ VKRING_API void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan
 
 /** What the last run did on this rank. */
 struct vkring_run_stats {
-    double total_seconds;        /**< from the call to its return */
+    double total_seconds;        /**< from its start to its end */
     double compute_seconds;      /**< device time in attention kernels */
     double transfer_seconds;     /**< time during which a packet was on its way, in or out */
-    double exposed_wait_seconds; /**< time in which the device had nothing to do because a packet was not there */
+    double exposed_wait_seconds; /**< time in which the device had nothing to do because a packet was not there, or nobody looked for it */
     uint64_t sent_bytes;
     uint64_t received_bytes;
     uint32_t steps;              /**< of the ring, the own keys being the first: a window needs only the packets within its reach */
@@ -479,6 +484,35 @@ struct vkring_backward_io {
  * (Dao, Fu, Ermon, Rudra & Re 2022.) The plan needs backward. Errors, lifetimes and threads as for vkring_forward; gradients alias nothing.
  */
 VKRING_API enum vkring_status vkring_backward(vkring_plan *plan, const struct vkring_backward_io *io);
+
+/* Beside the application's own work ----------------------------------------------------------------------------------- */
+
+/**
+ * Start what vkring_forward and vkring_backward do and return at once, with first work on the device: these are a start and vkring_plan_wait.
+ * (The first run with tensors of another alignment may compile kernels.)
+ *
+ * A run that was started goes on in calls of vkring_plan_test and vkring_plan_wait and nowhere else: no thread of the library's does it. So
+ * call test every few milliseconds; meanwhile the device does what it has, packets may wait, and neighbours with them. Tensors are borrowed
+ * until the run ends, io until start returns. Plans on different communicators may have runs under way at once, driven from one thread or more.
+ *
+ * VKRING_ERROR_INVALID_ARGUMENT: also if a run is under way, of the plan or on its communicator; that one is not touched. After any other
+ * error nothing is under way.
+ */
+VKRING_API enum vkring_status vkring_forward_start(vkring_plan *plan, const struct vkring_forward_io *io);
+VKRING_API enum vkring_status vkring_backward_start(vkring_plan *plan, const struct vkring_backward_io *io);
+
+/**
+ * Does what there is to do now, without waiting; out_done: no run is under way any more. Errors are those of the run, which has then ended;
+ * finding one may take a second, for what is on the device.
+ *
+ * The deadline, timeout_seconds, is for time without progress, as seen by calls of test and wait: the time between two of them counts whole
+ * where it is less than a tenth of the deadline, else as that tenth. So an application that was busy elsewhere for long blames no peer for it;
+ * but its peers' deadlines go on.
+ */
+VKRING_API enum vkring_status vkring_plan_test(vkring_plan *plan, bool *out_done);
+
+/** Waits for the end of the run, if one is under way, without taking up a core. Errors as of vkring_plan_test. */
+VKRING_API enum vkring_status vkring_plan_wait(vkring_plan *plan);
 
 #ifdef __cplusplus
 }

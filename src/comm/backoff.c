@@ -13,16 +13,21 @@
 static const double shortest_sleep_seconds = 5e-6;
 static const double longest_sleep_seconds = 2e-4;
 
-void comm_backoff_pause(struct comm_backoff *backoff)
+double comm_backoff_next(struct comm_backoff *backoff)
 {
     uint32_t round = backoff->idle_rounds;
     if (round < UINT32_MAX)
         backoff->idle_rounds++;
     if (round < SPINNING_ROUNDS)
-        return;
+        return 0;
     if (round < YIELDING_ROUNDS) {
         sched_yield();
-        return;
+        return 0;
     }
-    clock_sleep(fmin(shortest_sleep_seconds * (round - YIELDING_ROUNDS + 1), longest_sleep_seconds));
+    return fmin(shortest_sleep_seconds * (round - YIELDING_ROUNDS + 1), longest_sleep_seconds);
+}
+
+void comm_backoff_pause(struct comm_backoff *backoff)
+{
+    clock_sleep(comm_backoff_next(backoff));
 }

@@ -15,17 +15,6 @@
 /* Larger blocks go in several rounds, so that nobody has to hold much for a rank that is late. */
 static const uint64_t largest_message_bytes = 65536;
 
-struct gather {
-    struct vkring_comm *comm;
-    void **sends; /* by rank; null where nothing is under way */
-    void **receives;
-    unsigned char *blocks; /* by rank */
-    uint64_t block_bytes;
-    uint64_t offset; /* of this round's message in its block */
-    uint64_t message_bytes;
-    double timeout_seconds;
-};
-
 static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
 {
     if (comm->scratch_bytes >= bytes)
@@ -39,7 +28,7 @@ static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
     return VKRING_OK;
 }
 
-static enum vkring_status gather_prepare(struct gather *gather, const void *mine)
+static enum vkring_status gather_prepare(struct comm_gather *gather, const void *mine)
 {
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
@@ -61,17 +50,18 @@ fail:
     return status;
 }
 
-static unsigned char *message_of(const struct gather *gather, uint32_t rank)
+static unsigned char *message_of(const struct comm_gather *gather, uint32_t rank)
 {
     return gather->blocks + rank * gather->block_bytes + gather->offset;
 }
 
-static enum vkring_status start_round(struct gather *gather)
+static enum vkring_status start_round(struct comm_gather *gather)
 {
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
     uint32_t size = comm->fn.size;
     const unsigned char *mine = message_of(gather, comm->fn.rank);
+    gather->message_bytes = min_u64(gather->block_bytes - gather->offset, largest_message_bytes);
     /* Receives first, so that messages find their place; the right neighbour first, so that not all send to rank 0 at once. */
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + size - distance) % size);
@@ -92,7 +82,7 @@ struct round_state {
     bool progress;
 };
 
-static enum vkring_status poll_receive(struct gather *gather, uint32_t peer, struct round_state *state)
+static enum vkring_status poll_receive(struct comm_gather *gather, uint32_t peer, struct round_state *state)
 {
     enum vkring_status status;
     bool done;
@@ -109,7 +99,7 @@ fail:
     return status;
 }
 
-static enum vkring_status poll_send(struct gather *gather, uint32_t peer, struct round_state *state)
+static enum vkring_status poll_send(struct comm_gather *gather, uint32_t peer, struct round_state *state)
 {
     enum vkring_status status;
     bool done;
@@ -122,7 +112,7 @@ fail:
     return status;
 }
 
-static enum vkring_status poll_round(struct gather *gather, struct round_state *out_state)
+static enum vkring_status poll_round(struct comm_gather *gather, struct round_state *out_state)
 {
     enum vkring_status status;
     *out_state = (struct round_state){0};
@@ -149,7 +139,7 @@ static uint32_t count_pending(void *const *requests, uint32_t size, uint32_t *ou
     return count;
 }
 
-static enum vkring_status fail_of_silence(const struct gather *gather)
+enum vkring_status comm_gather_blame(const struct comm_gather *gather, double seconds)
 {
     uint32_t size = gather->comm->fn.size;
     uint32_t rank = VKRING_NONE;
@@ -161,36 +151,12 @@ static enum vkring_status fail_of_silence(const struct gather *gather)
     }
     if (count > 1)
         return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " and %" PRIu32 " others %s nothing for %g seconds",
-                              rank, count - 1, verb, gather->timeout_seconds);
-    return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " %s nothing for %g seconds", rank, verb,
-                          gather->timeout_seconds);
-}
-
-static enum vkring_status finish_round(struct gather *gather)
-{
-    enum vkring_status status;
-    struct comm_backoff backoff = {0};
-    struct round_state state;
-    double last_progress = clock_seconds();
-    for (;;) {
-        TRY(poll_round(gather, &state), fail);
-        if (state.pending == 0)
-            return VKRING_OK;
-        double now = clock_seconds();
-        if (state.progress) {
-            backoff = (struct comm_backoff){0};
-            last_progress = now;
-        } else if (now - last_progress >= gather->timeout_seconds) {
-            return fail_of_silence(gather);
-        }
-        comm_backoff_pause(&backoff);
-    }
-fail:
-    return status;
+                              rank, count - 1, verb, seconds);
+    return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " %s nothing for %g seconds", rank, verb, seconds);
 }
 
 /* Also when nothing is left to give up: the ranks are out of step. */
-static void gather_abandon(struct gather *gather)
+void comm_gather_abandon(struct comm_gather *gather)
 {
     gather->comm->failed = true;
     for (uint32_t peer = 0; peer < gather->comm->fn.size; peer++) {
@@ -199,30 +165,78 @@ static void gather_abandon(struct gather *gather)
     }
 }
 
-static enum vkring_status gather_run(struct gather *gather)
+enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine, uint64_t bytes, struct comm_gather *out_gather)
 {
     enum vkring_status status;
-    do {
-        gather->message_bytes = min_u64(gather->block_bytes - gather->offset, largest_message_bytes);
+    struct comm_gather gather = {.comm = comm, .block_bytes = bytes};
+    TRY(comm_check_usable(comm), fail);
+    TRY(gather_prepare(&gather, mine), fail);
+    TRY(start_round(&gather), fail_started);
+    *out_gather = gather;
+    return VKRING_OK;
+fail_started:
+    comm_gather_abandon(&gather);
+fail:
+    return status;
+}
+
+enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done)
+{
+    enum vkring_status status;
+    struct round_state state;
+    *out_done = false;
+    TRY(poll_round(gather, &state), fail);
+    *progress = *progress || state.progress;
+    if (state.pending > 0)
+        return VKRING_OK;
+    gather->offset += gather->message_bytes;
+    *out_done = gather->offset == gather->block_bytes;
+    if (!*out_done)
         TRY(start_round(gather), fail);
-        TRY(finish_round(gather), fail);
-        gather->offset += gather->message_bytes;
-    } while (gather->offset < gather->block_bytes);
     return VKRING_OK;
 fail:
-    gather_abandon(gather);
+    comm_gather_abandon(gather);
+    return status;
+}
+
+const void *comm_gather_blocks(const struct comm_gather *gather)
+{
+    return gather->blocks;
+}
+
+static enum vkring_status gather_wait(struct comm_gather *gather, double timeout_seconds)
+{
+    enum vkring_status status;
+    struct comm_backoff backoff = {0};
+    double last_progress = clock_seconds();
+    for (;;) {
+        bool progress = false, done;
+        TRY(comm_gather_poll(gather, &progress, &done), fail);
+        if (done)
+            return VKRING_OK;
+        double now = clock_seconds();
+        if (progress) {
+            backoff = (struct comm_backoff){0};
+            last_progress = now;
+        } else if (now - last_progress >= timeout_seconds) {
+            status = comm_gather_blame(gather, timeout_seconds);
+            comm_gather_abandon(gather);
+            return status;
+        }
+        comm_backoff_pause(&backoff);
+    }
+fail:
     return status;
 }
 
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds)
 {
     enum vkring_status status;
-    struct gather gather = {.comm = comm, .block_bytes = bytes, .timeout_seconds = timeout_seconds};
-    TRY(comm_check_usable(comm), fail);
-    TRY(gather_prepare(&gather, mine), fail);
-    TRY(gather_run(&gather), fail);
+    struct comm_gather gather;
+    TRY(comm_gather_start(comm, mine, bytes, &gather), fail);
+    TRY(gather_wait(&gather, timeout_seconds), fail);
     if (bytes > 0)
-        memcpy(all, gather.blocks, (size_t)(bytes * comm->fn.size));
+        memcpy(all, comm_gather_blocks(&gather), (size_t)(bytes * comm->fn.size));
     return VKRING_OK;
 fail:
     return status;

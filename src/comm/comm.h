@@ -9,6 +9,7 @@ struct vkring_comm {
     struct vkring_comm_functions fn;
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
     bool failed;            /* a message was given up, and could be taken for a later one: only destroy is left */
+    bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
     void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
 };
@@ -41,10 +42,34 @@ void comm_abandon(struct vkring_comm *comm, void **request);
  */
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
 
+/** A comm_allgather that its caller drives. Its fields are its own; all zeros where none is under way. */
+struct comm_gather {
+    struct vkring_comm *comm;
+    void **sends; /* by rank; null where nothing is under way */
+    void **receives;
+    unsigned char *blocks; /* by rank */
+    uint64_t block_bytes;
+    uint64_t offset; /* of this round's message in its block */
+    uint64_t message_bytes;
+};
+
+/** Starts as comm_allgather does, without waiting. One at a time on a communicator. */
+enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine, uint64_t bytes, struct comm_gather *out_gather);
+/** progress is set to true when a message came or went. out_done: all are there. A failure gives it up. */
+enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done);
+/** What all ranks gave, once it is done; until the next gather on the communicator. */
+const void *comm_gather_blocks(const struct comm_gather *gather);
+/** Records as the last error which rank did nothing for so long. */
+enum vkring_status comm_gather_blame(const struct comm_gather *gather, double seconds);
+/** The communicator can only be destroyed. */
+void comm_gather_abandon(struct comm_gather *gather);
+
 /** A pause that starts at nothing and grows to 0.2 ms while nothing happens. Start it with { 0 } and again after each success. */
 struct comm_backoff {
     uint32_t idle_rounds;
 };
 void comm_backoff_pause(struct comm_backoff *backoff);
+/** The same for a caller that has something better to sleep on: how long to, in seconds; 0: look again at once. */
+double comm_backoff_next(struct comm_backoff *backoff);
 
 #endif

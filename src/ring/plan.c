@@ -8,6 +8,7 @@
 #include "../attention/self_test.h"
 #include "../base/checked.h"
 #include "agree.h"
+#include "run.h"
 #include "schedule.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
@@ -171,8 +172,12 @@ enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, 
 {
     enum vkring_status status;
     const bool alone = ranks_of(comm) == 1;
+    if (comm && comm->in_run)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a plan cannot be made while a run is under way on its communicator");
     struct vkring_plan *plan = calloc(1, sizeof(*plan));
-    if (!plan)
+    if (plan)
+        plan->run = calloc(1, sizeof(*plan->run));
+    if (!plan || !plan->run)
         status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a plan");
     else {
         plan->device = device;
@@ -213,6 +218,8 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     if (!plan)
         return;
     *plan_pointer = NULL;
+    if (plan->run && plan->run->under_way)
+        run_break_off(plan->run);
     if (!is_drained(plan)) {
         vk_device_quarantine(plan->device);
         return;
@@ -234,6 +241,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     vkring_buffer_destroy(&plan->key_segments);
     vkring_buffer_destroy(&plan->state);
     layout_free(&plan->layout);
+    free(plan->run);
     if (!plan->quarantined)
         free(plan);
 }

@@ -7,6 +7,8 @@
 #include "backward.h"
 #include "compute.h"
 
+struct run;
+
 struct vkring_plan {
     vkring_device *device;
     vkring_comm *comm; /* null: one rank */
@@ -33,6 +35,7 @@ struct vkring_plan {
     struct link send_gradients, receive_gradients;
     struct vkring_plan_memory memory;
 
+    struct run *run; /* the one that is under way, or was last */
     uint64_t calls;
     bool failed;      /* a run broke off: the plan can only be destroyed */
     bool quarantined; /* the network may still touch its slots and the headers in its links: neither is ever freed */

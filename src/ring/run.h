@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/** One run of a plan, between the files that drive it: its loop, the device's side and the network's side. */
+/**
+ * One run of a plan, between the files that drive it: its turns, the device's side and the network's side. It is the plan's, made with it,
+ * so that nothing of a run that is under way is on anybody's stack.
+ */
 #ifndef VKRING_RING_RUN_H
 #define VKRING_RING_RUN_H
 
@@ -14,8 +17,12 @@ struct cursor {
     struct piece_cursor piece; /* in the task */
 };
 
+/* How far the gradients of sinks are on their way over all ranks, after all else. */
+enum sinks_state { SINKS_HERE, SINKS_GATHERED, SINKS_PUT, SINKS_DONE };
+
 struct run {
     struct vkring_plan *plan;
+    bool under_way;
     const struct program *program;
     double flop_factor; /* of what forward counts */
     struct query_tensors queries;
@@ -47,7 +54,11 @@ struct run {
         uint64_t value[GRADIENT_SLOTS]; /* compute timeline when the sum is in the slot */
     } gradients;
 
-    double begin, last, last_progress;
+    enum sinks_state sinks;
+    struct comm_gather gather; /* of theirs */
+
+    double begin, last;  /* when it was started, and looked at */
+    double idle_seconds; /* that count towards the deadline */
 };
 
 static inline uint32_t steps_of(const struct run *run)
@@ -61,12 +72,15 @@ static inline struct packet_shape shape_at(const struct run *run, uint32_t step)
     return packet_shape_of(&run->plan->problem, layout_key_rows(layout, layout_origin(layout, step)));
 }
 
+/** VKRING_ERROR_INVALID_ARGUMENT after a run that broke off. */
+enum vkring_status run_check_usable(const struct vkring_plan *plan);
+
 /** Finds the tensors of the call, before anything is started. */
 enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forward_io *io);
 enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io);
 
-/** Everything from the first submission to the last, once tensors are resolved and kernels are prepared. */
-enum vkring_status run_execute(struct run *run);
+/** Breaks off a run that is under way, without waiting: what the network may still touch is quarantined. */
+void run_break_off(struct run *run);
 
 /** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
 enum vkring_status run_start_device(struct run *run);
@@ -94,7 +108,8 @@ enum vkring_status run_submit_add(struct run *run, bool *out_done);
 /** Moves gradients on. */
 enum vkring_status run_poll_gradients(struct run *run, bool *progress);
 bool run_gradients_are_done(const struct run *run);
-/** Sums the gradients of sinks over all ranks, once the device is done. */
-enum vkring_status run_gather_sinks(struct run *run);
+/** Moves the sum of sinks' gradients over all ranks on, once all else is done. */
+enum vkring_status run_poll_sinks(struct run *run, bool *progress);
+bool run_sinks_are_done(const struct run *run);
 
 #endif

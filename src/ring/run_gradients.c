@@ -178,35 +178,78 @@ static enum vkring_status put_sinks(struct run *run)
     const struct tensor_shape shape = {"sink_grad", sizeof(float), 1, 1, 1, plan->problem.heads};
     struct vk_commands commands;
     uint32_t slot;
-    bool drained, ignored = false;
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
     add_record(plan->device, &commands, &plan->backward.gradients.add_f32, &shape, &run->queries.sink_grad, &nothing, &run->sink_grad);
     TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
-    TRY(compute_drain(&plan->compute, plan->timeout_seconds, &drained), fail);
-    if (!drained)
-        return status_fail(VKRING_ERROR_TIMEOUT, "the device made no progress for %g s", plan->timeout_seconds);
-    TRY(compute_poll(&plan->compute, &ignored), fail);
     return VKRING_OK;
 fail:
     return status;
 }
 
-enum vkring_status run_gather_sinks(struct run *run)
+static uint64_t sinks_bytes(const struct run *run)
+{
+    return run->plan->problem.heads * sizeof(float);
+}
+
+static enum vkring_status start_gather(struct run *run)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
-    struct backward *backward = &plan->backward;
-    vkring_buffer *here = backward->sinks_here;
-    const uint64_t bytes = plan->problem.heads * sizeof(float);
-    if (run->program != &backward->program || !here)
-        return VKRING_OK;
-    TRY(vk_buffer_invalidate(here, 0, bytes), fail);
-    TRY(comm_allgather(plan->comm, here->mapped, bytes, backward->sinks_of_ranks, plan->timeout_seconds), fail);
-    sum_ranks(run, here->mapped);
-    TRY(vk_buffer_flush(here, 0, bytes), fail);
+    vkring_buffer *here = plan->backward.sinks_here;
+    TRY(vk_buffer_invalidate(here, 0, sinks_bytes(run)), fail);
+    TRY(comm_gather_start(plan->comm, here->mapped, sinks_bytes(run), &run->gather), fail);
+    run->sinks = SINKS_GATHERED;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status finish_gather(struct run *run)
+{
+    enum vkring_status status;
+    struct backward *backward = &run->plan->backward;
+    memcpy(backward->sinks_of_ranks, comm_gather_blocks(&run->gather), run->plan->layout.ranks * sinks_bytes(run));
+    run->gather = (struct comm_gather){0};
+    sum_ranks(run, backward->sinks_here->mapped);
+    TRY(vk_buffer_flush(backward->sinks_here, 0, sinks_bytes(run)), fail);
+    run->sinks = SINKS_PUT;
     if (run->sink_grad.buffer)
         TRY(put_sinks(run), fail);
     return VKRING_OK;
 fail:
     return status;
+}
+
+static bool gathers_sinks(const struct run *run)
+{
+    return run->program == &run->plan->backward.program && run->plan->backward.sinks_here;
+}
+
+enum vkring_status run_poll_sinks(struct run *run, bool *progress)
+{
+    enum vkring_status status;
+    bool done = false;
+    if (!gathers_sinks(run))
+        return VKRING_OK;
+    if (run->sinks == SINKS_HERE) {
+        TRY(start_gather(run), fail);
+        *progress = true;
+    }
+    if (run->sinks == SINKS_GATHERED) {
+        TRY(comm_gather_poll(&run->gather, progress, &done), fail_gather);
+        if (done)
+            TRY(finish_gather(run), fail);
+    }
+    if (run->sinks == SINKS_PUT && run->plan->compute.pending == 0)
+        run->sinks = SINKS_DONE;
+    return VKRING_OK;
+fail_gather:
+    run->gather = (struct comm_gather){0};
+fail:
+    return status;
+}
+
+bool run_sinks_are_done(const struct run *run)
+{
+    return !gathers_sinks(run) || run->sinks == SINKS_DONE;
 }

@@ -32,7 +32,7 @@ static void place(struct run *run)
     run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
 }
 
-static enum vkring_status check_usable(const struct vkring_plan *plan)
+enum vkring_status run_check_usable(const struct vkring_plan *plan)
 {
     if (plan->failed)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan broke off in an earlier run and can only be destroyed");
@@ -48,7 +48,6 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
                                                    &io->output,          &io->lse,          &io->lse_residual,
                                                    &io->output_residual, &io->bias,         &io->query_segment_ids,
                                                    &io->key_segment_ids, &io->alibi_slopes, &io->sinks};
-    TRY(check_usable(plan), fail);
     TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                 &run->queries, &run->own),
         fail);
@@ -71,7 +70,6 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
                                                    &forward->key_segment_ids, &forward->alibi_slopes, &forward->sinks,
                                                    &io->output_grad,          &io->query_grad,        &io->key_grad,
                                                    &io->value_grad,           &io->bias_grad,         &io->sink_grad};
-    TRY(check_usable(plan), fail);
     TRY(tensors_resolve_backward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                  &run->queries, &run->own),
         fail);

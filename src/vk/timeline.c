@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "timeline.h"
 
-/* As many as a run has: one of its own and one of each tensor, both ways. */
-#define MAX_SEMAPHORES 8u
+/* As many as a run has: one of its own and one of each tensor of backward, both ways. */
+#define MAX_SEMAPHORES 20u
 
 enum vkring_status vk_timeline_create(vkring_device *device, struct vk_timeline *out_timeline)
 {

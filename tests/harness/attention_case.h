@@ -101,6 +101,15 @@ bool case_run(const struct attention_case *c, vkring_device *device, vkring_comm
 bool case_run_plan(const struct attention_case *c, vkring_device *device, vkring_plan *plan, const struct case_data *data,
                    struct case_result *out_result);
 
+/** The same in parts, for tests of what goes on between them: tensors on a device, for runs of a plan. */
+struct case_session;
+/** Null where that failed. c and data are borrowed. */
+struct case_session *case_open(const struct attention_case *c, vkring_device *device, vkring_plan *plan, const struct case_data *data);
+/** vkring_forward_start or vkring_backward_start. */
+enum vkring_status case_start(const struct case_session *session, bool backward);
+/** Once no run uses its tensors, unless out_result is null: checks and takes what runs wrote. Frees the session; accepts null. */
+bool case_close(struct case_session *session, struct case_result *out_result);
+
 /** Errors of the rank's rows against data's reference, which must cover them. */
 struct case_errors {
     struct error_measure output;

@@ -155,6 +155,48 @@ bool case_run_plan(const struct attention_case *c, vkring_device *device, vkring
     return ran;
 }
 
+struct case_session {
+    const struct attention_case *c;
+    const struct case_data *data;
+    vkring_plan *plan;
+    struct images images;
+};
+
+struct case_session *case_open(const struct attention_case *c, vkring_device *device, vkring_plan *plan, const struct case_data *data)
+{
+    struct case_session *session = calloc(1, sizeof(*session));
+    struct vkring_plan_info info;
+    if (!session)
+        return NULL;
+    *session = (struct case_session){.c = c, .data = data, .plan = plan};
+    vkring_plan_get_info(plan, &info);
+    if (create_images(c, device, &info, data, &session->images))
+        return session;
+    case_close(session, NULL);
+    return NULL;
+}
+
+enum vkring_status case_start(const struct case_session *session, bool backward)
+{
+    const struct vkring_backward_io io = io_of(session->data, &session->images);
+    return backward ? vkring_backward_start(session->plan, &io) : vkring_forward_start(session->plan, &io.forward);
+}
+
+bool case_close(struct case_session *session, struct case_result *out_result)
+{
+    bool collected = session != NULL;
+    if (session && out_result) {
+        *out_result = (struct case_result){0};
+        vkring_plan_get_info(session->plan, &out_result->info);
+        vkring_plan_get_stats(session->plan, &out_result->stats);
+        collected = collect_all(session->c, &session->images, out_result);
+    }
+    if (session)
+        destroy_images(&session->images);
+    free(session);
+    return collected;
+}
+
 bool case_run(const struct attention_case *c, vkring_device *device, vkring_comm *comm, const struct case_data *data,
               struct case_result *out_result)
 {
