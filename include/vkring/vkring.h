@@ -335,6 +335,8 @@ struct vkring_plan_params {
                                     slowest rank. May differ between ranks */
     uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for 4 MiB; at most 2^30 */
     double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1. May differ between ranks */
+    uint64_t events;           /**< how many events of a run to keep for vkring_plan_get_events, of about 64 bytes each; 0 for 256; at most 2^24.
+                                    May differ between ranks */
 };
 
 /** Which rows of the sequence a rank holds. */
@@ -408,6 +410,56 @@ struct vkring_run_stats {
 
 VKRING_API void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats);
 
+enum vkring_event_kind {
+    /* work of the device's compute queue, one after the other */
+    VKRING_EVENT_FORWARD = 1,
+    VKRING_EVENT_ROW_STATS,         /**< what backward keeps of each row */
+    VKRING_EVENT_QUERY_GRADIENT,
+    VKRING_EVENT_KEY_GRADIENT,      /**< and that of values */
+    VKRING_EVENT_BIAS_GRADIENT,
+    VKRING_EVENT_SINK_GRADIENT,
+    VKRING_EVENT_SUM,               /**< gradients of this rank added to those that came round */
+    VKRING_EVENT_READBACK,          /**< the own keys and values copied to host memory */
+    VKRING_EVENT_APPLICATION,       /**< waits for the application's semaphores; may include a readback */
+    /* of its transfer queue */
+    VKRING_EVENT_UPLOAD,            /**< a packet copied to the device */
+    /* messages of a packet: its chunks, and the header that closes it */
+    VKRING_EVENT_SEND,
+    VKRING_EVENT_RECEIVE,
+    VKRING_EVENT_SEND_GRADIENTS,
+    VKRING_EVENT_RECEIVE_GRADIENTS,
+    VKRING_EVENT_GATHER,            /**< gradients of sinks of all ranks */
+    /* nothing on the compute queue, while there was work left: exposed_wait_seconds is the sum of these */
+    VKRING_EVENT_WAIT,
+};
+
+/** A short name such as "upload". Never null. */
+VKRING_API const char *vkring_event_kind_string(enum vkring_event_kind kind);
+
+/**
+ * Something that a run did. Seconds are of the host's monotonic clock (CLOCK_MONOTONIC), as seen by the thread that drove the run. Events of a
+ * kind do not overlap: what was queued behind another begins when that one ends.
+ */
+struct vkring_event {
+    enum vkring_event_kind kind;
+    bool finished;         /**< else it was under way when the run broke off */
+    uint32_t step;         /**< of the ring, on this rank: the own keys are step 0, and gradients that come home are one past the last */
+    uint32_t peer;         /**< whom a message came from or went to; else VKRING_NONE */
+    uint64_t bytes;        /**< moved; 0 for kernels */
+    double begin_seconds;
+    double end_seconds;
+    double device_seconds; /**< of kernels, by the device's clock; 0 where it has none */
+};
+
+/**
+ * The latest events of the last run, in the order in which they ended, those that were under way last: also after it failed.
+ *
+ * Writes the latest capacity of them at most (events may be null when capacity is 0), how many there are to out_count, and how many older ones
+ * of the run were not kept to out_dropped.
+ */
+VKRING_API void vkring_plan_get_events(const vkring_plan *plan, uint64_t capacity, struct vkring_event *events, uint64_t *out_count,
+                                       uint64_t *out_dropped);
+
 /** How far the run is: done of total, in arbitrary units. Any thread, any time while the plan exists. */
 VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_done, uint64_t *out_total);
 
@@ -451,7 +503,8 @@ struct vkring_forward_io {
  * A tensor without elements may have a null buffer.
  * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank.
  * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed; the last error names
- * rank and step; the network may read key and value until the communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
+ * rank and step; the device's log gets it as an error, and the run's latest events as information; the network may read key and value until the
+ * communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
  */
 VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "compute.h"
 
-enum vkring_status compute_create(vkring_device *device, struct compute *out_compute)
+#include "../base/clock.h"
+
+enum vkring_status compute_create(vkring_device *device, struct flight_record *record, struct compute *out_compute)
 {
     enum vkring_status status;
-    struct compute compute = {.device = device};
+    struct compute compute = {.device = device, .record = record};
     TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &compute.pool), fail);
     TRY(vk_queries_create(device, 2 * COMPUTE_SLOTS, &compute.queries), fail);
     TRY(vk_timeline_create(device, &compute.timeline), fail);
@@ -46,7 +48,7 @@ fail:
     return status;
 }
 
-enum vkring_status compute_submit(struct compute *compute, double flop, uint64_t progress, const struct vk_semaphore_value *waits,
+enum vkring_status compute_submit(struct compute *compute, const struct compute_work *work, const struct vk_semaphore_value *waits,
                                   uint32_t wait_count)
 {
     enum vkring_status status;
@@ -62,28 +64,54 @@ enum vkring_status compute_submit(struct compute *compute, double flop, uint64_t
     TRY(vk_submit(device, VK_QUEUE_COMPUTE, &piece->commands, waits, wait_count, &done, 1), fail);
     compute->timeline.submitted = done.value;
     piece->value = done.value;
-    piece->progress = progress;
-    piece->flop = flop;
-    compute->pending++;
+    piece->work = *work;
+    piece->submitted_seconds = clock_seconds();
+    if (compute->pending++ == 0)
+        compute->busy_since = piece->submitted_seconds;
     return VKRING_OK;
 fail:
     return status;
+}
+
+/* A piece begins when it was submitted, or when the one before it was seen done. */
+static void record_piece(const struct compute *compute, const struct compute_piece *piece, double end_seconds, double device_seconds)
+{
+    const struct vkring_event event = {
+        .kind = piece->work.kind,
+        .finished = compute->done_value >= piece->value,
+        .step = piece->work.step,
+        .peer = VKRING_NONE,
+        .bytes = piece->work.bytes,
+        .begin_seconds = piece->submitted_seconds > compute->idle_since ? piece->submitted_seconds : compute->idle_since,
+        .end_seconds = end_seconds,
+        .device_seconds = device_seconds,
+    };
+    flight_record_add(compute->record, &event);
+}
+
+void compute_record_pending(const struct compute *compute)
+{
+    for (uint32_t i = 0; i < compute->pending; i++)
+        record_piece(compute, &compute->pieces[(compute->oldest + i) % COMPUTE_SLOTS], clock_seconds(), 0);
 }
 
 static enum vkring_status collect_oldest(struct compute *compute)
 {
     enum vkring_status status;
     const struct compute_piece *piece = &compute->pieces[compute->oldest];
+    const double now = clock_seconds();
     double seconds = 0;
     if (piece->timed)
         TRY(vk_queries_elapsed(compute->device, &compute->queries, 2 * compute->oldest, 2 * compute->oldest + 1, &seconds), fail);
     compute->seconds += seconds;
-    if (seconds > 0 && piece->flop > 0) {
-        compute->seen_flop += piece->flop;
+    if (seconds > 0 && piece->work.flop > 0) {
+        compute->seen_flop += piece->work.flop;
         compute->seen_seconds += seconds;
     }
     compute->done_value = piece->value;
-    compute->progress = piece->progress;
+    compute->progress = piece->work.progress;
+    record_piece(compute, piece, now, seconds);
+    compute->idle_since = now;
     compute->oldest = (compute->oldest + 1) % COMPUTE_SLOTS;
     compute->pending--;
     return VKRING_OK;

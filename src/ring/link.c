@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "../base/checked.h"
+#include "../base/clock.h"
 
-void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes)
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes, struct flight_record *record)
 {
+    static const enum vkring_event_kind events[] = {
+        [LINK_SENDS] = VKRING_EVENT_SEND,
+        [LINK_RECEIVES] = VKRING_EVENT_RECEIVE,
+        [LINK_SENDS_GRADIENTS] = VKRING_EVENT_SEND_GRADIENTS,
+        [LINK_RECEIVES_GRADIENTS] = VKRING_EVENT_RECEIVE_GRADIENTS,
+    };
     const bool gradients = kind == LINK_SENDS_GRADIENTS || kind == LINK_RECEIVES_GRADIENTS;
     *link = (struct link){
         .comm = comm,
@@ -15,6 +22,8 @@ void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_ki
         .chunk_tag = gradients ? COMM_TAG_GRADIENT : COMM_TAG_PACKET,
         .header_tag = gradients ? COMM_TAG_GRADIENT_HEADER : COMM_TAG_HEADER,
         .chunk_bytes = chunk_bytes,
+        .event = events[kind],
+        .record = record,
     };
 }
 
@@ -30,6 +39,7 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
     link->crc = crc ? *crc : 0;
     link->crc_known = crc != NULL;
     link->header_request = NULL;
+    link->started_seconds = link->moved_seconds = clock_seconds();
 }
 
 static uint64_t payload_bytes(const struct link *link)
@@ -47,6 +57,36 @@ static char *chunk_at(const struct link *link, uint64_t at, uint64_t *out_bytes)
     return link->memory.parts[part] + at;
 }
 
+/* A message begins when it was posted, or when the one before it was done. The step is this rank's: its peer has a packet one step later.
+ */
+static void record_message(const struct link *link, double posted_seconds, double end_seconds, uint64_t bytes, bool finished)
+{
+    const struct vkring_event event = {
+        .kind = link->event,
+        .finished = finished,
+        .step = link->identity.step - (link->sends ? 1 : 0),
+        .peer = link->peer,
+        .bytes = bytes,
+        .begin_seconds = posted_seconds > link->moved_seconds || !finished ? posted_seconds : link->moved_seconds,
+        .end_seconds = end_seconds,
+    };
+    flight_record_add(link->record, &event);
+}
+
+static void message_done(struct link *link, double posted_seconds, uint64_t bytes)
+{
+    const double now = clock_seconds();
+    record_message(link, posted_seconds, now, bytes, true);
+    link->moved_seconds = now;
+    link->total_bytes += bytes;
+}
+
+void link_record_pending(const struct link *link)
+{
+    if (link->active)
+        record_message(link, link->started_seconds, clock_seconds(), link->done_bytes, false);
+}
+
 static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, enum comm_tag tag, void **out_request)
 {
     return link->sends ? comm_send(link->comm, data, bytes, link->peer, tag, out_request)
@@ -62,6 +102,7 @@ static enum vkring_status post_chunks(struct link *link)
         char *data = chunk_at(link, link->posted_bytes, &bytes);
         TRY(start_message(link, data, bytes, link->chunk_tag, &link->requests[slot]), fail);
         link->request_bytes[slot] = bytes;
+        link->request_seconds[slot] = clock_seconds();
         link->pending++;
         link->posted_bytes += bytes;
         if (link->sends && !link->crc_known)
@@ -88,10 +129,10 @@ static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
                                   (unsigned long long)came, (unsigned long long)expected, link->identity.step);
         if (!link->sends)
             link->crc = packet_crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
+        message_done(link, link->request_seconds[link->oldest], expected);
         link->oldest = (link->oldest + 1) % LINK_WINDOW;
         link->pending--;
         link->done_bytes += expected;
-        link->total_bytes += expected;
         *out_progress = true;
     }
     return VKRING_OK;
@@ -115,7 +156,7 @@ static enum vkring_status close_packet(struct link *link, bool *out_progress)
         return VKRING_OK;
     if (!link->sends)
         TRY(packet_header_check(&link->header, came, &link->identity, link->crc, link->peer), fail);
-    link->total_bytes += sizeof(link->header);
+    message_done(link, link->moved_seconds, sizeof(link->header));
     link->active = false;
     *out_progress = true;
     return VKRING_OK;

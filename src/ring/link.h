@@ -5,6 +5,7 @@
 #define VKRING_RING_LINK_H
 
 #include "../comm/comm.h"
+#include "flight_record.h"
 #include "packet.h"
 
 /** Chunks under way at a time, in each direction. */
@@ -23,6 +24,8 @@ struct link {
     vkring_comm *comm;
     uint32_t peer; /* may change between packets */
     bool sends;
+    enum vkring_event_kind event;
+    struct flight_record *record;
     enum comm_tag chunk_tag, header_tag;
     uint64_t chunk_bytes;
 
@@ -32,6 +35,8 @@ struct link {
     uint64_t posted_bytes, done_bytes; /* of the parts, one after another */
     void *requests[LINK_WINDOW];       /* a queue from oldest on */
     uint64_t request_bytes[LINK_WINDOW];
+    double request_seconds[LINK_WINDOW];   /* when it was posted */
+    double started_seconds, moved_seconds; /* of the packet; of the last message that was done */
     uint32_t oldest, pending;
     uint32_t crc;
     bool crc_known; /* a packet that is passed on was checked when it came */
@@ -40,13 +45,18 @@ struct link {
     uint64_t total_bytes; /* moved since link_reset */
 };
 
-void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes);
+/** record is borrowed: it gets all messages. */
+void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes,
+               struct flight_record *record);
 
 /** Memory is borrowed until the link is no longer active. crc: of a packet that came over a link; null to compute it while sending. */
 void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc);
 
 /** Posts and completes what can be. out_progress is set to true when something moved, and left alone otherwise. */
 enum vkring_status link_poll(struct link *link, bool *out_progress);
+
+/** Puts the packet on record that is under way, if one is. */
+void link_record_pending(const struct link *link);
 
 /** Gives up what is pending. Memory may still be read or written until the communicator is destroyed. Returns whether anything was pending.
  */

@@ -15,6 +15,8 @@
 #define DEFAULT_DISPATCH_SECONDS 0.1
 #define DEFAULT_CHUNK_BYTES ((uint64_t)4 << 20)
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
+#define DEFAULT_EVENTS ((uint64_t)256)
+#define MAX_EVENTS ((uint64_t)1 << 24)
 #define DRAIN_SECONDS 5.0
 
 static double timeout_of(const struct vkring_plan_params *params)
@@ -37,12 +39,15 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     enum vkring_status status;
     if (params->chunk_bytes > MAX_CHUNK_BYTES)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "chunk_bytes is %llu, above 2^30", (unsigned long long)params->chunk_bytes);
+    if (params->events > MAX_EVENTS)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "events is %llu, above 2^24", (unsigned long long)params->events);
     TRY(problem_resolve(params, &plan->problem), fail);
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
     plan->steps = schedule_steps(&plan->problem, &plan->layout);
     plan->timeout_seconds = timeout_of(params);
     plan->dispatch_seconds = params->dispatch_seconds > 0 ? params->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
+    plan->events = params->events ? params->events : DEFAULT_EVENTS;
     return VKRING_OK;
 fail:
     return status;
@@ -127,12 +132,13 @@ static enum vkring_status take(struct vkring_plan *plan, const struct kernel_cho
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_segments_bytes(plan), &plan->key_segments), fail);
     if (plan->problem.segment_ids)
         TRY(segment_kernels_create(device, &plan->segments), fail);
-    TRY(compute_create(device, &plan->compute), fail);
+    TRY(flight_record_create(plan->events, &plan->record), fail);
+    TRY(compute_create(device, &plan->record, &plan->compute), fail);
     if (plan->steps > 1) {
         TRY(pack_kernel_create(device, vkring_type_bytes(plan->problem.type), &plan->pack), fail);
         if (needs_pack_of_masks(&plan->problem))
             TRY(pack_kernel_create(device, sizeof(uint32_t), &plan->pack_masks), fail);
-        TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->staging), fail);
+        TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->record, &plan->staging), fail);
     }
     return VKRING_OK;
 fail:
@@ -241,6 +247,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     vkring_buffer_destroy(&plan->key_segments);
     vkring_buffer_destroy(&plan->state);
     layout_free(&plan->layout);
+    flight_record_destroy(&plan->record);
     free(plan->run);
     if (!plan->quarantined)
         free(plan);
@@ -262,6 +269,17 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
 void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats)
 {
     *out_stats = plan->stats;
+}
+
+void vkring_plan_get_events(const vkring_plan *plan, uint64_t capacity, struct vkring_event *events, uint64_t *out_count,
+                            uint64_t *out_dropped)
+{
+    const struct flight_record *record = &plan->record;
+    const uint64_t kept = flight_record_kept(record), written = min_u64(kept, capacity);
+    for (uint64_t i = 0; i < written; i++)
+        events[i] = *flight_record_at(record, kept - written + i);
+    *out_count = kept;
+    *out_dropped = record->count - kept;
 }
 
 void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_done, uint64_t *out_total)

@@ -18,6 +18,7 @@ struct vkring_plan {
     double timeout_seconds;
     double dispatch_seconds; /* how long a piece of work should take at most */
     uint64_t chunk_bytes;
+    uint64_t events; /* kept of a run */
 
     struct query_walk forward;
     struct program forward_program;
@@ -35,7 +36,8 @@ struct vkring_plan {
     struct link send_gradients, receive_gradients;
     struct vkring_plan_memory memory;
 
-    struct run *run; /* the one that is under way, or was last */
+    struct flight_record record; /* of the last run */
+    struct run *run;             /* the one that is under way, or was last */
     uint64_t calls;
     bool failed;      /* a run broke off: the plan can only be destroyed */
     bool quarantined; /* the network may still touch its slots and the headers in its links: neither is ever freed */

@@ -11,14 +11,50 @@
  * was attended to (or, where memory is not unified, uploaded) and passed on.
  */
 #include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+
 #include "../base/clock.h"
 
 /* How long a run that failed waits for the device: what was submitted is a few pieces of work of a tenth of a second. */
 #define DRAIN_SECONDS 0.8
+/* So many events tell what went on before a failure; vkring_plan_get_events has more. */
+#define LOGGED_EVENTS 24u
 
 static bool device_is_done(const struct run *run)
 {
     return run_all_submitted(run) && run->plan->compute.pending == 0;
+}
+
+static void record_wait(struct run *run, double end_seconds, bool finished)
+{
+    const struct vkring_event event = {
+        .kind = VKRING_EVENT_WAIT,
+        .finished = finished,
+        .step = run->wait_step,
+        .peer = VKRING_NONE,
+        .begin_seconds = run->wait_begin,
+        .end_seconds = end_seconds,
+    };
+    flight_record_add(&run->plan->record, &event);
+}
+
+/* A wait begins when the last piece was seen done, if the turn that saw it found nothing to submit, and ends with the next one. */
+static void account_wait(struct run *run, double now)
+{
+    const struct compute *compute = &run->plan->compute;
+    const bool waits = compute->pending == 0 && !run_all_submitted(run);
+    if (waits && !run->waits) {
+        run->wait_begin = compute->idle_since;
+        run->wait_step = run_step(run);
+    }
+    if (!waits && run->waits) {
+        const double end = compute->pending > 0 ? compute->busy_since : now;
+        run->plan->stats.exposed_wait_seconds += end - run->wait_begin;
+        record_wait(run, end, true);
+    }
+    run->waits = waits;
 }
 
 /* Returns how long ago the last turn was. */
@@ -29,8 +65,7 @@ static double account(struct run *run)
     const struct vkring_plan *plan = run->plan;
     if (plan->send.active || plan->receive.active || plan->send_gradients.active || plan->receive_gradients.active)
         stats->transfer_seconds += seconds;
-    if (run->plan->compute.pending == 0 && !run_all_submitted(run))
-        stats->exposed_wait_seconds += seconds;
+    account_wait(run, now);
     run->last = now;
     return seconds;
 }
@@ -114,10 +149,11 @@ static void begin(struct run *run)
     plan->compute.progress = 0;
     atomic_store(&plan->progress_done, 0);
     atomic_store(&plan->progress_total, run_all_boxes(run));
-    run->begin = run->last = clock_seconds();
+    flight_record_clear(&plan->record);
+    run->begin = run->last = plan->compute.idle_since = clock_seconds();
     run->received = run->arrived = 1;
-    link_init(&plan->send, plan->comm, layout_next(&plan->layout), LINK_SENDS, plan->chunk_bytes);
-    link_init(&plan->receive, plan->comm, layout_previous(&plan->layout), LINK_RECEIVES, plan->chunk_bytes);
+    link_init(&plan->send, plan->comm, layout_next(&plan->layout), LINK_SENDS, plan->chunk_bytes, &plan->record);
+    link_init(&plan->receive, plan->comm, layout_previous(&plan->layout), LINK_RECEIVES, plan->chunk_bytes, &plan->record);
     run_begin_gradients(run);
     run_first_task(run);
     run->under_way = true;
@@ -152,14 +188,59 @@ static void finish_stats(struct run *run)
         run->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
+/* With what was done last, as far as it goes into a message. */
+static void append_last(const struct run *run, char *message, size_t size)
+{
+    const struct vkring_event *last = flight_record_last(&run->plan->record);
+    const size_t length = strlen(message);
+    char text[160];
+    if (!last)
+        return;
+    flight_record_describe(last, run->begin, text, sizeof(text));
+    snprintf(message + length, size - length, "; last done: %s", text);
+}
+
 /* The error as the caller gets it, with rank and step; one that names no rank is our own device's. */
 static void tell(const struct run *run, const struct vkring_error *error)
 {
     const uint32_t rank = run->plan->layout.rank, step = run_step(run);
+    char message[sizeof(error->message)];
     if (error->rank == VKRING_NONE)
-        status_fail_at(error->status, rank, step, "rank %u, step %u: %s", rank, step, error->message);
+        snprintf(message, sizeof(message), "rank %u, step %u: %.400s", rank, step, error->message);
     else
-        status_fail_at(error->status, error->rank, error->step == VKRING_NONE ? step : error->step, "%s", error->message);
+        snprintf(message, sizeof(message), "%s", error->message);
+    append_last(run, message, sizeof(message));
+    status_fail_at(error->status, error->rank == VKRING_NONE ? rank : error->rank, error->step == VKRING_NONE ? step : error->step, "%s",
+                   message);
+}
+
+/* Puts on record what is under way. */
+static void record_pending(struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    compute_record_pending(&plan->compute);
+    staging_record_pending(&plan->staging);
+    link_record_pending(&plan->receive);
+    link_record_pending(&plan->send);
+    link_record_pending(&plan->receive_gradients);
+    link_record_pending(&plan->send_gradients);
+    if (run->gather.comm)
+        run_record_gather(run, false);
+    if (run->waits)
+        record_wait(run, clock_seconds(), false);
+}
+
+static void log_failure(const struct run *run)
+{
+    const struct flight_record *record = &run->plan->record;
+    const struct log *log = &run->plan->device->log;
+    const uint64_t kept = flight_record_kept(record);
+    log_line(log, VKRING_LOG_ERROR, "rank %u: %s", run->plan->layout.rank, vkring_last_error()->message);
+    for (uint64_t i = kept > LOGGED_EVENTS ? kept - LOGGED_EVENTS : 0; i < kept; i++) {
+        char text[160];
+        flight_record_describe(flight_record_at(record, i), run->begin, text, sizeof(text));
+        log_line(log, VKRING_LOG_INFO, "rank %u: %s", run->plan->layout.rank, text);
+    }
 }
 
 /*
@@ -192,8 +273,10 @@ static void give_up(struct run *run)
 {
     const struct vkring_error error = *vkring_last_error();
     bool drained;
+    record_pending(run);
     compute_drain(&run->plan->compute, DRAIN_SECONDS, &drained);
     tell(run, &error);
+    log_failure(run);
     run_break_off(run);
 }
 

@@ -56,6 +56,11 @@ struct run {
 
     enum sinks_state sinks;
     struct comm_gather gather; /* of theirs */
+    double gather_begin;
+
+    bool waits; /* the device has nothing to do, and there is work left */
+    uint32_t wait_step;
+    double wait_begin;
 
     double begin, last;  /* when it was started, and looked at */
     double idle_seconds; /* that count towards the deadline */
@@ -111,5 +116,7 @@ bool run_gradients_are_done(const struct run *run);
 /** Moves the sum of sinks' gradients over all ranks on, once all else is done. */
 enum vkring_status run_poll_sinks(struct run *run, bool *progress);
 bool run_sinks_are_done(const struct run *run);
+/** Puts the gather on record that was started. */
+void run_record_gather(struct run *run, bool finished);
 
 #endif

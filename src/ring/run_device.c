@@ -49,9 +49,12 @@ enum vkring_status run_start_device(struct run *run)
         return VKRING_OK;
 
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
-    if (travels && !run->own_in_place)
+    const bool copies = travels && !run->own_in_place;
+    const struct compute_work work = {.kind = wait_count > 0 ? VKRING_EVENT_APPLICATION : VKRING_EVENT_READBACK,
+                                      .bytes = copies ? shape_at(run, 0).bytes : 0};
+    if (copies)
         record_own_packet(run, &commands);
-    TRY(compute_submit(&plan->compute, 0, 0, waits, wait_count), fail);
+    TRY(compute_submit(&plan->compute, &work, waits, wait_count), fail);
     run->own_value = plan->compute.timeline.submitted;
     return VKRING_OK;
 fail:

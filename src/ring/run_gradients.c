@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../base/checked.h"
+#include "../base/clock.h"
 #include "run.h"
 #include "schedule.h"
 
@@ -43,8 +44,8 @@ void run_begin_gradients(struct run *run)
     struct vkring_plan *plan = run->plan;
     const struct layout *layout = &plan->layout;
     run->gradients.received = run->gradients.arrived = 1;
-    link_init(&plan->send_gradients, plan->comm, layout_next(layout), LINK_SENDS_GRADIENTS, plan->chunk_bytes);
-    link_init(&plan->receive_gradients, plan->comm, layout_previous(layout), LINK_RECEIVES_GRADIENTS, plan->chunk_bytes);
+    link_init(&plan->send_gradients, plan->comm, layout_next(layout), LINK_SENDS_GRADIENTS, plan->chunk_bytes, &plan->record);
+    link_init(&plan->receive_gradients, plan->comm, layout_previous(layout), LINK_RECEIVES_GRADIENTS, plan->chunk_bytes, &plan->record);
 }
 
 enum vkring_status run_submit_add(struct run *run, bool *out_done)
@@ -73,7 +74,8 @@ enum vkring_status run_submit_add(struct run *run, bool *out_done)
         gradients_record_home(gradients, &commands, &shape, &sum, &run->own);
     else
         gradients_record_add(gradients, &commands, &shape, &sum);
-    TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
+    const struct compute_work work = {.kind = VKRING_EVENT_SUM, .step = step, .bytes = shape.bytes, .progress = run->done_boxes};
+    TRY(compute_submit(&plan->compute, &work, NULL, 0), fail);
     run->gradients.value[sum.slot] = plan->compute.timeline.submitted;
     return VKRING_OK;
 fail:
@@ -180,7 +182,9 @@ static enum vkring_status put_sinks(struct run *run)
     uint32_t slot;
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
     add_record(plan->device, &commands, &plan->backward.gradients.add_f32, &shape, &run->queries.sink_grad, &nothing, &run->sink_grad);
-    TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
+    const struct compute_work work = {
+        .kind = VKRING_EVENT_SUM, .step = steps_of(run), .bytes = plan->problem.heads * sizeof(float), .progress = run->done_boxes};
+    TRY(compute_submit(&plan->compute, &work, NULL, 0), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -199,9 +203,24 @@ static enum vkring_status start_gather(struct run *run)
     TRY(vk_buffer_invalidate(here, 0, sinks_bytes(run)), fail);
     TRY(comm_gather_start(plan->comm, here->mapped, sinks_bytes(run), &run->gather), fail);
     run->sinks = SINKS_GATHERED;
+    run->gather_begin = clock_seconds();
     return VKRING_OK;
 fail:
     return status;
+}
+
+void run_record_gather(struct run *run, bool finished)
+{
+    const struct vkring_event event = {
+        .kind = VKRING_EVENT_GATHER,
+        .finished = finished,
+        .step = steps_of(run),
+        .peer = VKRING_NONE,
+        .bytes = sinks_bytes(run) * run->plan->layout.ranks,
+        .begin_seconds = run->gather_begin,
+        .end_seconds = clock_seconds(),
+    };
+    flight_record_add(&run->plan->record, &event);
 }
 
 static enum vkring_status finish_gather(struct run *run)
@@ -209,6 +228,7 @@ static enum vkring_status finish_gather(struct run *run)
     enum vkring_status status;
     struct backward *backward = &run->plan->backward;
     memcpy(backward->sinks_of_ranks, comm_gather_blocks(&run->gather), run->plan->layout.ranks * sinks_bytes(run));
+    run_record_gather(run, true);
     run->gather = (struct comm_gather){0};
     sum_ranks(run, backward->sinks_here->mapped);
     TRY(vk_buffer_flush(backward->sinks_here, 0, sinks_bytes(run)), fail);

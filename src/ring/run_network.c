@@ -76,7 +76,7 @@ static enum vkring_status finish_receive(struct run *run)
         return VKRING_OK;
     const struct packet_shape shape = shape_at(run, step);
     run->crc[step % STAGING_SLOTS] = run->plan->receive.crc;
-    TRY(staging_arrived(&run->plan->staging, step % STAGING_SLOTS, &shape), fail);
+    TRY(staging_arrived(&run->plan->staging, step % STAGING_SLOTS, &shape, step), fail);
     run->arrived++;
     return VKRING_OK;
 fail:
@@ -123,6 +123,7 @@ enum vkring_status run_poll_network(struct run *run, bool *progress)
 {
     enum vkring_status status;
     const bool was_sending = run->plan->send.active;
+    TRY(staging_poll(&run->plan->staging), fail);
     TRY(start_receive(run), fail);
     TRY(link_poll(&run->plan->receive, progress), fail);
     TRY(finish_receive(run), fail);

@@ -273,6 +273,31 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
     run->segments_step = step;
 }
 
+static enum vkring_event_kind event_of(enum task_kind kind)
+{
+    switch (kind) {
+    case TASK_FORWARD:
+        return VKRING_EVENT_FORWARD;
+    case TASK_ROW_STATS:
+        return VKRING_EVENT_ROW_STATS;
+    case TASK_SINKS:
+        return VKRING_EVENT_SINK_GRADIENT;
+    case TASK_BIAS_CLEAR:
+    case TASK_BIAS_ROWS:
+    case TASK_BIAS_KEYS:
+        return VKRING_EVENT_BIAS_GRADIENT;
+    case TASK_QUERY:
+    case TASK_QUERY_CLEAR:
+    case TASK_QUERY_ROUND:
+        return VKRING_EVENT_QUERY_GRADIENT;
+    case TASK_KEY:
+        return VKRING_EVENT_KEY_GRADIENT;
+    case TASK_ADD:
+        break;
+    }
+    return VKRING_EVENT_SUM;
+}
+
 /* Arguments of what is submitted together. */
 struct argument_slots {
     uint64_t first;
@@ -323,7 +348,8 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
             run->at = here;
     } while (flop + more <= budget);
     const uint64_t done = run->done_boxes + boxes_before(run, task, run->at.piece.key_span, run->at.piece.box);
-    TRY(compute_submit(&plan->compute, flop, done, &wait, wait.semaphore ? 1 : 0), fail);
+    const struct compute_work work = {.kind = event_of(task->kind), .step = task->step, .flop = flop, .progress = done};
+    TRY(compute_submit(&plan->compute, &work, &wait, wait.semaphore ? 1 : 0), fail);
     if (task->step > 0)
         run->step_value[task->step % STAGING_SLOTS] = plan->compute.timeline.submitted;
     return VKRING_OK;
@@ -341,7 +367,7 @@ static enum vkring_status packet_ready(struct run *run, uint32_t step, bool *out
 }
 
 /* Of gradients of query rows. */
-static enum vkring_status submit_rows(struct run *run, enum task_kind kind)
+static enum vkring_status submit_rows(struct run *run, const struct task *task)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
@@ -349,11 +375,11 @@ static enum vkring_status submit_rows(struct run *run, enum task_kind kind)
     const struct tensor_view nothing = {0}, *from = &nothing, *to = &run->queries.query_grad;
     enum vkring_type type = VKRING_TYPE_F32;
     struct tensor_shape shape = tensors_query_shape(problem, run->queries.rows);
-    if (kind == TASK_BIAS_CLEAR) {
+    if (task->kind == TASK_BIAS_CLEAR) {
         shape = tensors_bias_shape(problem, "bias_grad", run->queries.rows, problem->kv_len);
         type = problem->bias.type;
         to = &run->queries.bias_grad;
-    } else if (kind == TASK_QUERY_ROUND) {
+    } else if (task->kind == TASK_QUERY_ROUND) {
         type = problem->type;
         from = &run->queries.query_grad;
         to = &run->query_grad;
@@ -361,8 +387,9 @@ static enum vkring_status submit_rows(struct run *run, enum task_kind kind)
     struct vk_commands commands;
     uint32_t slot;
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
+    const struct compute_work work = {.kind = event_of(task->kind), .step = task->step, .progress = run->done_boxes};
     add_record(plan->device, &commands, gradients_adder(&plan->backward.gradients, type), &shape, from, &nothing, to);
-    TRY(compute_submit(&plan->compute, 0, run->done_boxes, NULL, 0), fail);
+    TRY(compute_submit(&plan->compute, &work, NULL, 0), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -388,7 +415,7 @@ static enum vkring_status advance(struct run *run, bool *out_moved)
         return VKRING_OK;
     }
     if (is_of_rows(task->kind)) {
-        TRY(submit_rows(run, task->kind), fail);
+        TRY(submit_rows(run, task), fail);
         next_task(run);
         return VKRING_OK;
     }

@@ -2,6 +2,7 @@
 #include "staging.h"
 
 #include "../base/checked.h"
+#include "../base/clock.h"
 
 #define PART_ALIGNMENT 256u
 
@@ -51,11 +52,12 @@ fail:
     return status;
 }
 
-enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging)
+enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct flight_record *record,
+                                  struct staging *out_staging)
 {
     enum vkring_status status;
     const struct packet_shape shape = packet_shape_of(problem, most_rows);
-    struct staging staging = {.device = device, .problem = problem, .unified = device->limits.unified_memory};
+    struct staging staging = {.device = device, .problem = problem, .unified = device->limits.unified_memory, .record = record};
     for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
         TRY(vk_buffer_create(device, VK_MEMORY_HOST, shape.bytes, &staging.host[slot]), fail);
         if (!staging.unified)
@@ -115,16 +117,48 @@ struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, co
     return keys;
 }
 
-enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape)
+/* The one that brings the timeline to a value. It begins when it was submitted, or when the one before it was seen done. */
+static void record_upload(const struct staging *staging, uint64_t value, double end_seconds, bool finished)
+{
+    for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
+        struct vkring_event event = staging->upload_event[slot];
+        if (staging->upload_value[slot] != value)
+            continue;
+        event.finished = finished;
+        event.begin_seconds = event.begin_seconds > staging->seen_seconds ? event.begin_seconds : staging->seen_seconds;
+        event.end_seconds = end_seconds;
+        flight_record_add(staging->record, &event);
+    }
+}
+
+enum vkring_status staging_poll(struct staging *staging)
+{
+    enum vkring_status status;
+    while (staging->seen_value < staging->uploads.submitted) {
+        const double now = clock_seconds();
+        bool reached;
+        TRY(vk_timeline_reached(staging->device, &staging->uploads, staging->seen_value + 1, &reached), fail);
+        if (!reached)
+            return VKRING_OK;
+        record_upload(staging, ++staging->seen_value, now, true);
+        staging->seen_seconds = now;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+void staging_record_pending(const struct staging *staging)
+{
+    for (uint64_t value = staging->seen_value + 1; value <= staging->uploads.submitted; value++)
+        record_upload(staging, value, clock_seconds(), false);
+}
+
+static enum vkring_status upload(struct staging *staging, uint32_t slot, const struct packet_shape *shape)
 {
     enum vkring_status status;
     vkring_device *device = staging->device;
     const struct vk_semaphore_value done = {staging->uploads.handle, staging->uploads.submitted + 1};
-    if (shape->bytes == 0)
-        return VKRING_OK;
-    TRY(vk_buffer_flush(staging->host[slot], 0, shape->bytes), fail);
-    if (staging->unified)
-        return VKRING_OK;
     TRY(vk_commands_begin(device, &staging->pool, &staging->upload[slot]), fail);
     vk_commands_copy(device, &staging->upload[slot], staging->host[slot], 0, staging->on_device[slot], 0, shape->bytes);
     vk_commands_barrier(device, &staging->upload[slot]);
@@ -132,6 +166,23 @@ enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const
     TRY(vk_submit(device, VK_QUEUE_TRANSFER, &staging->upload[slot], NULL, 0, &done, 1), fail);
     staging->uploads.submitted = done.value;
     staging->upload_value[slot] = done.value;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step)
+{
+    enum vkring_status status;
+    if (shape->bytes == 0)
+        return VKRING_OK;
+    TRY(vk_buffer_flush(staging->host[slot], 0, shape->bytes), fail);
+    if (staging->unified)
+        return VKRING_OK;
+    TRY(staging_poll(staging), fail); /* the last upload to the slot is done, and may not have been seen */
+    TRY(upload(staging, slot, shape), fail);
+    staging->upload_event[slot] = (struct vkring_event){
+        .kind = VKRING_EVENT_UPLOAD, .step = step, .peer = VKRING_NONE, .bytes = shape->bytes, .begin_seconds = clock_seconds()};
     return VKRING_OK;
 fail:
     return status;

@@ -25,6 +25,10 @@ struct staging {
     struct vk_commands upload[STAGING_SLOTS];
     struct vk_timeline uploads;
     uint64_t upload_value[STAGING_SLOTS]; /* of the timeline, when the slot's packet is on the device */
+    struct flight_record *record;
+    struct vkring_event upload_event[STAGING_SLOTS];
+    uint64_t seen_value; /* of the timeline: uploads up to here are on record */
+    double seen_seconds;
 };
 
 _Static_assert((int)KEY_PARTS == PACKET_PARTS, "a packet has the parts that kernels read");
@@ -46,8 +50,9 @@ struct packet_memory packet_shape_memory(const struct packet_shape *shape, void 
 /** What slots for packets of at most most_rows take. */
 enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,
                                    struct vkring_plan_memory *memory);
-/** problem is borrowed. */
-enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct staging *out_staging);
+/** problem and record are borrowed; the latter gets all uploads. */
+enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct flight_record *record,
+                                  struct staging *out_staging);
 /** Waits for all uploads; false when the time is over. Accepts one that was not created. */
 enum vkring_status staging_drain(struct staging *staging, double seconds, bool *out_drained);
 /** The network may still touch the slots: their memory is never freed. */
@@ -61,7 +66,11 @@ struct packet_memory staging_memory(const struct staging *staging, uint32_t slot
 struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row);
 
 /** A packet has arrived in host memory: makes it visible to the device and, where memory is not unified, starts its upload. */
-enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape);
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step);
+/** Puts uploads on record that are done. */
+enum vkring_status staging_poll(struct staging *staging);
+/** And those that are not. */
+void staging_record_pending(const struct staging *staging);
 /** Whether the packet that arrived last in the slot is where kernels find it. */
 enum vkring_status staging_uploaded(struct staging *staging, uint32_t slot, bool *out_uploaded);
 /** What kernels that read it wait for; a null semaphore where memory is unified. */
