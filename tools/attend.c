@@ -7,6 +7,8 @@
  */
 #include "attend.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cleanup.h"
@@ -59,6 +61,17 @@ static bool write_report(struct attend *attend, struct failure *failure)
            outputs_flush(&attend->outputs, failure);
 }
 
+static bool write_trace(struct attend *attend, struct failure *failure)
+{
+    const struct output_file *file = outputs_file(&attend->outputs, FILE_TRACE);
+    const struct rank_report *report = &attend->report;
+    char name[sizeof(report->host) + sizeof(report->device_name) + 32];
+    if (!file->path)
+        return true;
+    snprintf(name, sizeof(name), "rank %" PRIu32 ": %s, %s", attend->ranks->rank, report->host, report->device_name);
+    return trace_write(attend->ranks, &attend->trace, name, file->fd, file->name, failure) && outputs_flush(&attend->outputs, failure);
+}
+
 static bool commit_outputs(struct attend *attend, struct failure *failure)
 {
     return attend->ranks->rank > 0 || outputs_commit(&attend->outputs, failure);
@@ -69,7 +82,7 @@ static bool commit_outputs(struct attend *attend, struct failure *failure)
 static const attend_phase phases[] = {
     parse_options,       attend_meet,  attend_compare_options, open_inputs,        attend_compare_inputs, name_outputs, create_outputs,
     join_outputs,        attend_cut,   attend_check,           attend_open_device, attend_make_plan,      attend_load,  attend_run_forward,
-    attend_run_backward, attend_store, write_report,           commit_outputs,
+    attend_run_backward, attend_store, write_report,           write_trace,        commit_outputs,
 };
 
 static enum exit_status run_phases(struct attend *attend)
@@ -97,6 +110,7 @@ enum exit_status attend_command(struct ranks *ranks, int argc, char **argv)
     enum exit_status status = run_phases(&attend);
     progress_stop(&attend.progress);
     attend_close_device(&attend);
+    trace_free(&attend.trace);
     tensor_piece_free(&attend.piece);
     outputs_free(&attend.outputs);
     inputs_close(&attend.inputs);

@@ -7,6 +7,7 @@
 #include "outputs.h"
 #include "run_report.h"
 #include "tensor_io.h"
+#include "trace.h"
 
 struct attend {
     struct ranks *ranks;
@@ -32,6 +33,7 @@ struct attend {
     vkring_comm *comm;
     vkring_plan *plan;
     struct rank_report report;
+    struct trace trace; /**< with --trace */
 };
 
 /** Ranks meet: names of temporary files, turns on the devices of a host. Collective. */

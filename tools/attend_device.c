@@ -106,6 +106,7 @@ struct vkring_plan_params attend_plan_params(const struct attend *attend)
         .layout = options->layout,
         .query_rows_of_rank = attend->query_rows,
         .timeout_seconds = options->timeout_seconds,
+        .events = options->files[FILE_TRACE] ? TRACE_EVENTS : 0,
     };
 }
 
@@ -143,6 +144,11 @@ static struct vkring_forward_io forward_io(const struct attend *attend)
     };
 }
 
+static bool keep_events(struct attend *attend, enum trace_pass pass, struct failure *failure)
+{
+    return !attend->options.files[FILE_TRACE] || trace_take(&attend->trace, pass, attend->plan, failure);
+}
+
 bool attend_run_forward(struct attend *attend, struct failure *failure)
 {
     const struct vkring_forward_io io = forward_io(attend);
@@ -152,7 +158,7 @@ bool attend_run_forward(struct attend *attend, struct failure *failure)
     progress_phase(&attend->progress, "waiting", 0);
     vkring_plan_get_stats(attend->plan, &attend->report.stats);
     vkring_device_get_memory_use(attend->device, &attend->report.memory);
-    return true;
+    return keep_events(attend, TRACE_FORWARD, failure);
 }
 
 bool attend_run_backward(struct attend *attend, struct failure *failure)
@@ -175,7 +181,7 @@ bool attend_run_backward(struct attend *attend, struct failure *failure)
     progress_phase(&attend->progress, "waiting", 0);
     vkring_plan_get_stats(attend->plan, &attend->report.backward_stats);
     vkring_device_get_memory_use(attend->device, &attend->report.memory);
-    return true;
+    return keep_events(attend, TRACE_BACKWARD, failure);
 }
 
 void attend_close_device(struct attend *attend)

@@ -42,6 +42,7 @@ const char attend_help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O
                            "      --device I         device I of `vkring devices`; default: the ranks of a host take them in turn\n"
                            "      --timeout S        give up when a peer makes no progress for S seconds; default: 300\n"
                            "      --report FILE      also written: devices, kernels, seconds, bytes and memory of each rank, as JSON\n"
+                           "      --trace FILE       also written: a timeline of all ranks, for Perfetto and chrome://tracing\n"
                            "      --quiet            no progress bar (it shows on a terminal only)\n"
                            "  -h, --help             this text\n"
                            "\n"

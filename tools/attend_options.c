@@ -49,7 +49,7 @@ static const struct rule rules[] = {
     {"--device", 0, required_argument, take_device},
     {"--timeout", 0, required_argument, take_timeout},
     {"--report", 0, required_argument, take_file, FILE_REPORT},
-    {"--trace", 0, required_argument, refuse_file},
+    {"--trace", 0, required_argument, take_file, FILE_TRACE},
     {"--quiet", 0, no_argument, take_quiet},
     {"--help", 'h', no_argument, take_help},
 };

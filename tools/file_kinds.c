@@ -39,6 +39,7 @@ static const struct file_spec specs[FILE_KINDS] = {
     [FILE_BIAS_GRAD] = {"--bias-grad", 4, BIAS_SHAPE, .repeats = true, .type = FILE_TYPE_F32_OR_QUERY},
     [FILE_SINK_GRAD] = {"--sink-grad", 1, {DIM_HEADS}, .type = FILE_TYPE_F32},
     [FILE_REPORT] = {"--report"},
+    [FILE_TRACE] = {.option = "--trace"},
     [FILE_OUTPUT] = {"--output", 4, OUTPUT_SHAPE},
 };
 

@@ -24,7 +24,8 @@ enum file_kind {
     FILE_VALUE_GRAD,
     FILE_BIAS_GRAD,
     FILE_SINK_GRAD,
-    FILE_REPORT, /* no tensor */
+    FILE_REPORT, /* no tensors, these two */
+    FILE_TRACE,
     FILE_OUTPUT,
     FILE_KINDS
 };

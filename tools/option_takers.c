@@ -42,12 +42,6 @@ static void note_later(struct parsing *parsing, const char *what)
         parsing->later = what;
 }
 
-bool refuse_file(struct parsing *parsing, const char *text)
-{
-    note_later(parsing, parsing->name);
-    return check_path(parsing, text);
-}
-
 bool take_type(struct parsing *parsing, const char *text)
 {
     static const char *const names[] = {"f32", "f16", "bf16"};

@@ -35,10 +35,4 @@ bool take_softcap(struct parsing *parsing, const char *text);
 bool take_dropout(struct parsing *parsing, const char *text);
 bool take_seed(struct parsing *parsing, const char *text);
 
-/**
- * A file of later work: where it is well formed it is noted in `later`, to be refused once all options are known to be well formed. So are
- * some values of other options.
- */
-bool refuse_file(struct parsing *parsing, const char *text);
-
 #endif

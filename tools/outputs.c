@@ -14,8 +14,6 @@
 
 #include "cleanup.h"
 
-#define REPORT (FILE_REPORT - FILE_READ_KINDS)
-
 void outputs_init(struct outputs *outputs)
 {
     *outputs = (struct outputs){0};
@@ -184,18 +182,24 @@ static bool write_start(struct output_file *file, struct failure *failure)
     return true;
 }
 
-static bool create(struct output_file *file, bool is_tensor, struct failure *failure)
+static bool is_tensor(int written_kind)
+{
+    return file_spec(FILE_READ_KINDS + (enum file_kind)written_kind)->dims > 0;
+}
+
+static bool create(struct output_file *file, bool tensor, struct failure *failure)
 {
     file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file->fd < 0)
         return fail_file(failure, "write", file->name);
-    return is_tensor ? write_start(file, failure) : true;
+    return tensor ? write_start(file, failure) : true;
 }
 
-static bool join(struct output_file *file, struct failure *failure)
+static bool join(struct output_file *file, bool tensor, struct failure *failure)
 {
     char unused[NPY_WRITTEN_MAX];
-    npy_write(&file->header, unused); /* sets data_offset */
+    if (tensor)
+        npy_write(&file->header, unused); /* sets data_offset */
     file->fd = open(file->temporary, O_RDWR | O_CLOEXEC);
     return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->name);
 }
@@ -216,7 +220,7 @@ bool outputs_create(struct outputs *outputs, struct failure *failure)
 {
     for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
-        if (file->path && !create(file, kind != REPORT, failure))
+        if (file->path && !create(file, is_tensor(kind), failure))
             return false;
     }
     return true;
@@ -226,7 +230,7 @@ bool outputs_join(struct outputs *outputs, struct failure *failure)
 {
     for (int kind = 0; kind < FILE_WRITTEN_KINDS; kind++) {
         struct output_file *file = &outputs->files[kind];
-        if (file->path && kind != REPORT && !join(file, failure))
+        if (file->path && kind != FILE_REPORT - FILE_READ_KINDS && !join(file, is_tensor(kind), failure))
             return false;
     }
     return true;

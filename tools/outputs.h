@@ -13,7 +13,7 @@ struct output_file {
     char *path;       /**< where it goes; a symbolic link is followed. Null: not wanted */
     char *temporary;
     int fd;
-    struct npy_header header; /**< not of the report; also of an lse that is not wanted */
+    struct npy_header header; /**< not of report and trace; also of an lse that is not wanted */
 };
 
 struct outputs {

@@ -107,8 +107,9 @@ static json_t *backward_json(const struct report *report, const struct vkring_ru
 {
     if (!attend_options_backward(report->options))
         return json_null();
-    return json_pack("{s:{s:o, s:o}, s:o, s:o}", "seconds", "run", json_measure(stats->total_seconds), "compute",
-                     json_measure(stats->compute_seconds), "flop", json_measure(stats->flop), "gflop_per_second",
+    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "seconds", "run", json_measure(stats->total_seconds), "compute",
+                     json_measure(stats->compute_seconds), "transfer", json_measure(stats->transfer_seconds), "exposed_wait",
+                     json_measure(stats->exposed_wait_seconds), "flop", json_measure(stats->flop), "gflop_per_second",
                      json_measure(stats->flop / stats->total_seconds * 1e-9));
 }
 

@@ -258,6 +258,54 @@ START_TEST(a_run_waits_for_the_application_and_signals_it)
 }
 END_TEST
 
+/* One thread: it starts a run that waits for it, does other things, and lets the run go on. */
+START_TEST(a_started_run_waits_for_the_application)
+{
+    struct application app;
+    vkring_device *device = NULL;
+    struct vk_timeline ready = {0}, finished = {0};
+    vkring_buffer *buffers[4];
+    struct run run;
+    bool done = true, reached = true;
+    float output[ROWS * DIM];
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
+    make_run(device, 60, &run, buffers);
+    const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = 1},
+                                    signal = {.signal = finished.handle, .signal_value = 1};
+    const VkSemaphoreSignalInfo signal_ready = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 1};
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[2], &wait), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[3], &signal), VKRING_OK);
+    ck_assert_int_eq(vkring_forward_start(run.plan, &run.io), VKRING_OK);
+    for (int i = 0; i < 5; i++) {
+        clock_sleep(0.01);
+        ck_assert_int_eq(vkring_plan_test(run.plan, &done), VKRING_OK);
+        ck_assert(!done);
+        ck_assert_int_eq(vkring_forward_start(run.plan, &run.io), VKRING_ERROR_INVALID_ARGUMENT);
+    }
+    ck_assert_int_eq(vk_timeline_reached(device, &finished, 1, &reached), VKRING_OK);
+    ck_assert(!reached);
+    ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
+    ck_assert_int_eq(vkring_plan_wait(run.plan), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_wait(device, &finished, 1, 60, &reached), VKRING_OK);
+    ck_assert(reached);
+    ck_assert_int_eq(vkring_buffer_download(buffers[3], 0, output, sizeof(output)), VKRING_OK);
+    for (int i = 0; i < ROWS * DIM; i++)
+        ck_assert_float_eq(output[i], (float)(i % DIM));
+    vkring_plan_destroy(&run.plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&buffers[i]);
+    vk_timeline_destroy(device, &finished);
+    vk_timeline_destroy(device, &ready);
+    vkring_device_destroy(&device);
+    application_close(&app);
+}
+END_TEST
+
 START_TEST(a_wait_that_never_ends_times_out)
 {
     struct application app;
@@ -295,6 +343,7 @@ int main(void)
     suite_add(suite, "refused", wrong_parameters_are_refused);
     suite_add(suite, "buffers", a_buffer_of_the_application_is_not_ours);
     suite_add(suite, "semaphores", a_run_waits_for_the_application_and_signals_it);
+    suite_add(suite, "semaphores", a_started_run_waits_for_the_application);
     suite_add(suite, "timeout", a_wait_that_never_ends_times_out);
     return device_suite_run(suite, NULL, 0);
 }

@@ -30,7 +30,7 @@ make_extras f32
 # all find the same: no rank is named
 refuses "unknown command" 2 "^unknown command frobnicate" 3 "$VKRING" frobnicate
 attend "unknown option" 2 "^unknown option --frob" --frob
-attend "not yet supported" 2 "^--trace is not yet" --trace t.json
+attend "trace in no folder" 1 "^cannot write none/t.json" --trace none/t.json
 attend "shares of another number of ranks" 2 "^--shares has 2 numbers for 3 ranks" --shares 1,1
 attend "missing input" 1 "^cannot open none.npy" -k none.npy
 attend "output in no folder" 1 "^cannot write none/o.npy" -o none/o.npy

@@ -130,14 +130,14 @@ gradients="--output-grad d.npy --query-grad gq.npy --key-grad gk.npy --value-gra
 
 # For a command that ends too early with these outputs:
 # shellcheck disable=SC2034
-all_outputs="-q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy --report r.json"
+all_outputs="-q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy --report r.json --trace t.json"
 
 check_survival()
 {
     [ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
     [ "$(cat o.npy)" = before ] || complaint="the output that was there is gone"
     [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
-    [ ! -e l.npy ] && [ ! -e r.json ] && [ -z "$(find . -name 'g?.npy')" ] || complaint="there are other outputs"
+    [ ! -e l.npy ] && [ ! -e r.json ] && [ ! -e t.json ] && [ -z "$(find . -name 'g?.npy')" ] || complaint="there are other outputs"
 }
 
 # For scripts that need a device: ends the script where there is none.
