@@ -31,6 +31,17 @@ if [ -n "${MPIRUN:-}" ]; then
     "$HELPER" make k.npy f32 2 1,1600,4,16
     "$HELPER" make v.npy f32 3 1,1600,4,16
     traces "2 ranks, one with little to do" 2 1 --shares 20,1
+    # the clock of rank 1 is far ahead, where the system lets it be
+    if unshare --time --monotonic 1000 --fork true 2>/dev/null; then
+        cat >with-clocks <<END
+#!/bin/sh
+[ "\${OMPI_COMM_WORLD_RANK:-\$PMI_RANK}" = 0 ] && exec "$VKRING" "\$@"
+exec unshare --time --monotonic 1000 --fork "$VKRING" "\$@"
+END
+        chmod +x with-clocks
+        VKRING=./with-clocks
+        traces "2 ranks, two clocks" 2 1 --shares 20,1
+    fi
 fi
 make_inputs f32
 refuses "the trace over the report" 2 "over another output" 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --report t.json --trace t.json
