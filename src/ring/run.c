@@ -12,22 +12,14 @@
  */
 #include "run.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "../base/clock.h"
-
-/* How long a run that failed waits for the device: what was submitted is a few pieces of work of a tenth of a second. */
-#define DRAIN_SECONDS 0.8
-/* So many events tell what went on before a failure; vkring_plan_get_events has more. */
-#define LOGGED_EVENTS 24u
 
 static bool device_is_done(const struct run *run)
 {
     return run_all_submitted(run) && run->plan->compute.pending == 0;
 }
 
-static void record_wait(struct run *run, double end_seconds, bool finished)
+void run_record_wait(struct run *run, double end_seconds, bool finished)
 {
     const struct vkring_event event = {
         .kind = VKRING_EVENT_WAIT,
@@ -52,7 +44,7 @@ static void account_wait(struct run *run, double now)
     if (!waits && run->waits) {
         const double end = compute->pending > 0 ? compute->busy_since : now;
         run->plan->stats.exposed_wait_seconds += end - run->wait_begin;
-        record_wait(run, end, true);
+        run_record_wait(run, end, true);
     }
     run->waits = waits;
 }
@@ -68,38 +60,6 @@ static double account(struct run *run)
     account_wait(run, now);
     run->last = now;
     return seconds;
-}
-
-static enum vkring_status blame_receive(const struct link *link, const char *what, uint32_t step, double seconds)
-{
-    return status_fail_at(VKRING_ERROR_TIMEOUT, link->peer, step, "rank %u sent no %s for %g s at step %u (%llu of %llu bytes came)",
-                          link->peer, what, seconds, step, (unsigned long long)link->done_bytes,
-                          (unsigned long long)packet_payload_bytes(&link->identity));
-}
-
-static enum vkring_status blame_send(const struct link *link, const char *what, uint32_t step, double seconds)
-{
-    return status_fail_at(VKRING_ERROR_TIMEOUT, link->peer, step, "rank %u took no %s for %g s at step %u (%llu of %llu bytes went)",
-                          link->peer, what, seconds, step, (unsigned long long)link->done_bytes,
-                          (unsigned long long)packet_payload_bytes(&link->identity));
-}
-
-static enum vkring_status blame(const struct run *run)
-{
-    const struct vkring_plan *plan = run->plan;
-    const double seconds = plan->timeout_seconds;
-    if (plan->compute.pending > 0)
-        return status_fail_at(VKRING_ERROR_TIMEOUT, plan->layout.rank, run_step(run),
-                              "the device of rank %u made no progress for %g s at step %u", plan->layout.rank, seconds, run_step(run));
-    if (run->gather.comm)
-        return comm_gather_blame(&run->gather, seconds);
-    if (run->arrived < steps_of(run))
-        return blame_receive(&plan->receive, "keys", run->arrived, seconds);
-    if (plan->receive_gradients.active)
-        return blame_receive(&plan->receive_gradients, "gradients", run->gradients.received, seconds);
-    if (plan->send_gradients.active)
-        return blame_send(&plan->send_gradients, "gradients", run->gradients.sent + 1, seconds);
-    return blame_send(&plan->send, "keys", run->sent, seconds);
 }
 
 static bool network_is_done(const struct run *run)
@@ -161,7 +121,7 @@ static void begin(struct run *run)
         plan->comm->in_run = true;
 }
 
-static void end(struct run *run)
+void run_end(struct run *run)
 {
     run->under_way = false;
     if (run->plan->comm)
@@ -188,98 +148,6 @@ static void finish_stats(struct run *run)
         run->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
 }
 
-/* With what was done last, as far as it goes into a message. */
-static void append_last(const struct run *run, char *message, size_t size)
-{
-    const struct vkring_event *last = flight_record_last(&run->plan->record);
-    const size_t length = strlen(message);
-    char text[160];
-    if (!last)
-        return;
-    flight_record_describe(last, run->begin, text, sizeof(text));
-    snprintf(message + length, size - length, "; last done: %s", text);
-}
-
-/* The error as the caller gets it, with rank and step; one that names no rank is our own device's. */
-static void tell(const struct run *run, const struct vkring_error *error)
-{
-    const uint32_t rank = run->plan->layout.rank, step = run_step(run);
-    char message[sizeof(error->message)];
-    if (error->rank == VKRING_NONE)
-        snprintf(message, sizeof(message), "rank %u, step %u: %.400s", rank, step, error->message);
-    else
-        snprintf(message, sizeof(message), "%s", error->message);
-    append_last(run, message, sizeof(message));
-    status_fail_at(error->status, error->rank == VKRING_NONE ? rank : error->rank, error->step == VKRING_NONE ? step : error->step, "%s",
-                   message);
-}
-
-/* Puts on record what is under way. */
-static void record_pending(struct run *run)
-{
-    struct vkring_plan *plan = run->plan;
-    compute_record_pending(&plan->compute);
-    staging_record_pending(&plan->staging);
-    link_record_pending(&plan->receive);
-    link_record_pending(&plan->send);
-    link_record_pending(&plan->receive_gradients);
-    link_record_pending(&plan->send_gradients);
-    if (run->gather.comm)
-        run_record_gather(run, false);
-    if (run->waits)
-        record_wait(run, clock_seconds(), false);
-}
-
-static void log_failure(const struct run *run)
-{
-    const struct flight_record *record = &run->plan->record;
-    const struct log *log = &run->plan->device->log;
-    const uint64_t kept = flight_record_kept(record);
-    log_line(log, VKRING_LOG_ERROR, "rank %u: %s", run->plan->layout.rank, vkring_last_error()->message);
-    for (uint64_t i = kept > LOGGED_EVENTS ? kept - LOGGED_EVENTS : 0; i < kept; i++) {
-        char text[160];
-        flight_record_describe(flight_record_at(record, i), run->begin, text, sizeof(text));
-        log_line(log, VKRING_LOG_INFO, "rank %u: %s", run->plan->layout.rank, text);
-    }
-}
-
-/*
- * Leaves the plan to be destroyed. Its buffers stay where the network may still reach them, and so does the memory of the caller's that it
- * sends from.
- */
-void run_break_off(struct run *run)
-{
-    struct vkring_plan *plan = run->plan;
-    plan->failed = true;
-    end(run);
-    if (run->gather.comm)
-        comm_gather_abandon(&run->gather);
-    if (steps_of(run) == 1)
-        return;
-    bool sending = link_abandon(&plan->send);
-    bool receiving = link_abandon(&plan->receive);
-    bool gradients = link_abandon(&plan->send_gradients);
-    gradients |= link_abandon(&plan->receive_gradients);
-    plan->quarantined = sending || receiving || gradients;
-    plan->comm->failed = true; /* with nothing pending too: this rank is out of step */
-    if (sending && run->own_in_place && run->sent == 0) {
-        for (int part = 0; part < PACKET_PARTS; part++)
-            vk_buffer_quarantine(key_part_view(&run->own, (enum key_part)part)->buffer);
-    }
-}
-
-/* The tensors are the caller's again, so the device has to be done with them. */
-static void give_up(struct run *run)
-{
-    const struct vkring_error error = *vkring_last_error();
-    bool drained;
-    record_pending(run);
-    compute_drain(&run->plan->compute, DRAIN_SECONDS, &drained);
-    tell(run, &error);
-    log_failure(run);
-    run_break_off(run);
-}
-
 static enum vkring_status finish(struct run *run)
 {
     enum vkring_status status;
@@ -291,7 +159,7 @@ static enum vkring_status finish(struct run *run)
     plan->calls++;
     finish_stats(run);
     atomic_store(&plan->progress_done, atomic_load(&plan->progress_total));
-    end(run);
+    run_end(run);
     return VKRING_OK;
 fail:
     return status;
@@ -307,10 +175,10 @@ static enum vkring_status turn(struct run *run, bool *out_progress)
     if (ring_is_done(run) && run_sinks_are_done(run))
         TRY(finish(run), broken);
     else if (is_late(run, gap_seconds, *out_progress))
-        TRY(blame(run), broken);
+        TRY(run_blame(run), broken);
     return VKRING_OK;
 broken:
-    give_up(run);
+    run_give_up(run);
     return status;
 }
 
@@ -329,7 +197,7 @@ static enum vkring_status pause_run(struct run *run, struct comm_backoff *backof
         TRY(vk_timeline_wait(plan->device, &compute->timeline, compute->pieces[compute->oldest].value, seconds, &reached), broken);
     return VKRING_OK;
 broken:
-    give_up(run);
+    run_give_up(run);
     return status;
 }
 
@@ -341,7 +209,7 @@ static enum vkring_status start(struct run *run)
     TRY(run_start_device(run), broken);
     return turn(run, &progress);
 broken:
-    give_up(run);
+    run_give_up(run);
     return status;
 }
 

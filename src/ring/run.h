@@ -84,7 +84,16 @@ enum vkring_status run_check_usable(const struct vkring_plan *plan);
 enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forward_io *io);
 enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io);
 
-/** Breaks off a run that is under way, without waiting: what the network may still touch is quarantined. */
+/** No run is under way any more. */
+void run_end(struct run *run);
+/** Puts the wait on record that began at wait_begin. */
+void run_record_wait(struct run *run, double end_seconds, bool finished);
+
+/** Records as the last error what made no progress until the deadline. */
+enum vkring_status run_blame(const struct run *run);
+/** Ends a run that failed, with what it did in the last error and in the log; waits a moment for the device. */
+void run_give_up(struct run *run);
+/** Ends a run that is under way, without waiting: what the network may still touch is quarantined. */
 void run_break_off(struct run *run);
 
 /** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
