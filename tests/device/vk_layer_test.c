@@ -338,6 +338,30 @@ static VkResult VKAPI_PTR not_ready(VkDevice device, VkQueryPool pool, uint32_t 
     return VK_NOT_READY;
 }
 
+/* Of each tensor of backward, and the plan's own. */
+START_TEST(a_submission_has_room_for_all_semaphores)
+{
+    enum { SEMAPHORES = 19 };
+    vkring_device *device = test_device_open(NULL);
+    struct vk_timeline timelines[SEMAPHORES];
+    struct vk_semaphore_value first[SEMAPHORES], second[SEMAPHORES];
+    bool reached = false;
+    for (int i = 0; i < SEMAPHORES; i++) {
+        ck_assert_int_eq(vk_timeline_create(device, &timelines[i]), VKRING_OK);
+        first[i] = (struct vk_semaphore_value){timelines[i].handle, 1};
+        second[i] = (struct vk_semaphore_value){timelines[i].handle, 2};
+    }
+    ck_assert_int_eq(vk_submit(device, VK_QUEUE_COMPUTE, NULL, NULL, 0, first, SEMAPHORES), VKRING_OK);
+    ck_assert_int_eq(vk_submit(device, VK_QUEUE_COMPUTE, NULL, first, SEMAPHORES, second, SEMAPHORES), VKRING_OK);
+    for (int i = 0; i < SEMAPHORES; i++) {
+        ck_assert_int_eq(vk_timeline_wait(device, &timelines[i], 2, 60, &reached), VKRING_OK);
+        ck_assert(reached);
+        vk_timeline_destroy(device, &timelines[i]);
+    }
+    vkring_device_destroy(&device);
+}
+END_TEST
+
 START_TEST(a_timestamp_that_was_not_written_is_an_error)
 {
     vkring_device *device = test_device_open(NULL);
@@ -371,6 +395,7 @@ int main(void)
     tcase_add_test(memory, a_full_heap_is_not_the_end);
     tcase_set_timeout(memory, 300);
     suite_add_tcase(suite, memory);
+    suite_add(suite, "semaphores", a_submission_has_room_for_all_semaphores);
     suite_add(suite, "timestamps", time_passes_on_the_device);
     suite_add(suite, "unwritten", a_timestamp_that_was_not_written_is_an_error);
     return device_suite_run(suite, NULL, 0);
