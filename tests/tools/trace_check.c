@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether a trace and a report tell of one run: trace-check TRACE REPORT [WAITING_RANK]. Says what is wrong on standard output, with exit
- * status 1. WAITING_RANK has to have waited for a packet.
+ * Whether a trace and a report tell of one run: trace-check TRACE REPORT. Says what is wrong on standard output, with exit status 1.
  */
 #include <jansson.h>
 #include <math.h>
@@ -224,9 +223,8 @@ static bool check_order(const struct trace *trace, const struct interval *came)
     return came->track != RECEIVE || complain("rank %d got what nobody sent", came->rank);
 }
 
-static bool check(struct trace *trace, const json_t *root, const json_t *report, int waiting_rank)
+static bool check(struct trace *trace, const json_t *root, const json_t *report)
 {
-    struct account account;
     if (!take_trace(trace, root))
         return false;
     if ((size_t)trace->ranks != json_array_size(json_object_get(report, "ranks")))
@@ -237,18 +235,16 @@ static bool check(struct trace *trace, const json_t *root, const json_t *report,
         good = check_rank(trace, report, rank);
     for (size_t i = 0; good && i < trace->count; i++)
         good = check_order(trace, &trace->intervals[i]);
-    if (good && waiting_rank >= 0)
-        good = make_account(trace, waiting_rank, 0, &account) && (account.waited > 0 || complain("rank %d never waited", waiting_rank));
     return good;
 }
 
 int main(int argc, char **argv)
 {
     struct trace trace = {0};
-    if (argc < 3)
+    if (argc != 3)
         return 2;
     json_t *root = json_load_file(argv[1], 0, NULL), *report = json_load_file(argv[2], 0, NULL);
-    const bool good = (root && report) ? check(&trace, root, report, argc > 3 ? atoi(argv[3]) : -1) : complain("no JSON");
+    const bool good = (root && report) ? check(&trace, root, report) : complain("no JSON");
     json_decref(root);
     json_decref(report);
     free(trace.intervals);
