@@ -5,32 +5,9 @@
 
 #include "schedule.h"
 
-/* Tasks of a step of backward, and those that are not of a step. */
-enum { MOST_OF_STEP = 5, MOST_OF_RUN = 6 };
-
-static enum vkring_status allocate(uint64_t most, struct program *program)
+static void add(struct program *turn, struct task task)
 {
-    program->tasks = calloc(most, sizeof(*program->tasks));
-    if (!program->tasks)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a list of %llu tasks", (unsigned long long)most);
-    return VKRING_OK;
-}
-
-static void add(struct program *program, struct task task)
-{
-    program->tasks[program->count++] = task;
-}
-
-enum vkring_status program_make_forward(uint32_t steps, struct program *out_program)
-{
-    enum vkring_status status;
-    struct program program = {0};
-    TRY(allocate(steps, &program), fail);
-    for (uint32_t step = 0; step < steps; step++)
-        add(&program, (struct task){.kind = TASK_FORWARD, .step = step, .attended = step});
-    *out_program = program;
-fail:
-    return status;
+    turn->tasks[turn->count++] = task;
 }
 
 static void add_of_queries(struct program *program, const struct problem *problem, uint32_t step, bool joint)
@@ -53,33 +30,67 @@ static void add_of_keys(struct program *program, const struct problem *problem, 
     add(program, (struct task){.kind = TASK_ADD, .step = step, .attended = attended, .adds = any});
 }
 
+static void add_of_start(struct program *program, const struct problem *problem, const struct layout *layout, uint32_t steps, bool joint)
+{
+    add(program, (struct task){.kind = TASK_ROW_STATS});
+    if (problem->sinks)
+        add(program, (struct task){.kind = TASK_SINKS});
+    if (problem->bias.present && problem->bias.per_query && steps < layout->ranks)
+        add(program, (struct task){.kind = TASK_BIAS_CLEAR});
+    if (joint)
+        add(program, (struct task){.kind = TASK_QUERY_CLEAR});
+    add_of_queries(program, problem, 0, joint);
+    if (joint && steps > 1 && schedule_keeps_any(problem, layout, layout->rank, 0))
+        add(program, (struct task){.kind = TASK_KEY, .half = HALF_FIRST});
+}
+
+static void add_of_end(struct program *program, const struct problem *problem, const struct layout *layout, uint32_t steps, bool joint)
+{
+    add_of_keys(program, problem, layout, 0, steps, steps, joint && steps > 1 ? HALF_SECOND : HALF_BOTH);
+    if (joint && problem->type != VKRING_TYPE_F32)
+        add(program, (struct task){.kind = TASK_QUERY_ROUND, .attended = steps});
+}
+
+uint32_t program_turn(const struct problem *problem, const struct layout *layout, uint32_t steps, enum program_kind kind, uint32_t turn,
+                      struct task tasks[PROGRAM_TURN_TASKS])
+{
+    const bool joint = kind == PROGRAM_BACKWARD_JOINT;
+    struct program program = {.tasks = tasks};
+    if (kind == PROGRAM_FORWARD) {
+        add(&program, (struct task){.kind = TASK_FORWARD, .step = turn, .attended = turn});
+    } else if (turn == 0) {
+        add_of_start(&program, problem, layout, steps, joint);
+    } else if (turn < steps) {
+        add_of_queries(&program, problem, turn, joint);
+        add_of_keys(&program, problem, layout, turn, turn, steps, HALF_BOTH);
+    } else {
+        add_of_end(&program, problem, layout, steps, joint);
+    }
+    return (uint32_t)program.count;
+}
+
+static enum vkring_status make(const struct problem *problem, const struct layout *layout, uint32_t steps, enum program_kind kind,
+                               struct program *out_program)
+{
+    const uint32_t turns = program_turns(steps, kind);
+    struct program program = {.tasks = calloc((size_t)turns * PROGRAM_TURN_TASKS, sizeof(*program.tasks))};
+    if (!program.tasks)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the tasks of %u steps", steps);
+    for (uint32_t turn = 0; turn < turns; turn++)
+        program.count += program_turn(problem, layout, steps, kind, turn, program.tasks + program.count);
+    *out_program = program;
+    return VKRING_OK;
+}
+
+enum vkring_status program_make_forward(uint32_t steps, struct program *out_program)
+{
+    return make(NULL, NULL, steps, PROGRAM_FORWARD, out_program);
+}
+
 enum vkring_status program_make_backward(const struct problem *problem, const struct layout *layout, uint32_t steps, bool joint,
                                          struct program *out_program)
 {
-    enum vkring_status status;
-    const bool halved = joint && steps > 1;
-    struct program program = {0};
-    TRY(allocate((uint64_t)MOST_OF_STEP * steps + MOST_OF_RUN, &program), fail);
-    add(&program, (struct task){.kind = TASK_ROW_STATS});
-    if (problem->sinks)
-        add(&program, (struct task){.kind = TASK_SINKS});
-    if (problem->bias.present && problem->bias.per_query && steps < layout->ranks)
-        add(&program, (struct task){.kind = TASK_BIAS_CLEAR});
-    if (joint)
-        add(&program, (struct task){.kind = TASK_QUERY_CLEAR});
-    add_of_queries(&program, problem, 0, joint);
-    if (halved && schedule_keeps_any(problem, layout, layout->rank, 0))
-        add(&program, (struct task){.kind = TASK_KEY, .half = HALF_FIRST});
-    for (uint32_t step = 1; step < steps; step++) {
-        add_of_queries(&program, problem, step, joint);
-        add_of_keys(&program, problem, layout, step, step, steps, HALF_BOTH);
-    }
-    add_of_keys(&program, problem, layout, 0, steps, steps, halved ? HALF_SECOND : HALF_BOTH);
-    if (joint && problem->type != VKRING_TYPE_F32)
-        add(&program, (struct task){.kind = TASK_QUERY_ROUND, .attended = steps});
-    *out_program = program;
-fail:
-    return status;
+    return make(problem, layout, steps, joint ? PROGRAM_BACKWARD_JOINT : PROGRAM_BACKWARD, out_program);
 }
 
 void program_free(struct program *program)

@@ -6,6 +6,9 @@
 #include "../attention/mask.h"
 #include "layout.h"
 
+/** FLOP of backward over those of forward, by FlashAttention's convention. */
+#define BACKWARD_FLOP_FACTOR 2.5
+
 enum task_kind {
     TASK_FORWARD,
     TASK_ROW_STATS,   /* of all query rows */
@@ -35,6 +38,21 @@ struct program {
     struct task *tasks;
     uint64_t count;
 };
+
+enum program_kind { PROGRAM_FORWARD, PROGRAM_BACKWARD, PROGRAM_BACKWARD_JOINT };
+
+/** The most tasks of a turn. */
+#define PROGRAM_TURN_TASKS 6u
+
+/** A program goes by turns, one for each step; that of backward has one more, of the own keys. */
+static inline uint32_t program_turns(uint32_t steps, enum program_kind kind)
+{
+    return kind == PROGRAM_FORWARD ? steps : steps + 1;
+}
+
+/** Writes the tasks of a turn of the layout's rank, in order; returns how many. */
+uint32_t program_turn(const struct problem *problem, const struct layout *layout, uint32_t steps, enum program_kind kind, uint32_t turn,
+                      struct task tasks[PROGRAM_TURN_TASKS]);
 
 enum vkring_status program_make_forward(uint32_t steps, struct program *out_program);
 /**
