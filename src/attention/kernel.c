@@ -121,8 +121,7 @@ void attention_kernel_destroy(vkring_device *device, struct attention_kernel *ke
     vk_pipeline_destroy(device, &kernel->general);
 }
 
-/* Multiply-adds for a pair of rows, in units of those that forward does. */
-static double products_of_pair(enum spirv_kernel which)
+double attention_kernel_products(enum spirv_kernel which)
 {
     switch (which) {
     case SPIRV_QUERY_GRADIENT:
@@ -158,7 +157,7 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
 {
     /* an own row meets an other one once for each problem head and batch entry that its own stands for */
     const double times = (double)problem->heads / (double)own->heads * (double)problem->batch / (double)max_u64(own->batch, 1);
-    const double flop = products_of_pair(which) * 2.0 * (double)(problem->head_dim + problem->value_dim) * times;
+    const double flop = attention_kernel_products(which) * 2.0 * (double)(problem->head_dim + problem->value_dim) * times;
     const uint64_t state_quads = max_u64(sum_quads(which, choice, problem), 1) * choice->rows_per_lane * choice->workgroup_size;
     struct tiling_limits limits = {
         /* kernels index the quads of a dispatch's state with 32 bits */
@@ -178,7 +177,7 @@ double attention_kernel_flop(enum spirv_kernel which, const struct attention_dis
     const struct problem *problem = dispatch->problem;
     const struct mask_block block = dispatch_block(dispatch);
     const double times = dispatch->side == OWN_KEYS ? (double)problem->heads / (double)problem->kv_heads : 1;
-    const double flop = products_of_pair(which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
+    const double flop = attention_kernel_products(which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
     return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * mask_kept_pairs(problem, &block);
 }
 

@@ -49,6 +49,8 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
                            const struct kernel_choice *choice, const struct own_side *own, uint64_t most_others, double dispatch_seconds,
                            struct tiling *out_tiling);
 
+/** Multiply-adds for a pair of rows, in units of those that forward does. */
+double attention_kernel_products(enum spirv_kernel which);
 /** What a dispatch is estimated to do: pairs kept by position count, whatever else masks them. */
 double attention_kernel_flop(enum spirv_kernel which, const struct attention_dispatch *dispatch);
 

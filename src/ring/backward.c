@@ -67,10 +67,13 @@ static uint64_t state_bytes(const struct backward *backward, const vkring_device
 {
     const uint64_t of_workgroup = attention_kernel_state_bytes(SPIRV_KEY_GRADIENT, &backward->choice, problem);
     const uint64_t query_rows = layout_query_rows(layout, layout->rank);
-    uint64_t most = 0;
+    uint64_t most = 0, seen[LAYOUT_SPANS] = {0};
     for (uint32_t step = 0; step < steps; step++) {
         for (uint32_t span = 0; span < layout->keys.count; span++) {
             const uint64_t keys = layout_span_of(&layout->keys, layout_origin(layout, step), span)->rows;
+            if (keys == seen[span])
+                continue;
+            seen[span] = keys;
             const struct tiling tiling = backward_tiling(backward, device, problem, layout, TASK_KEY, keys);
             const bool needed = most_query_rows(layout) < query_rows || query_rows > min_u64(tiling.keys, KERNEL_BLOCK_ROWS) ||
                                 problem->heads > problem->kv_heads;

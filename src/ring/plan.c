@@ -24,6 +24,11 @@ static double timeout_of(const struct vkring_plan_params *params)
     return params->timeout_seconds > 0 && isfinite(params->timeout_seconds) ? params->timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
 }
 
+static double dispatch_seconds_of(double wanted)
+{
+    return wanted > 0 ? wanted : DEFAULT_DISPATCH_SECONDS;
+}
+
 static uint32_t rank_of(vkring_comm *comm)
 {
     return comm ? vkring_comm_rank(comm) : 0;
@@ -45,7 +50,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
     plan->steps = schedule_steps(&plan->problem, &plan->layout);
     plan->timeout_seconds = timeout_of(params);
-    plan->dispatch_seconds = params->dispatch_seconds > 0 ? params->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
+    plan->dispatch_seconds = dispatch_seconds_of(params->dispatch_seconds);
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
     plan->events = params->events ? params->events : DEFAULT_EVENTS;
     return VKRING_OK;
@@ -171,6 +176,21 @@ enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm,
 fail:
     layout_free(&plan.layout);
     return status;
+}
+
+enum vkring_status plan_measure_described(vkring_device *described, const struct problem *problem, const struct layout *layout,
+                                          uint32_t steps, double dispatch_seconds, struct vkring_plan_memory *out_memory)
+{
+    const struct kernel_choice choice = kernel_choice_best(described, problem);
+    struct vkring_plan plan = {
+        .device = described,
+        .problem = *problem,
+        .layout = *layout,
+        .steps = steps,
+        .dispatch_seconds = dispatch_seconds_of(dispatch_seconds),
+    };
+    tile(&plan, &choice);
+    return measure(&plan, &choice, out_memory);
 }
 
 enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,

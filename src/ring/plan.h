@@ -45,4 +45,11 @@ struct vkring_plan {
     atomic_uint_fast64_t progress_done, progress_total;
 };
 
+/**
+ * What a plan takes on a device that is only described (see vk_buffer_measure): its info and limits decide. dispatch_seconds as of
+ * vkring_plan_params.
+ */
+enum vkring_status plan_measure_described(vkring_device *described, const struct problem *problem, const struct layout *layout,
+                                          uint32_t steps, double dispatch_seconds, struct vkring_plan_memory *out_memory);
+
 #endif

@@ -81,7 +81,9 @@ enum vkring_status vk_buffer_measure(vkring_device *device, enum vk_memory_kind 
     VkBufferCreateInfo info = buffer_info(device, size_bytes, families);
     VkDeviceBufferMemoryRequirements query = {.sType = VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS, .pCreateInfo = &info};
     TRY(check_size(device, size_bytes), fail);
-    if (size_bytes)
+    if (!device->handle)
+        requirements.memoryRequirements.size = divide_up(size_bytes, VK_DESCRIBED_ALIGNMENT) * VK_DESCRIBED_ALIGNMENT;
+    else if (size_bytes)
         device->fn.vkGetDeviceBufferMemoryRequirements(device->handle, &query, &requirements);
     *out_bytes = requirements.memoryRequirements.size;
     *out_host = counts_as_host(device, kind);

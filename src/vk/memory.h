@@ -5,6 +5,8 @@
 
 #include "device.h"
 
+#define VK_DESCRIBED_ALIGNMENT 64u
+
 enum vk_memory_kind {
     VK_MEMORY_DEVICE,  /* fastest for kernels; also mapped where memory is unified */
     VK_MEMORY_HOST,    /* host-visible and cached: read and written by both sides */
@@ -29,7 +31,8 @@ struct vkring_buffer {
 /** As vkring_buffer_create, of a kind. An empty buffer has no handle and address 0. Handles have usages storage, transfer both ways and device address. */
 enum vkring_status vk_buffer_create(vkring_device *device, enum vk_memory_kind kind, uint64_t size_bytes, vkring_buffer **out_buffer);
 
-/** How many bytes vk_buffer_create(kind, size_bytes) will account for (with the driver's size and alignment), and whether as host memory. */
+/** How many bytes vk_buffer_create(kind, size_bytes) will account for (with the driver's size and alignment), and whether as host memory. Of a device that
+ * is only described, without a handle, the size is rounded up to a multiple of VK_DESCRIBED_ALIGNMENT. */
 enum vkring_status vk_buffer_measure(vkring_device *device, enum vk_memory_kind kind, uint64_t size_bytes, uint64_t *out_bytes, bool *out_host);
 
 /** After host writes and before the device reads; nothing to do where coherent. The range is widened to whole atoms. */

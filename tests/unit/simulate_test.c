@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT */
+/* Simulated runs against what is worked out by hand, in seconds that are chosen to be whole. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <vkring/simulate.h>
+
+#include "../harness/suite.h"
+
+enum { MOST_RANKS = 8 };
+
+/* A pair costs one FLOP for each of 4 · DIM; f32 keys and values of a row take 8 · DIM bytes. */
+enum { DIM = 16, FLOP_PER_PAIR = 4 * DIM, BYTES_PER_KEY = 8 * DIM };
+
+static struct vkring_plan_params problem_of(uint64_t rows, bool causal, enum vkring_layout layout)
+{
+    return (struct vkring_plan_params){
+        .batch = 1, .q_len = rows, .kv_len = rows, .heads = 1, .head_dim = DIM, .causal = causal, .layout = layout};
+}
+
+/* A pair a second. */
+static struct vkring_simulated_rank pair_a_second(void)
+{
+    return (struct vkring_simulated_rank){.forward_flops = FLOP_PER_PAIR, .unified_memory = true};
+}
+
+struct outcome {
+    struct vkring_simulation whole;
+    struct vkring_simulated_turn turns[MOST_RANKS + 1];
+    struct vkring_simulated_result results[MOST_RANKS];
+};
+
+static struct outcome simulate(const struct vkring_plan_params *problem, uint32_t ranks, const struct vkring_simulated_rank *rank,
+                               uint32_t rank_count)
+{
+    struct outcome outcome = {0};
+    const struct vkring_simulation_params params = {
+        .problem = problem, .ranks = ranks, .rank = rank, .rank_count = rank_count, .backward = problem->backward};
+    ck_assert_uint_le(ranks, MOST_RANKS);
+    ck_assert_int_eq(vkring_simulate(&params, &outcome.whole, outcome.turns, outcome.results), VKRING_OK);
+    return outcome;
+}
+
+static void check_seconds(double seconds, double expected)
+{
+    ck_assert_double_eq_tol(seconds, expected, 1e-9 * fabs(expected) + 1e-12);
+}
+
+START_TEST(equal_ranks_with_fast_links_lose_nothing)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.link_bytes_per_second = BYTES_PER_KEY; /* 10 s a packet, and 100 s of work a step */
+    rank.link_latency_seconds = 1;
+    const struct outcome outcome = simulate(&problem, 4, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 400);
+    check_seconds(outcome.whole.ideal_seconds, 400);
+    ck_assert_uint_eq(outcome.whole.steps, 4);
+    for (int i = 0; i < 4; i++) {
+        check_seconds(outcome.turns[i].compute_seconds, 100);
+        check_seconds(outcome.turns[i].transfer_seconds, i ? 12 : 0);
+        check_seconds(outcome.turns[i].end_seconds, 100 * (i + 1));
+        check_seconds(outcome.results[i].exposed_wait_seconds, 0);
+        check_seconds(outcome.results[i].compute_seconds, 400);
+        check_seconds(outcome.results[i].sent_bytes, 3 * 10 * BYTES_PER_KEY);
+        check_seconds(outcome.results[i].received_bytes, 3 * 10 * BYTES_PER_KEY);
+    }
+}
+END_TEST
+
+/* A packet takes 300 s, the work of a step 100 s: each rank passes on what it just received. */
+START_TEST(slow_links_set_the_pace)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.link_bytes_per_second = BYTES_PER_KEY / 30.0;
+    const struct outcome outcome = simulate(&problem, 4, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 3 * 300 + 100);
+    check_seconds(outcome.results[2].exposed_wait_seconds, 3 * 200);
+    check_seconds(outcome.turns[3].exposed_wait_seconds, 200);
+}
+END_TEST
+
+/* Copies take 20 s a packet: the own one to the host first, each that comes to the device. */
+START_TEST(copies_to_and_from_a_device_of_its_own_memory)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.unified_memory = false;
+    rank.copy_bytes_per_second = BYTES_PER_KEY / 2.0;
+    rank.link_bytes_per_second = BYTES_PER_KEY / 30.0;
+    const struct outcome outcome = simulate(&problem, 4, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 20 + 3 * 300 + 20 + 100);
+    rank.link_bytes_per_second = BYTES_PER_KEY;
+    check_seconds(simulate(&problem, 4, &rank, 1).whole.total_seconds, 20 + 400);
+}
+END_TEST
+
+/* Both slots are full while a slow rank computes, so that what it should pass on waits. */
+START_TEST(a_slow_rank_holds_up_those_behind_it)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[4];
+    for (int i = 0; i < 4; i++)
+        ranks[i] = pair_a_second();
+    ranks[1].forward_flops /= 4;
+    const struct outcome outcome = simulate(&problem, 4, ranks, 4);
+    check_seconds(outcome.whole.total_seconds, 4 * 400);
+    /* rank 1 takes the packet of step 3 when it is done with that of step 1: so late rank 2 gets no packet, but rank 0's next is taken */
+    check_seconds(outcome.results[2].total_seconds, 400);
+    check_seconds(outcome.results[0].total_seconds, 800);
+    check_seconds(outcome.whole.ideal_seconds, 1600 / 3.25);
+}
+END_TEST
+
+/* The link behind rank 2 takes 1000 s a packet: it takes a packet when it has passed on that of two steps before. */
+START_TEST(a_slow_link_holds_up_those_before_it)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[4];
+    for (int i = 0; i < 4; i++)
+        ranks[i] = pair_a_second();
+    ranks[2].link_bytes_per_second = BYTES_PER_KEY / 100.0;
+    const struct outcome outcome = simulate(&problem, 4, ranks, 4);
+    check_seconds(outcome.results[0].total_seconds, 2100);
+    check_seconds(outcome.results[1].total_seconds, 2000);
+    check_seconds(outcome.results[2].total_seconds, 3000);
+    check_seconds(outcome.results[3].total_seconds, 3100);
+}
+END_TEST
+
+/* Without unified memory a packet waits in the host's slot, and is passed on, only when the device's is free. */
+START_TEST(a_slow_device_of_its_own_memory_takes_one_packet_more)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[5];
+    for (int i = 0; i < 5; i++) {
+        ranks[i] = pair_a_second();
+        ranks[i].unified_memory = false;
+    }
+    ranks[1].forward_flops /= 4;
+    const struct outcome outcome = simulate(&problem, 5, ranks, 5);
+    check_seconds(outcome.results[2].total_seconds, 2 * 256 + 64);
+    check_seconds(outcome.results[1].total_seconds, 5 * 256);
+}
+END_TEST
+
+/* At S = 48 on 4 ranks with free links: the last contiguous rank does 510 pairs, each zigzag one 294. */
+START_TEST(causal_layouts_take_what_theory_says)
+{
+    const struct vkring_plan_params contiguous = problem_of(48, true, VKRING_LAYOUT_CONTIGUOUS);
+    const struct vkring_plan_params zigzag = problem_of(48, true, VKRING_LAYOUT_AUTO);
+    const struct vkring_simulated_rank rank = pair_a_second();
+    const struct outcome outcome = simulate(&zigzag, 4, &rank, 1);
+    check_seconds(simulate(&contiguous, 4, &rank, 1).whole.total_seconds, 510);
+    check_seconds(outcome.whole.total_seconds, 294);
+    check_seconds(outcome.whole.ideal_seconds, 294);
+    ck_assert_int_eq(outcome.whole.layout, VKRING_LAYOUT_ZIGZAG);
+    check_seconds(outcome.whole.flop, 48.0 * 49 / 2 * FLOP_PER_PAIR);
+}
+END_TEST
+
+START_TEST(shares_like_speeds_make_unlike_ranks_even)
+{
+    static const uint64_t rows[] = {8, 16, 32};
+    struct vkring_plan_params problem = problem_of(56, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[3];
+    for (int i = 0; i < 3; i++) {
+        ranks[i] = pair_a_second();
+        ranks[i].forward_flops *= 1 << i;
+    }
+    problem.key_rows_of_rank = NULL;
+    check_seconds(simulate(&problem, 3, ranks, 3).whole.total_seconds, 56.0 * 18);
+    problem.query_rows_of_rank = rows;
+    const struct outcome outcome = simulate(&problem, 3, ranks, 3);
+    check_seconds(outcome.whole.total_seconds, outcome.whole.ideal_seconds);
+    check_seconds(outcome.whole.total_seconds, 56.0 * 8);
+}
+END_TEST
+
+START_TEST(tasks_have_a_cost_of_their_own)
+{
+    const struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.task_seconds = 7;
+    check_seconds(simulate(&problem, 4, &rank, 1).whole.total_seconds, 4 * 107);
+}
+END_TEST
+
+/* 35 FLOP a pair at 2.5 times those of forward: 15 for the gradient of its query, 20 for those of its key. */
+START_TEST(gradients_come_home_behind_the_own_keys)
+{
+    struct vkring_plan_params problem = problem_of(20, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    problem.backward = true;
+    rank.backward_flops = FLOP_PER_PAIR * 2.5 / 3.5;
+    struct outcome outcome = simulate(&problem, 2, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 2 * 100 * 3.5);
+    check_seconds(outcome.whole.ideal_seconds, 2 * 100 * 3.5);
+    ck_assert_uint_eq(outcome.whole.turns, 3);
+    /* the first packet and the sum, each 500 s: queries 150, wait 350, queries 150, keys 200, then keys 200 while the sum comes */
+    rank.link_bytes_per_second = BYTES_PER_KEY / 50.0;
+    outcome = simulate(&problem, 2, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 500 + 350 + 500);
+    check_seconds(outcome.results[0].exposed_wait_seconds, 350 + 300);
+    check_seconds(outcome.results[0].sent_bytes, 2 * 10 * BYTES_PER_KEY);
+}
+END_TEST
+
+/*
+ * As before on 3 ranks: the packets are there at 500 and 1000, the sum of step 1 is made at 850 and goes behind the second packet; it comes
+ * at 1500, while that of step 2 waits for it, and home 500 later.
+ */
+START_TEST(sums_go_before_queries_that_wait)
+{
+    struct vkring_plan_params problem = problem_of(30, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    problem.backward = true;
+    rank.backward_flops = FLOP_PER_PAIR * 2.5 / 3.5;
+    rank.link_bytes_per_second = BYTES_PER_KEY / 50.0;
+    check_seconds(simulate(&problem, 3, &rank, 1).whole.total_seconds, 2000);
+}
+END_TEST
+
+/* 20 s a packet or a sum: the own packet, the first sum, one read and written, the one that comes home. */
+START_TEST(sums_are_copied_from_and_to_slots)
+{
+    struct vkring_plan_params problem = problem_of(30, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    problem.backward = true;
+    rank.backward_flops = FLOP_PER_PAIR * 2.5 / 3.5;
+    rank.unified_memory = false;
+    rank.copy_bytes_per_second = BYTES_PER_KEY / 2.0;
+    check_seconds(simulate(&problem, 3, &rank, 1).whole.total_seconds, 20 + 3 * 350 + 20 + 40 + 20);
+}
+END_TEST
+
+/* A window over three steps: the keys of rank 0 are met last by rank 2, whose link is the slow one. */
+START_TEST(sums_go_home_from_the_last_that_adds)
+{
+    struct vkring_plan_params problem = problem_of(60, true, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank ranks[6];
+    for (int i = 0; i < 6; i++)
+        ranks[i] = pair_a_second();
+    ranks[2].link_latency_seconds = 1e6;
+    problem.has_window = problem.backward = true;
+    problem.window_left = 15;
+    problem.window_right = -1;
+    const struct outcome outcome = simulate(&problem, 6, ranks, 6);
+    ck_assert_uint_eq(outcome.whole.steps, 3);
+    ck_assert_double_gt(outcome.results[0].total_seconds, 2e6);
+    ck_assert_double_lt(outcome.results[5].exposed_wait_seconds, 1e6);
+}
+END_TEST
+
+START_TEST(tensors_are_those_of_the_rank)
+{
+    struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_AUTO);
+    const struct vkring_simulated_rank rank = pair_a_second();
+    ck_assert_uint_eq(simulate(&problem, 4, &rank, 1).results[0].tensor_bytes, 10 * 4 * DIM * 4);
+    problem.backward = true;
+    ck_assert_uint_eq(simulate(&problem, 4, &rank, 1).results[0].tensor_bytes, 10 * (8 * DIM * 4 + 8));
+    problem.type = VKRING_TYPE_F16;
+    problem.segment_ids = true;
+    ck_assert_uint_eq(simulate(&problem, 4, &rank, 1).results[0].tensor_bytes, 10 * (9 * DIM * 2 + 8 + 8));
+    problem.bias = (struct vkring_bias_params){.present = true, .per_query = true};
+    ck_assert_uint_eq(simulate(&problem, 4, &rank, 1).results[0].tensor_bytes, 10 * (9 * DIM * 2 + 8 + 8 + 2 * 40 * 4));
+}
+END_TEST
+
+/* A CPU makes both gradients from one look at the scores: half of the own keys before the first packet, half after the last. */
+START_TEST(a_cpu_halves_the_own_keys)
+{
+    struct vkring_plan_params problem = problem_of(20, false, VKRING_LAYOUT_CONTIGUOUS);
+    const struct vkring_device_info info = {
+        .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
+    struct vkring_simulated_rank rank = pair_a_second();
+    problem.backward = true;
+    rank.device = &info;
+    rank.backward_flops = FLOP_PER_PAIR * 2.5;
+    rank.link_bytes_per_second = BYTES_PER_KEY / 4.0; /* 40 s a packet or sum */
+    struct outcome outcome = simulate(&problem, 2, &rank, 1);
+    check_seconds(outcome.turns[0].compute_seconds, 50);
+    check_seconds(outcome.whole.total_seconds, 200);
+    rank.link_bytes_per_second = BYTES_PER_KEY / 8.0; /* 80: waits for the packet, and at home for the sum */
+    outcome = simulate(&problem, 2, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, 80 + 100 + 80);
+}
+END_TEST
+
+/* Free links, a device that never waits: all ranks of any number are done when their work is. */
+START_TEST(backward_loses_nothing_with_fast_links)
+{
+    static const uint32_t many[] = {1, 2, 3, 4, 5, 8};
+    for (int causal = 0; causal < 2; causal++) {
+        struct vkring_plan_params problem = problem_of(16 * (uint64_t)many[_i], causal, VKRING_LAYOUT_AUTO);
+        const struct vkring_simulated_rank rank = pair_a_second();
+        problem.backward = true;
+        const struct outcome outcome = simulate(&problem, many[_i], &rank, 1);
+        check_seconds(outcome.whole.total_seconds, outcome.whole.ideal_seconds);
+    }
+}
+END_TEST
+
+START_TEST(a_window_ends_the_run_early)
+{
+    struct vkring_plan_params problem = problem_of(40, true, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.link_bytes_per_second = BYTES_PER_KEY;
+    problem.has_window = true;
+    problem.window_left = 5;
+    problem.window_right = -1;
+    problem.backward = true;
+    const struct outcome outcome = simulate(&problem, 4, &rank, 1);
+    ck_assert_uint_eq(outcome.whole.steps, 2);
+    check_seconds(outcome.results[0].sent_bytes, 2 * 10 * BYTES_PER_KEY);
+    check_seconds(outcome.results[0].received_bytes, 2 * 10 * BYTES_PER_KEY);
+}
+END_TEST
+
+static bool fits(const struct vkring_simulation_params *params, uint64_t kv_len)
+{
+    struct vkring_plan_params problem = *params->problem;
+    struct vkring_simulation_params longer = *params;
+    struct vkring_simulation whole;
+    struct vkring_simulated_result results[MOST_RANKS];
+    bool fit = true;
+    problem.q_len = problem.kv_len = kv_len;
+    longer.problem = &problem;
+    ck_assert_int_eq(vkring_simulate(&longer, &whole, NULL, results), VKRING_OK);
+    for (uint32_t rank = 0; rank < params->ranks; rank++)
+        fit = fit && results[rank].fits;
+    return fit;
+}
+
+START_TEST(the_longest_sequence_fits_and_one_key_more_does_not)
+{
+    for (int backward = 0; backward < 2; backward++) {
+        struct vkring_plan_params problem = problem_of(1000, _i % 2, VKRING_LAYOUT_AUTO);
+        struct vkring_simulated_rank rank = pair_a_second();
+        const struct vkring_simulation_params params = {.problem = &problem, .ranks = 1 + (uint32_t)_i, .rank = &rank, .rank_count = 1};
+        uint64_t longest = 0;
+        problem.backward = backward;
+        ck_assert_int_eq(vkring_simulate_longest(&params, &longest), VKRING_OK);
+        ck_assert_uint_eq(longest, UINT64_MAX);
+        rank.memory_bytes = 10 << 20;
+        ck_assert_int_eq(vkring_simulate_longest(&params, &longest), VKRING_OK);
+        ck_assert_uint_gt(longest, 1000);
+        ck_assert(fits(&params, longest));
+        ck_assert(!fits(&params, longest + 1));
+        rank.memory_bytes = 1;
+        ck_assert_int_eq(vkring_simulate_longest(&params, &longest), VKRING_OK);
+        ck_assert_uint_eq(longest, 0);
+    }
+}
+END_TEST
+
+/* Two thirds of the memory on the middle rank: its third of the queries is what has to shrink. */
+START_TEST(the_smallest_memory_limits_the_sequence)
+{
+    const struct vkring_plan_params problem = problem_of(1000, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[3];
+    const struct vkring_simulation_params params = {.problem = &problem, .ranks = 3, .rank = ranks, .rank_count = 3};
+    uint64_t even = 0, uneven = 0;
+    for (int i = 0; i < 3; i++) {
+        ranks[i] = pair_a_second();
+        ranks[i].memory_bytes = 12 << 20;
+    }
+    ck_assert_int_eq(vkring_simulate_longest(&params, &even), VKRING_OK);
+    ranks[1].memory_bytes = 8 << 20;
+    ck_assert_int_eq(vkring_simulate_longest(&params, &uneven), VKRING_OK);
+    ck_assert_uint_lt(uneven, even * 3 / 4);
+    ck_assert_uint_gt(uneven, even / 2);
+}
+END_TEST
+
+START_TEST(a_thousand_ranks_are_simulated)
+{
+    const uint32_t ranks = 1000;
+    const struct vkring_plan_params problem = problem_of(16 * (uint64_t)ranks, true, VKRING_LAYOUT_ZIGZAG);
+    struct vkring_simulated_rank rank = pair_a_second();
+    struct vkring_simulation whole;
+    const struct vkring_simulation_params params = {.problem = &problem, .ranks = ranks, .rank = &rank, .rank_count = 1};
+    ck_assert_int_eq(vkring_simulate(&params, &whole, NULL, NULL), VKRING_OK);
+    ck_assert_uint_eq(whole.steps, ranks);
+    check_seconds(whole.total_seconds, whole.ideal_seconds);
+}
+END_TEST
+
+static void check_refused(const struct vkring_simulation_params *params, const char *word)
+{
+    struct vkring_simulation whole;
+    uint64_t longest;
+    ck_assert_int_eq(vkring_simulate(params, &whole, NULL, NULL), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, word));
+    ck_assert_int_eq(vkring_simulate_longest(params, &longest), VKRING_ERROR_INVALID_ARGUMENT);
+}
+
+START_TEST(bad_numbers_are_refused)
+{
+    struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank ranks[2] = {pair_a_second(), pair_a_second()};
+    struct vkring_simulation_params params = {.problem = &problem, .ranks = 2, .rank = ranks, .rank_count = 2};
+    ranks[1].forward_flops = 0;
+    check_refused(&params, "forward_flops of rank 1");
+    ranks[1].forward_flops = 1;
+    ranks[1].link_bytes_per_second = -1;
+    check_refused(&params, "link_bytes_per_second of rank 1");
+    ranks[1].link_bytes_per_second = INFINITY;
+    check_refused(&params, "link_bytes_per_second of rank 1");
+    ranks[1] = pair_a_second();
+    params.backward = true;
+    check_refused(&params, "backward");
+    params.backward = false;
+    params.rank_count = 3;
+    check_refused(&params, "rank_count");
+    params.rank_count = 2;
+    params.ranks = 0;
+    check_refused(&params, "no ranks");
+    params.ranks = 2;
+    problem.head_dim = 0;
+    check_refused(&params, "head_dim");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("simulate");
+    TCase *tcase = tcase_create("loops");
+    suite_add(suite, "compute bound", equal_ranks_with_fast_links_lose_nothing);
+    suite_add(suite, "link bound", slow_links_set_the_pace);
+    suite_add(suite, "copies", copies_to_and_from_a_device_of_its_own_memory);
+    suite_add(suite, "slots", a_slow_rank_holds_up_those_behind_it);
+    suite_add(suite, "slow link", a_slow_link_holds_up_those_before_it);
+    suite_add(suite, "device slots", a_slow_device_of_its_own_memory_takes_one_packet_more);
+    suite_add(suite, "causal", causal_layouts_take_what_theory_says);
+    suite_add(suite, "shares", shares_like_speeds_make_unlike_ranks_even);
+    suite_add(suite, "tasks", tasks_have_a_cost_of_their_own);
+    suite_add(suite, "gradients", gradients_come_home_behind_the_own_keys);
+    suite_add(suite, "order of sums", sums_go_before_queries_that_wait);
+    suite_add(suite, "copies of sums", sums_are_copied_from_and_to_slots);
+    suite_add(suite, "joint gradients", a_cpu_halves_the_own_keys);
+    suite_add(suite, "way home", sums_go_home_from_the_last_that_adds);
+    suite_add(suite, "tensors", tensors_are_those_of_the_rank);
+    suite_add(suite, "window", a_window_ends_the_run_early);
+    tcase_add_loop_test(tcase, backward_loses_nothing_with_fast_links, 0, 6);
+    tcase_add_loop_test(tcase, the_longest_sequence_fits_and_one_key_more_does_not, 0, 4);
+    suite_add_tcase(suite, tcase);
+    suite_add(suite, "memory", the_smallest_memory_limits_the_sequence);
+    suite_add(suite, "many", a_thousand_ranks_are_simulated);
+    suite_add(suite, "refusals", bad_numbers_are_refused);
+    return suite_run(suite);
+}
