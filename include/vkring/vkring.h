@@ -354,6 +354,26 @@ VKRING_API enum vkring_status vkring_rows_of_rank(const struct vkring_plan_param
                                                   struct vkring_rank_rows *out_rows);
 
 /**
+ * Query rows for ranks of unlike speed, in pairs of query and key per second or anything in proportion: as many as make all ranks end
+ * together. In the contiguous layout a causal row costs the more the later it comes; in others a rank's rows cost the same as another's.
+ * most_rows_of_rank: what a rank's memory holds; null: no limit. A speed of 0 gives no rows. Other params than of lengths, mask and layout do
+ * not count, and neither do rows of ranks. Keys are cut equally however fast ranks are.
+ * VKRING_ERROR_INVALID_ARGUMENT: a speed is negative or not finite, or none above 0. _OUT_OF_DEVICE_MEMORY: no memory for all rows.
+ */
+VKRING_API enum vkring_status vkring_shares_cut(const struct vkring_plan_params *params, uint32_t ranks, const double *speeds,
+                                                const uint64_t *most_rows_of_rank, uint64_t *out_query_rows_of_rank);
+
+/**
+ * vkring_shares_cut by measured speed: each rank times its device for about a second, by the problem's kernels on a small piece of it, while
+ * all other ranks do, since ranks of a host may share it; limited by what each device's memory holds beside what it holds now.
+ *
+ * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s as vkring_run_stats counts them, forward
+ * and backward together if the problem has it; may be null. All ranks get the same. Errors as of vkring_plan_create and vkring_shares_cut.
+ */
+VKRING_API enum vkring_status vkring_shares_measure(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                                    uint64_t *out_query_rows_of_rank, double *out_speeds);
+
+/**
  * A problem made ready on a device: pipelines compiled, memory taken, ranks agreed. One call at a time, but for vkring_plan_get_progress, and
  * one run at a time, also of all plans on one communicator.
  */

@@ -19,7 +19,7 @@
 #define MAX_EVENTS ((uint64_t)1 << 24)
 #define DRAIN_SECONDS 5.0
 
-static double timeout_of(const struct vkring_plan_params *params)
+double plan_timeout_seconds(const struct vkring_plan_params *params)
 {
     return params->timeout_seconds > 0 && isfinite(params->timeout_seconds) ? params->timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
 }
@@ -49,7 +49,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
     TRY(problem_resolve(params, &plan->problem), fail);
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
     plan->steps = schedule_steps(&plan->problem, &plan->layout);
-    plan->timeout_seconds = timeout_of(params);
+    plan->timeout_seconds = plan_timeout_seconds(params);
     plan->dispatch_seconds = dispatch_seconds_of(params->dispatch_seconds);
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
     plan->events = params->events ? params->events : DEFAULT_EVENTS;
@@ -212,7 +212,7 @@ enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, 
     }
     if (!alone)
         status = agree_on_problem(comm, status, plan ? &plan->problem : NULL, plan ? &plan->layout : NULL, plan ? plan->chunk_bytes : 0,
-                                  timeout_of(params));
+                                  plan_timeout_seconds(params));
     if (status != VKRING_OK)
         goto fail;
     status = prepare(plan);

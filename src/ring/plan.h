@@ -45,6 +45,8 @@ struct vkring_plan {
     atomic_uint_fast64_t progress_done, progress_total;
 };
 
+/** As the parameter, or its default. */
+double plan_timeout_seconds(const struct vkring_plan_params *params);
 /**
  * What a plan takes on a device that is only described (see vk_buffer_measure): its info and limits decide. dispatch_seconds as of
  * vkring_plan_params.

@@ -8,6 +8,7 @@
 #include "../base/checked.h"
 #include "plan.h"
 #include "schedule.h"
+#include "tensor_bytes.h"
 #include "timeline.h"
 
 /* Of a device that nothing is known about. */
@@ -124,34 +125,6 @@ static void describe(const struct vkring_simulated_rank *rank, vkring_device *de
     };
 }
 
-/* Packed tensors with query rows, but for those of all keys. */
-static uint64_t query_bytes(const struct problem *problem, uint64_t rows)
-{
-    const uint64_t element = vkring_type_bytes(problem->type);
-    const uint64_t all_rows = problem->batch * problem->heads * rows; /* the products were checked with the problem */
-    const uint64_t query = all_rows * problem->head_dim * element, output = all_rows * problem->value_dim * element;
-    uint64_t bytes = query + output + (problem->segment_ids ? problem->batch * rows * sizeof(int32_t) : 0);
-    if (problem->backward) {
-        bytes += query + output;                                /* gradients */
-        bytes += 2 * all_rows * sizeof(float);                  /* lse and its residual */
-        bytes += problem->type == VKRING_TYPE_F32 ? 0 : output; /* its residual */
-    }
-    if (problem->bias.present && problem->bias.per_query) {
-        const struct tensor_shape bias = tensors_bias_shape(problem, "bias", rows, problem->kv_len);
-        bytes += bias.batch * bias.rows * bias.heads * bias.dim * bias.element_bytes * (problem->backward ? 2 : 1);
-    }
-    return bytes;
-}
-
-static uint64_t key_bytes(const struct problem *problem, uint64_t rows)
-{
-    const struct packet_shape shape = packet_shape_of(problem, rows);
-    uint64_t bytes = 0;
-    for (int part = 0; part < PACKET_PARTS; part++)
-        bytes += shape.part_bytes[part] * (problem->backward && part != KEY_PART_IDS ? 2 : 1);
-    return bytes;
-}
-
 static enum vkring_status weigh(struct simulation *simulation, uint32_t rank, uint32_t steps, struct vkring_simulated_result *result)
 {
     enum vkring_status status;
@@ -162,7 +135,7 @@ static enum vkring_status weigh(struct simulation *simulation, uint32_t rank, ui
     simulation->joint[rank] = kernel_choice_best(simulation->described, &simulation->problem).keeps_score_grads;
     result->query_rows = layout_query_rows(&layout, rank);
     result->key_rows = layout_key_rows(&layout, rank);
-    result->tensor_bytes = query_bytes(&simulation->problem, result->query_rows) + key_bytes(&simulation->problem, result->key_rows);
+    result->tensor_bytes = tensor_bytes(&simulation->problem, result->query_rows, result->key_rows);
     TRY(plan_measure_described(simulation->described, &simulation->problem, &layout, steps, simulation->dispatch_seconds, &result->memory),
         fail);
     result->fits = its->memory_bytes == 0 ||

@@ -8,6 +8,7 @@
 
 #include <vkring/simulate.h>
 
+#include "../attention/problem.h"
 #include "layout.h"
 
 /** What is simulated. All is borrowed. */
