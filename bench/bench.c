@@ -151,18 +151,19 @@ static enum exit_status run(struct ranks *ranks, int argc, char **argv)
 {
     struct bench_options options;
     struct failure failure = {0};
-    bench_options_parse(argc, argv, &options, &failure);
     enum exit_status status;
+    bench_options_parse(argc, argv, ranks->size, &options, &failure);
     if (!agree(ranks, &failure, &status))
-        return status;
-    if (options.help || options.list) {
-        if (ranks->rank == 0 && options.help)
-            fputs(bench_help, stdout);
-        else if (ranks->rank == 0)
-            list_cases();
-        return EXIT_STATUS_DONE;
-    }
-    return bench(ranks, &options);
+        goto done;
+    if (!options.help && !options.list)
+        status = bench(ranks, &options);
+    else if (ranks->rank == 0 && options.help)
+        fputs(bench_help, stdout);
+    else if (ranks->rank == 0)
+        list_cases();
+done:
+    bench_options_free(&options);
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -15,6 +15,7 @@ struct bench {
     vkring_plan *plan;
     struct vkring_plan_info info;
     struct bench_inputs inputs;
+    uint64_t *query_rows;  /* of each rank; null: equal */
     uint64_t bytes_before; /* of device memory, before anything was made */
     struct bench_result *result;
 };
@@ -35,14 +36,35 @@ static uint32_t rank_of(const struct bench *bench)
     return bench->setting->ranks->rank;
 }
 
+/* By the shares of the command line, if there are any. */
+static bool cut_queries(struct bench *bench, struct vkring_plan_params *problem, struct failure *failure)
+{
+    const struct bench_setting *setting = bench->setting;
+    const struct bench_options *options = setting->options;
+    enum vkring_status status;
+    if (!options->shares && !options->measured_shares)
+        return true;
+    bench->query_rows = calloc(setting->ranks->size, sizeof(*bench->query_rows));
+    if (!bench->query_rows)
+        return fail_memory(failure);
+    if (options->shares)
+        status = vkring_cut_rows(problem->q_len, setting->ranks->size, options->shares, bench->query_rows);
+    else
+        status = vkring_shares_measure(setting->device, setting->comm, problem, bench->query_rows, NULL);
+    problem->query_rows_of_rank = bench->query_rows;
+    return status == VKRING_OK || fail_library(failure, rank_of(bench));
+}
+
 static bool make_plan(struct bench *bench, struct failure *failure)
 {
     const struct bench_setting *setting = bench->setting;
     struct vkring_plan_params problem = bench->which->problem;
     struct vkring_memory_use use;
-    vkring_device_reset_memory_peak(setting->device);
     vkring_device_get_memory_use(setting->device, &use);
     bench->bytes_before = use.device_bytes;
+    if (!cut_queries(bench, &problem, failure))
+        return false;
+    vkring_device_reset_memory_peak(setting->device);
     if (vkring_plan_create(setting->device, setting->comm, &problem, &bench->plan) != VKRING_OK)
         return fail_library(failure, rank_of(bench));
     vkring_plan_get_info(bench->plan, &bench->info);
@@ -208,5 +230,6 @@ bool bench_measure(const struct bench_setting *setting, const struct bench_case 
     progress_phase(setting->progress, NULL, 0);
     bench_inputs_free(&bench.inputs);
     vkring_plan_destroy(&bench.plan);
+    free(bench.query_rows);
     return good;
 }

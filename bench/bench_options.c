@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "../tools/option_values.h"
 
 const char bench_help[] =
     "usage: vkring-bench [options]         under mpirun: the ring\n"
@@ -13,6 +16,8 @@ const char bench_help[] =
     "  --case PATTERN       those whose names match, as in 'f32-*-n4k*'\n"
     "  --repeat N           timed runs of a case, after one to warm up (default 5)\n"
     "  --device I           which Vulkan device (default: ranks of a host take them in turn)\n"
+    "  --shares W0,W1,...   relative share of the queries of each rank (default: equal)\n"
+    "  --shares measured    times each device first; a case is then timed with those shares\n"
     "  --no-validate        skip the comparison with float64\n"
     "  --csv FILE, --json FILE   also write the table there\n"
     "  --quiet              no progress bar\n"
@@ -25,6 +30,7 @@ enum option_value {
     OPTION_LIST,
     OPTION_CASE,
     OPTION_REPEAT,
+    OPTION_SHARES,
     OPTION_DEVICE,
     OPTION_NO_VALIDATE,
     OPTION_QUIET,
@@ -47,6 +53,7 @@ static const struct option long_options[] = {
     {"list", no_argument, NULL, OPTION_LIST},
     {"case", required_argument, NULL, OPTION_CASE},
     {"repeat", required_argument, NULL, OPTION_REPEAT},
+    {"shares", required_argument, NULL, OPTION_SHARES},
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
     {"quiet", no_argument, NULL, OPTION_QUIET},
@@ -112,6 +119,17 @@ static bool take_problem(int option, const char *name, struct bench_options *opt
     }
 }
 
+/* What else they must be, vkring_cut_rows says. */
+static bool take_shares(const char *text, struct bench_options *options, struct failure *failure)
+{
+    free(options->shares);
+    options->shares = NULL;
+    options->share_count = 0;
+    options->measured_shares = strcmp(text, "measured") == 0;
+    return options->measured_shares || value_reals(text, &options->shares, &options->share_count) ||
+           fail_usage(failure, "--shares: '%s' is neither measured nor a list of finite numbers with commas between them", text);
+}
+
 static bool take(int option, const char *name, struct bench_options *options, struct failure *failure)
 {
     uint64_t number = 0;
@@ -130,6 +148,8 @@ static bool take(int option, const char *name, struct bench_options *options, st
             return false;
         options->repeats = (uint32_t)number;
         return true;
+    case OPTION_SHARES:
+        return take_shares(optarg, options, failure);
     case OPTION_DEVICE:
         if (!take_number(name, optarg, 0, UINT32_MAX, &number, failure))
             return false;
@@ -172,21 +192,27 @@ static bool complete(struct bench_options *options, struct failure *failure)
     return true;
 }
 
-bool bench_options_parse(int argc, char **argv, struct bench_options *out_options, struct failure *failure)
+void bench_options_free(struct bench_options *options)
 {
-    struct bench_options options = {.repeats = 5};
+    free(options->shares);
+    options->shares = NULL;
+}
+
+bool bench_options_parse(int argc, char **argv, uint32_t ranks, struct bench_options *out_options, struct failure *failure)
+{
+    struct bench_options *options = out_options;
     int option, index = 0;
+    *options = (struct bench_options){.repeats = 5};
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
         if (option == '?')
             return fail_usage(failure, "%s is unknown or lacks its value; see vkring-bench --help", argv[optind - 1]);
-        if (!take(option, long_options[index].name, &options, failure))
+        if (!take(option, long_options[index].name, options, failure))
             return false;
     }
     if (optind < argc)
         return fail_usage(failure, "%s is not an option; see vkring-bench --help", argv[optind]);
-    if (!complete(&options, failure))
-        return false;
-    *out_options = options;
-    return true;
+    if (options->shares && options->share_count != ranks)
+        return fail_usage(failure, "--shares has %" PRIu32 " numbers for %" PRIu32 " ranks", options->share_count, ranks);
+    return complete(options, failure);
 }

@@ -16,12 +16,17 @@ struct bench_options {
     uint32_t device;
     bool no_validate, quiet;
     const char *csv, *json;
+    double *shares; /* of each rank; null: equal, or measured */
+    uint32_t share_count;
+    bool measured_shares;
     bool own; /* a problem of the command line instead of the table's */
     struct vkring_plan_params problem;
 };
 
 extern const char bench_help[];
 
-bool bench_options_parse(int argc, char **argv, struct bench_options *out_options, struct failure *failure);
+/** ranks is how many shares there must be. Free the options whatever is returned. */
+bool bench_options_parse(int argc, char **argv, uint32_t ranks, struct bench_options *out_options, struct failure *failure);
+void bench_options_free(struct bench_options *options);
 
 #endif

@@ -80,9 +80,11 @@ static bool commit_outputs(struct attend *attend, struct failure *failure)
 /* The command -------------------------------------------------------------------------------------------------------------- */
 
 static const attend_phase phases[] = {
-    parse_options,       attend_meet,  attend_compare_options, open_inputs,        attend_compare_inputs, name_outputs, create_outputs,
-    join_outputs,        attend_cut,   attend_check,           attend_open_device, attend_make_plan,      attend_load,  attend_run_forward,
-    attend_run_backward, attend_store, write_report,           write_trace,        commit_outputs,
+    parse_options,      attend_meet,           attend_compare_options, open_inputs,      attend_compare_inputs,
+    name_outputs,       create_outputs,        join_outputs,           attend_cut,       attend_check,
+    attend_open_device, attend_measure_shares, attend_make_buffers,    attend_make_plan, attend_load,
+    attend_run_forward, attend_run_backward,   attend_store,           write_report,     write_trace,
+    commit_outputs,
 };
 
 static enum exit_status run_phases(struct attend *attend)

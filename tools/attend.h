@@ -42,15 +42,19 @@ bool attend_meet(struct attend *attend, struct failure *failure);
 bool attend_compare_options(struct attend *attend, struct failure *failure);
 bool attend_compare_inputs(struct attend *attend, struct failure *failure);
 
-/** Cuts the sequence and sets tensors; once inputs and outputs are open. */
+/** Cuts the sequence and sets tensors; once inputs and outputs are open. Shares that are to be measured are equal at first. */
 bool attend_cut(struct attend *attend, struct failure *failure);
+/** Sets tensors by new query_rows. */
+bool attend_cut_again(struct attend *attend, struct failure *failure);
 /** What the plan is made from, once the sequence is cut but for which rows this rank holds. */
 struct vkring_plan_params attend_plan_params(const struct attend *attend);
 /** Each rank looks at the numbers that it will read: together, at all. */
 bool attend_check(struct attend *attend, struct failure *failure);
 
-/** Phases on the device, in this order. All collective, but for the first. */
+/** Phases on the device, in this order. All collective, but for the first and the third. */
 bool attend_open_device(struct attend *attend, struct failure *failure);
+bool attend_measure_shares(struct attend *attend, struct failure *failure);
+bool attend_make_buffers(struct attend *attend, struct failure *failure);
 bool attend_make_plan(struct attend *attend, struct failure *failure);
 bool attend_load(struct attend *attend, struct failure *failure);
 bool attend_run_forward(struct attend *attend, struct failure *failure);

@@ -89,6 +89,7 @@ bool attend_compare_options(struct attend *attend, struct failure *failure)
         {"--dropout", bits_of(options->dropout)},
         {"--seed", options->seed},
         {"--layout", options->layout},
+        {"--shares", options->measured_shares},
         {"--shares", options->shares ? verdict_hash(options->shares, options->share_count * sizeof(double)) : 0},
         {"--timeout", bits_of(options->timeout_seconds)},
     };

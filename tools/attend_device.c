@@ -69,9 +69,8 @@ bool attend_open_device(struct attend *attend, struct failure *failure)
         return fail_library(failure, attend->ranks->rank);
     vkring_device_reset_memory_peak(attend->device);
     report_device(attend, params.index);
-    bool good = create_buffers(attend, failure);
     attend->report.prepare_seconds = now_seconds() - start;
-    return good;
+    return true;
 }
 
 struct vkring_plan_params attend_plan_params(const struct attend *attend)
@@ -110,12 +109,49 @@ struct vkring_plan_params attend_plan_params(const struct attend *attend)
     };
 }
 
+static bool measure_shares(struct attend *attend, struct failure *failure)
+{
+    const struct vkring_plan_params params = attend_plan_params(attend);
+    const struct ranks *ranks = attend->ranks;
+    double *speeds = calloc(ranks->size, sizeof(*speeds));
+    attend->query_rows = calloc(ranks->size, sizeof(uint64_t));
+    bool good = speeds && attend->query_rows ? true : fail_memory(failure);
+    if (good && vkring_shares_measure(attend->device, attend->comm, &params, attend->query_rows, speeds) != VKRING_OK)
+        good = fail_library(failure, ranks->rank);
+    if (good)
+        attend->report.measured_flops = speeds[ranks->rank];
+    free(speeds);
+    return good && attend_cut_again(attend, failure);
+}
+
+bool attend_measure_shares(struct attend *attend, struct failure *failure)
+{
+    const double start = now_seconds();
+    bool good = true;
+    if (ranks_make_comm(attend->ranks, &attend->comm) != VKRING_OK)
+        return fail_library(failure, attend->ranks->rank);
+    if (attend->options.measured_shares) {
+        progress_phase(&attend->progress, "measuring", 0);
+        good = measure_shares(attend, failure);
+        vkring_device_reset_memory_peak(attend->device);
+    }
+    attend->report.prepare_seconds += now_seconds() - start;
+    return good;
+}
+
+bool attend_make_buffers(struct attend *attend, struct failure *failure)
+{
+    const double start = now_seconds();
+    const bool good = create_buffers(attend, failure);
+    attend->report.prepare_seconds += now_seconds() - start;
+    return good;
+}
+
 bool attend_make_plan(struct attend *attend, struct failure *failure)
 {
     const struct vkring_plan_params params = attend_plan_params(attend);
     double start = now_seconds();
-    if (ranks_make_comm(attend->ranks, &attend->comm) != VKRING_OK ||
-        vkring_plan_create(attend->device, attend->comm, &params, &attend->plan) != VKRING_OK)
+    if (vkring_plan_create(attend->device, attend->comm, &params, &attend->plan) != VKRING_OK)
         return fail_library(failure, attend->ranks->rank);
     vkring_plan_get_info(attend->plan, &attend->report.plan);
     attend->report.prepare_seconds += now_seconds() - start;

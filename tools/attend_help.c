@@ -39,6 +39,7 @@ const char attend_help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O
                            "How:\n"
                            "      --layout contiguous|zigzag|striped|auto   how the sequence is cut over the ranks; default: auto\n"
                            "      --shares W0,W1,... relative share of the queries of each rank, numbers >= 0; default: equal\n"
+                           "      --shares measured  times each device first, for about a second\n"
                            "      --device I         device I of `vkring devices`; default: the ranks of a host take them in turn\n"
                            "      --timeout S        give up when a peer makes no progress for S seconds; default: 300\n"
                            "      --report FILE      also written: devices, kernels, seconds, bytes and memory of each rank, as JSON\n"

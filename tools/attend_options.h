@@ -23,6 +23,7 @@ struct attend_options {
     enum vkring_layout layout;
     double *shares; /**< each finite and >= 0, one above 0; null for equal ones */
     uint32_t share_count;
+    bool measured_shares; /**< there are no shares then */
     bool has_device;
     uint32_t device;
     double timeout_seconds; /**< above 0 */

@@ -91,6 +91,15 @@ static void set_tensors(struct attend *attend)
     }
 }
 
+bool attend_cut_again(struct attend *attend, struct failure *failure)
+{
+    const struct vkring_plan_params params = attend_plan_params(attend);
+    if (vkring_rows_of_rank(&params, attend->ranks->size, attend->ranks->rank, &attend->rows) != VKRING_OK)
+        return fail_library(failure, attend->ranks->rank);
+    set_tensors(attend);
+    return true;
+}
+
 /* The layout makes an equal cut by itself, and so it does of keys. */
 static bool cut_queries(struct attend *attend, struct failure *failure)
 {
@@ -105,14 +114,9 @@ static bool cut_queries(struct attend *attend, struct failure *failure)
 
 bool attend_cut(struct attend *attend, struct failure *failure)
 {
-    const uint32_t ranks = attend->ranks->size, rank = attend->ranks->rank;
     if (attend->options.shares && !cut_queries(attend, failure))
         return false;
-    const struct vkring_plan_params params = attend_plan_params(attend);
-    if (vkring_rows_of_rank(&params, ranks, rank, &attend->rows) != VKRING_OK)
-        return fail_library(failure, rank);
-    set_tensors(attend);
-    return true;
+    return attend_cut_again(attend, failure);
 }
 
 /* Reading and writing ------------------------------------------------------------------------------------------------------ */

@@ -83,10 +83,9 @@ bool take_shares(struct parsing *parsing, const char *text)
     free(options->shares);
     options->shares = NULL;
     options->share_count = 0;
-    if (strcmp(text, "measured") == 0) {
-        note_later(parsing, "--shares measured");
+    options->measured_shares = strcmp(text, "measured") == 0;
+    if (options->measured_shares)
         return true;
-    }
     if (!value_reals(text, &options->shares, &options->share_count))
         return option_malformed(parsing, text, "a list of finite numbers with commas between them");
     return check_shares(parsing, text);

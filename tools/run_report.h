@@ -16,6 +16,7 @@ struct rank_report {
     struct vkring_plan_info plan;
     struct vkring_run_stats stats;          /**< of the forward run */
     struct vkring_run_stats backward_stats; /**< only where gradients are wanted */
+    double measured_flops;                  /**< by which it got its share; 0 where that was not measured */
     double check_seconds, prepare_seconds, load_seconds, store_seconds;
     uint64_t tensor_bytes; /**< of this rank's parts, on the device */
     struct vkring_memory_use memory;

@@ -31,6 +31,10 @@ attends "zigzag alone" 0 --layout zigzag
 attends "contiguous, one share, device 0" 0 --layout contiguous --shares 0.5 --device 0 --timeout 60
 attends "f16 on the device" 0 --dtype f16
 attends "bf16 on the device" 0 --causal --dtype bf16
+attends "a measured share" 0 --causal --shares measured --report r.json
+complaint=
+grep -q '"measured_gflop_per_second": [0-9]' r.json || complaint="no speed in the report"
+report "the report has the speed" "$complaint"
 attends "the report leaves the result alone" 0 --report r.json
 check_report
 make_inputs f16

@@ -52,6 +52,7 @@ apart "a value of one rank alone" 2 "^ranks disagree: --scale of rank 1" "" "--s
 apart "another seed" 2 "^ranks disagree: --seed of rank 1" "--dropout 0.5" "--dropout 0.5 --seed 1"
 apart "another window" 2 "^ranks disagree: --window of rank 1" "--window 1,2" "--window 1,3"
 apart "another block" 2 "^ranks disagree: --causal-block of rank 1" "--causal" "--causal-block 2"
+apart "shares measured by one rank alone" 2 "^ranks disagree: --shares of rank 1" "" "--shares measured"
 apart "another layout" 2 "^ranks disagree: --layout of rank 1" "--layout contiguous" "--layout zigzag"
 apart "another softcap" 2 "^ranks disagree: --softcap of rank 1" "--softcap 1" "--softcap 1.5"
 apart "another dropout" 2 "^ranks disagree: --dropout of rank 1" "--dropout 0.25" "--dropout 0.5"
@@ -87,6 +88,12 @@ grep -q '"layout": "zigzag"' r.json || complaint="causal is not zigzag in the re
 [ "$(grep -c '"rank":' r.json)" -eq 3 ] || complaint="not three ranks in the report"
 report "the report has every rank" "$complaint"
 attends "3 ranks, f16 on the device" 3 --dtype f16
+attends "3 ranks, measured shares" 3 --causal --shares measured --report r.json
+complaint=
+[ "$(grep -c '"measured_gflop_per_second": [0-9]' r.json)" -eq 3 ] || complaint="not three speeds in the report"
+report "the report has the speed of every rank" "$complaint"
+# shellcheck disable=SC2086,SC2154
+attends "2 ranks, measured shares, gradients" 2 --causal --layout contiguous --shares measured $gradients
 # shellcheck disable=SC2086,SC2154
 attends "3 ranks, gradients" 3 --causal $gradients
 everything="--causal-block 2 --window 6,3 --segment-ids s.npy --key-segment-ids t.npy --alibi a.npy --sinks n.npy --softcap 1.5"

@@ -109,9 +109,6 @@ attend "--bias-grad without --bias" 2 "^--bias-grad needs --bias" --output-grad 
 attend "--sink-grad without --sinks" 2 "^--sink-grad needs --sinks" --output-grad d.npy --sink-grad g.npy --bias b.npy
 attend "--key-segment-ids alone" 2 "^--key-segment-ids needs --segment-ids" --key-segment-ids s.npy
 
-# later work: by name, but first that it is well formed
-attend "--shares measured" 2 "--shares measured is not yet supported" --shares measured
-attend "malformed after not yet supported" 2 "scale: 'nan'" --shares measured --scale nan
 
 # files
 for option in segment-ids bias alibi sinks; do
