@@ -3,22 +3,12 @@
 
 #include <getopt.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "option_takers.h"
+#include "option_rules.h"
 #include "ranks.h"
 
-struct rule {
-    const char *name;
-    int letter; /* 0 for none */
-    int has_argument;
-    bool (*take)(struct parsing *parsing, const char *text);
-    enum file_kind file; /* for take_file */
-};
-
-static const struct rule rules[] = {
+static const struct option_rule rules[] = {
     {"--query", 'q', required_argument, take_file, FILE_QUERY},
     {"--key", 'k', required_argument, take_file, FILE_KEY},
     {"--value", 'v', required_argument, take_file, FILE_VALUE},
@@ -53,83 +43,8 @@ static const struct rule rules[] = {
     {"--quiet", 0, no_argument, take_quiet},
     {"--help", 'h', no_argument, take_help},
 };
-#define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
-#define FIRST_LONG 256 /* above any letter */
 
-/* A leading '+' ends options at the first argument that is none; a ':' after it tells a missing value from an unknown option. */
-static const char letters[] = "+:q:k:v:o:h";
-
-static void make_long_options(struct option *long_options)
-{
-    for (size_t i = 0; i < RULE_COUNT; i++)
-        long_options[i] = (struct option){rules[i].name + 2, rules[i].has_argument, NULL, FIRST_LONG + (int)i};
-    long_options[RULE_COUNT] = (struct option){0};
-}
-
-static const struct rule *rule_of(int code)
-{
-    for (size_t i = 0; i < RULE_COUNT; i++) {
-        if (code == FIRST_LONG + (int)i || (code > 0 && code == rules[i].letter))
-            return &rules[i];
-    }
-    return NULL;
-}
-
-/* The option as it was written, without a value: "--scale" or "-q". */
-static void spell(const char *element, int code, char *name, size_t size)
-{
-    if (strncmp(element, "--", 2) == 0)
-        snprintf(name, size, "%.*s", (int)strcspn(element, "="), element);
-    else
-        snprintf(name, size, "-%c", code);
-}
-
-/* getopt_long also takes the start of a name, which a later version may have to take for another. */
-static bool is_exact(const struct rule *rule, const char *name)
-{
-    return strncmp(name, "--", 2) != 0 || strcmp(name, rule->name) == 0;
-}
-
-static bool refuse_code(struct parsing *parsing, int code, const char *element)
-{
-    char name[256];
-    const struct rule *rule = rule_of(optopt);
-    spell(element, optopt, name, sizeof(name));
-    if (rule && !is_exact(rule, name))
-        rule = NULL;
-    if (rule && code == ':')
-        return fail_usage(parsing->failure, "%s needs a value", name);
-    if (rule)
-        return fail_usage(parsing->failure, "%s takes no value", name);
-    return fail_usage(parsing->failure, "unknown option %s; see vkring attend --help", name);
-}
-
-static bool take_all(struct parsing *parsing, int argc, char **argv)
-{
-    struct option long_options[RULE_COUNT + 1];
-    char name[256];
-    make_long_options(long_options);
-    opterr = 0;
-    optind = 0; /* glibc: start anew */
-    for (;;) {
-        int before = optind ? optind : 1;
-        int code = getopt_long(argc, argv, letters, long_options, NULL);
-        if (code == -1)
-            break;
-        const struct rule *rule = rule_of(code);
-        if (rule)
-            spell(argv[before], code, name, sizeof(name));
-        if (!rule || !is_exact(rule, name))
-            return refuse_code(parsing, code, argv[before]);
-        parsing->name = rule->name;
-        parsing->file = rule->file;
-        if (!rule->take(parsing, optarg))
-            return false;
-    }
-    if (optind < argc)
-        return fail_usage(parsing->failure, "unexpected argument '%s'; see vkring attend --help", argv[optind]);
-    return true;
-}
+static const struct option_table table = {"attend", "q:k:v:o:h", rules, sizeof(rules) / sizeof(rules[0])};
 
 /* Files that say nothing without another. */
 static const struct {
@@ -192,7 +107,7 @@ bool attend_options_parse(struct attend_options *options, int argc, char **argv,
     struct parsing parsing = {.options = options, .failure = failure};
     *options = (struct attend_options){
         .causal_block = 1, .window_left = -1, .window_right = -1, .layout = VKRING_LAYOUT_AUTO, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
-    if (!take_all(&parsing, argc, argv))
+    if (!option_table_take(&table, &parsing, argc, argv))
         return false;
     return options->help || check_whole(&parsing, ranks);
 }

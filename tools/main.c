@@ -8,13 +8,15 @@
 
 static const char help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
                            "       vkring devices [--json]\n"
+                           "       vkring plan --ranks N --q-len N --head-dim N --flops F [options]\n"
                            "       vkring --version\n"
                            "       vkring --help\n"
                            "\n"
                            "  attend    computes exact attention; under mpirun, the sequence cut over the ranks\n"
                            "  devices   lists the Vulkan devices of this host and what they support\n"
+                           "  plan      simulates a run on ranks that need not be there: seconds, memory, what fits\n"
                            "\n"
-                           "`vkring attend --help` tells its options.\n";
+                           "`vkring attend --help` and `vkring plan --help` tell their options.\n";
 
 bool command_print(const struct ranks *ranks, const char *text, struct failure *failure)
 {
@@ -53,6 +55,8 @@ static enum exit_status run_command(struct ranks *ranks, int argc, char **argv)
         return attend_command(ranks, argc - 1, argv + 1);
     if (word && strcmp(word, "devices") == 0)
         return devices_command(ranks, argc - 1, argv + 1);
+    if (word && strcmp(word, "plan") == 0)
+        return plan_command(ranks, argc - 1, argv + 1);
     return without_command(ranks, word);
 }
 

@@ -84,13 +84,44 @@ static uint32_t count_items(const char *text)
     return count;
 }
 
-bool value_reals(const char *text, double **out, uint32_t *out_count)
+/* What a number may end in: thousands, or, with an i behind, powers of 1024. */
+static double unit_of(const char **text)
+{
+    static const char letters[] = "KMGTP";
+    const char *letter = **text ? strchr(letters, **text) : NULL;
+    if (!letter)
+        return 1;
+    const bool binary = (*text)[1] == 'i';
+    *text += binary ? 2 : 1;
+    return pow(binary ? 1024 : 1000, (double)(letter - letters) + 1);
+}
+
+static bool amount_until(const char *text, char end, double *out)
+{
+    char *stop;
+    if (!starts_number(text))
+        return false;
+    double value = strtod(text, &stop);
+    const char *rest = stop;
+    value *= unit_of(&rest);
+    if (*rest != end || !isfinite(value))
+        return false;
+    *out = value;
+    return true;
+}
+
+bool value_amount(const char *text, double *out)
+{
+    return amount_until(text, '\0', out);
+}
+
+static bool list(const char *text, bool (*item)(const char *text, char end, double *out), double **out, uint32_t *out_count)
 {
     uint32_t count = count_items(text);
     double *values = calloc(count, sizeof(*values));
     bool good = values != NULL;
     for (uint32_t i = 0; good && i < count; i++) {
-        good = real_until(text, i + 1 < count ? ',' : '\0', &values[i]);
+        good = item(text, i + 1 < count ? ',' : '\0', &values[i]);
         text += strcspn(text, ",") + 1;
     }
     if (!good) {
@@ -100,4 +131,14 @@ bool value_reals(const char *text, double **out, uint32_t *out_count)
     *out = values;
     *out_count = count;
     return true;
+}
+
+bool value_reals(const char *text, double **out, uint32_t *out_count)
+{
+    return list(text, real_until, out, out_count);
+}
+
+bool value_amounts(const char *text, double **out, uint32_t *out_count)
+{
+    return list(text, amount_until, out, out_count);
 }

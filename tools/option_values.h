@@ -15,5 +15,8 @@ bool value_unsigned(const char *text, uint64_t *out);
 
 /** Finite numbers with commas between them. *out is the caller's to free; also false when out of memory. */
 bool value_reals(const char *text, double **out, uint32_t *out_count);
+/** The same of numbers that may end in K, M, G, T, P (thousands) or Ki … Pi (powers of 1024). */
+bool value_amount(const char *text, double *out);
+bool value_amounts(const char *text, double **out, uint32_t *out_count);
 
 #endif
