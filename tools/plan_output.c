@@ -19,9 +19,11 @@ static const char *layout_text(enum vkring_layout layout)
         return "contiguous";
     case VKRING_LAYOUT_ZIGZAG:
         return "zigzag";
-    default:
-        return "striped";
+    case VKRING_LAYOUT_STRIPED:
+    case VKRING_LAYOUT_AUTO:
+        break;
     }
+    return "striped";
 }
 
 static double efficiency(const struct vkring_simulation *whole)

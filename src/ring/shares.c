@@ -23,25 +23,13 @@ static double pairs_of(const struct problem *problem, uint64_t first, uint64_t r
 }
 
 /*
- * What the first `rows` rows cost that a layout deals out, rank after rank: the pairs that they keep by position, in one head and batch
- * entry, and one more for each row. Never falls.
+ * What the first `rows` rows cost that a layout deals out, in the order in which it does: the pairs that they keep by position, in one head
+ * and batch entry, and one more for each row. Never falls.
  */
 static double cost_of(const struct problem *problem, enum vkring_layout kind, uint64_t rows)
 {
-    const uint64_t all = problem->q_len, from_end = rows / 2;
-    double pairs;
-    switch (kind) {
-    case VKRING_LAYOUT_CONTIGUOUS:
-        pairs = pairs_of(problem, 0, rows);
-        break;
-    case VKRING_LAYOUT_ZIGZAG:
-        pairs = pairs_of(problem, 0, rows - from_end) + pairs_of(problem, all - from_end, from_end);
-        break;
-    default: /* rows of all ranks lie among each other */
-        pairs = all ? pairs_of(problem, 0, all) * ((double)rows / (double)all) : 0;
-        break;
-    }
-    return pairs + (double)rows;
+    const uint64_t from_end = kind == VKRING_LAYOUT_ZIGZAG ? rows / 2 : 0;
+    return pairs_of(problem, 0, rows - from_end) + pairs_of(problem, problem->q_len - from_end, from_end) + (double)rows;
 }
 
 /* What is cut. */
@@ -67,23 +55,132 @@ static uint64_t rows_within(const struct cut *cut, uint64_t first, uint64_t last
     return within;
 }
 
-/* How many rows are taken in a time; rows of ranks unless null. */
-static uint64_t deal(const struct cut *cut, double seconds, uint64_t *out_rows_of_rank)
+static uint64_t most_rows_of(const struct cut *cut, uint32_t rank)
 {
-    const uint64_t all = cut->problem->q_len;
-    uint64_t taken = 0;
-    for (uint32_t rank = 0; rank < cut->ranks; rank++) {
-        const uint64_t most = cut->most_rows ? min_u64(cut->most_rows[rank], all - taken) : all - taken;
-        const double cost = cost_of(cut->problem, cut->kind, taken) + seconds * cut->speeds[rank];
-        const uint64_t end = cut->speeds[rank] > 0 ? rows_within(cut, taken, taken + most, cost) : taken;
-        if (out_rows_of_rank)
-            out_rows_of_rank[rank] = end - taken;
-        taken = end;
-    }
-    return taken;
+    return cut->most_rows ? min_u64(cut->most_rows[rank], cut->problem->q_len) : cut->problem->q_len;
 }
 
-static double least_time(const struct cut *cut)
+/* Rank after rank. */
+static uint64_t deal_in_order(const struct cut *cut, double seconds, uint64_t *out_rows_of_rank)
+{
+    const uint64_t all = cut->problem->q_len;
+    uint64_t dealt = 0;
+    for (uint32_t rank = 0; rank < cut->ranks; rank++) {
+        const uint64_t last = dealt + min_u64(most_rows_of(cut, rank), all - dealt);
+        const double cost = cost_of(cut->problem, cut->kind, dealt) + seconds * cut->speeds[rank];
+        const uint64_t end = cut->speeds[rank] > 0 ? rows_within(cut, dealt, last, cost) : dealt;
+        out_rows_of_rank[rank] = end - dealt;
+        dealt = end;
+    }
+    return dealt;
+}
+
+/* Has not all of its rows yet. */
+#define TAKES_PART UINT64_MAX
+
+/* Where rounds are, each of one row to every rank that takes part. */
+struct rounds {
+    uint64_t dealt;
+    double count, cost; /* rows of a rank that took part in all, and what they cost */
+    uint32_t parts;
+    double least_cost;   /* that any of these ranks can bear in the time */
+    uint64_t least_rows; /* and that any has memory for */
+};
+
+static void look_at_parts(const struct cut *cut, double seconds, const uint64_t *rows_of_rank, struct rounds *rounds)
+{
+    rounds->parts = 0;
+    rounds->least_cost = INFINITY;
+    rounds->least_rows = UINT64_MAX;
+    for (uint32_t rank = 0; rank < cut->ranks; rank++)
+        if (rows_of_rank[rank] == TAKES_PART) {
+            rounds->parts++;
+            rounds->least_cost = fmin(rounds->least_cost, seconds * cut->speeds[rank]);
+            rounds->least_rows = min_u64(rounds->least_rows, most_rows_of(cut, rank));
+        }
+}
+
+/* Until the first rank has all its rows; true: by its memory. */
+static bool go_on(const struct cut *cut, struct rounds *rounds)
+{
+    const double start = cost_of(cut->problem, cut->kind, rounds->dealt), parts = rounds->parts;
+    const double room = fmax(((double)rounds->least_rows - rounds->count) * parts, 0);
+    uint64_t end = rows_within(cut, rounds->dealt, cut->problem->q_len, start + (rounds->least_cost - rounds->cost) * parts);
+    const bool is_full = room < (double)(end - rounds->dealt);
+    end = is_full ? rounds->dealt + (uint64_t)room : end;
+    rounds->cost += (cost_of(cut->problem, cut->kind, end) - start) / parts;
+    rounds->count += (double)(end - rounds->dealt) / parts;
+    rounds->dealt = end;
+    return is_full;
+}
+
+/* Ranks that have as many rows as they can have all of theirs. */
+static void retire(const struct cut *cut, double seconds, const struct rounds *rounds, bool is_full, uint64_t *rows_of_rank)
+{
+    const bool ends = rounds->dealt == cut->problem->q_len;
+    for (uint32_t rank = 0; rank < cut->ranks; rank++) {
+        const bool is_filled = is_full ? most_rows_of(cut, rank) == rounds->least_rows : seconds * cut->speeds[rank] <= rounds->least_cost;
+        if (rows_of_rank[rank] == TAKES_PART && (ends || is_filled))
+            rows_of_rank[rank] = min_u64((uint64_t)rounds->count, most_rows_of(cut, rank));
+    }
+}
+
+/* What ranks get after the last round, one after the other. */
+static void deal_rest(const struct cut *cut, double seconds, struct rounds *rounds, uint64_t *rows_of_rank)
+{
+    const uint64_t all = cut->problem->q_len, had = (uint64_t)rounds->count;
+    for (uint32_t rank = 0; rank < cut->ranks; rank++) {
+        if (rows_of_rank[rank] != TAKES_PART)
+            continue;
+        const uint64_t last = rounds->dealt + min_u64(most_rows_of(cut, rank) - had, all - rounds->dealt);
+        const double cost = cost_of(cut->problem, cut->kind, rounds->dealt) + seconds * cut->speeds[rank] - rounds->cost;
+        const uint64_t end = rows_within(cut, rounds->dealt, last, cost);
+        rows_of_rank[rank] = had + end - rounds->dealt;
+        rounds->dealt = end;
+    }
+}
+
+/* Rows that rounding lost go to whoever has room. */
+static void deal_lost(const struct cut *cut, uint64_t dealt, uint64_t *rows_of_rank)
+{
+    uint64_t lost = dealt, before = 0;
+    for (uint32_t rank = 0; rank < cut->ranks; rank++)
+        lost -= rows_of_rank[rank];
+    while (lost > 0 && lost != before) {
+        before = lost;
+        for (uint32_t rank = 0; lost > 0 && rank < cut->ranks; rank++)
+            if (cut->speeds[rank] > 0 && rows_of_rank[rank] < most_rows_of(cut, rank)) {
+                rows_of_rank[rank]++;
+                lost--;
+            }
+    }
+}
+
+/* As striped layouts do. */
+static uint64_t deal_in_rounds(const struct cut *cut, double seconds, uint64_t *out_rows_of_rank)
+{
+    struct rounds rounds = {0};
+    for (uint32_t rank = 0; rank < cut->ranks; rank++)
+        out_rows_of_rank[rank] = cut->speeds[rank] > 0 ? TAKES_PART : 0;
+    look_at_parts(cut, seconds, out_rows_of_rank, &rounds);
+    for (int span = 1; span < LAYOUT_SPANS && rounds.parts > 0; span++) {
+        const bool is_full = go_on(cut, &rounds);
+        retire(cut, seconds, &rounds, is_full, out_rows_of_rank);
+        look_at_parts(cut, seconds, out_rows_of_rank, &rounds);
+    }
+    deal_rest(cut, seconds, &rounds, out_rows_of_rank);
+    deal_lost(cut, rounds.dealt, out_rows_of_rank);
+    return rounds.dealt;
+}
+
+/* How many rows are taken in a time, and by whom. */
+static uint64_t deal(const struct cut *cut, double seconds, uint64_t *out_rows_of_rank)
+{
+    return cut->kind == VKRING_LAYOUT_STRIPED ? deal_in_rounds(cut, seconds, out_rows_of_rank)
+                                              : deal_in_order(cut, seconds, out_rows_of_rank);
+}
+
+static void deal_in_least_time(const struct cut *cut, uint64_t *out_rows_of_rank)
 {
     double least_speed = INFINITY, little = 0;
     for (uint32_t rank = 0; rank < cut->ranks; rank++)
@@ -92,12 +189,12 @@ static double least_time(const struct cut *cut)
     double enough = 2 * cost_of(cut->problem, cut->kind, cut->problem->q_len) / least_speed;
     for (int i = 0; i < HALVINGS; i++) {
         const double middle = little + (enough - little) / 2;
-        if (deal(cut, middle, NULL) == cut->problem->q_len)
+        if (deal(cut, middle, out_rows_of_rank) == cut->problem->q_len)
             enough = middle;
         else
             little = middle;
     }
-    return enough;
+    deal(cut, enough, out_rows_of_rank);
 }
 
 static enum vkring_status check_speeds(uint32_t ranks, const double *speeds)
@@ -140,7 +237,7 @@ enum vkring_status vkring_shares_cut(const struct vkring_plan_params *params, ui
     const struct cut cut = {&problem, layout.kind, ranks, speeds, most_rows_of_rank};
     layout_free(&layout);
     TRY(check_room(&cut), fail);
-    deal(&cut, least_time(&cut), out_query_rows_of_rank);
+    deal_in_least_time(&cut, out_query_rows_of_rank);
     return VKRING_OK;
 fail:
     return status;

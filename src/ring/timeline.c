@@ -246,7 +246,7 @@ static void add_now(struct timeline *line, uint32_t rank)
     const struct task *task = clock->adding;
     const bool comes_home = task->step == 0, has_slot = sum_step(line, task) > 1;
     const uint32_t step = sum_step(line, task);
-    const uint32_t owner = comes_home ? rank : layout_origin_of(line->in->layout, rank, step);
+    const uint32_t owner = schedule_gradient_owner(line->in->layout, rank, line->in->steps, step);
     const double bytes = line->in->steps > 1 ? gradient_bytes(line, owner) : 0;
     const double touched = has_slot && !comes_home ? 2 * bytes : bytes; /* read from the slot, and written to it */
     const bool works = comes_home || !has_slot || task->adds;
@@ -300,23 +300,16 @@ static void receive_packet(struct timeline *line, uint32_t rank, uint32_t step)
         max_of(arrived, unified ? 0 : clock->readable[slot_of(step - 1)]) + copy_seconds(line->in->ranks[rank], bytes);
 }
 
-/* The rank that a sum comes from: the one before or, home, the last that met the keys. */
-static uint32_t sum_from(const struct timeline *line, uint32_t rank, uint32_t step)
-{
-    const struct layout layout = seen_by(line, rank);
-    return step == line->in->steps ? layout_origin(&layout, layout.ranks - (step - 1)) : layout_previous(&layout);
-}
-
 /* As run_gradients.c has it. */
 static void receive_sum(struct timeline *line, uint32_t rank, uint32_t step)
 {
     const struct layout layout = seen_by(line, rank);
-    const uint32_t from = sum_from(line, rank, step);
+    const uint32_t from = schedule_gradient_source(line->in->layout, rank, line->in->steps, step);
     struct clock *clock = &line->clocks[rank];
     double ready = max_of(line->clocks[from].sum_ready[slot_of(step - 1)], clock->sum_arrived[slot_of(step - 1)]);
     if (step > GRADIENT_SLOTS)
         ready = max_of(ready, line->clocks[layout_next(&layout)].sum_arrived[slot_of(step - 1)]);
-    const uint32_t owner = step == line->in->steps ? rank : layout_origin(&layout, step);
+    const uint32_t owner = schedule_gradient_owner(line->in->layout, rank, line->in->steps, step);
     clock->sum_arrived[slot_of(step)] = move(line, from, rank, ready, gradient_bytes(line, owner));
 }
 
