@@ -97,8 +97,6 @@ static bool check_whole(const struct parsing *parsing, uint32_t ranks)
         return fail_usage(failure, "--shares has %" PRIu32 " numbers for %" PRIu32 " ranks", options->share_count, ranks);
     if (!check_partners(options, failure))
         return false;
-    if (parsing->later)
-        return fail_usage(failure, "%s is not yet supported", parsing->later);
     return check_backward(options, failure);
 }
 

@@ -36,12 +36,6 @@ bool take_file(struct parsing *parsing, const char *text)
     return true;
 }
 
-static void note_later(struct parsing *parsing, const char *what)
-{
-    if (!parsing->later)
-        parsing->later = what;
-}
-
 bool take_type(struct parsing *parsing, const char *text)
 {
     static const char *const names[] = {"f32", "f16", "bf16"};

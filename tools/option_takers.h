@@ -10,7 +10,6 @@ struct parsing {
     struct failure *failure;
     const char *name;    /**< of the option at hand */
     enum file_kind file; /**< that it names */
-    const char *later;   /**< the first option that asks for something not yet supported */
 };
 
 /** Fails with "<option>: '<text>' is not <wanted>". */

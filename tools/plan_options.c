@@ -158,7 +158,7 @@ static bool check_counts(struct plan_options *options, struct failure *failure)
     return true;
 }
 
-static bool check_whole(struct plan_options *options, const char *later, struct failure *failure)
+static bool check_whole(struct plan_options *options, struct failure *failure)
 {
     const char *missing = !options->ranks ? "--ranks" : !options->q_len ? "--q-len" : !options->head_dim ? "--head-dim" : NULL;
     if (missing)
@@ -167,8 +167,6 @@ static bool check_whole(struct plan_options *options, const char *later, struct 
         return fail_usage(failure, "option --flops, or --from, is missing; see vkring plan --help");
     if (options->from && (options->flops.values || options->backward_flops.values))
         return fail_usage(failure, "--from and %s contradict each other", options->flops.values ? "--flops" : "--backward-flops");
-    if (later)
-        return fail_usage(failure, "%s is not yet supported", later);
     return check_counts(options, failure);
 }
 
@@ -180,7 +178,7 @@ bool plan_options_parse(struct plan_options *options, int argc, char **argv, str
     if (!option_table_take(&table, &parsing, argc, argv))
         return false;
     options->kv_len = options->kv_len ? options->kv_len : options->q_len;
-    return options->attend.help || check_whole(options, parsing.later, failure);
+    return options->attend.help || check_whole(options, failure);
 }
 
 void plan_options_free(struct plan_options *options)
