@@ -114,7 +114,8 @@ for ranks in 2 3; do
     # shellcheck disable=SC2086
     attends "$ranks ranks, everything, striped" "$ranks" --layout striped --bias b.npy $everything --report r.json $of_everything
 done
-grep -q '"layout": "striped"' r.json && complaint= || complaint="no striped layout in the report"
+complaint=
+grep -q '"layout": "striped"' r.json || complaint="no striped layout in the report"
 report "the report names the layout" "$complaint"
 # shellcheck disable=SC2086
 attends "3 ranks, everything, striped unevenly" 3 --layout striped --bias b.npy $everything --shares 3,1,2 $of_everything
