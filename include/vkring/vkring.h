@@ -315,7 +315,7 @@ struct vkring_plan_params {
     bool segment_ids;          /**< a run brings query_segment_ids and key_segment_ids */
     bool alibi;                /**< a run brings alibi_slopes */
     bool sinks;                /**< a run brings sinks */
-    bool backward;             /**< vkring_backward is wanted too; needs a communicator of one rank */
+    bool backward;             /**< vkring_backward is wanted too */
     uint64_t causal_block;     /**< 0 for 1; else needs causal */
     int64_t window_left;       /**< -1 for unlimited; so is window_right */
     int64_t window_right;

@@ -25,12 +25,14 @@ struct piece {
 uint32_t piece_key_spans(const struct layout *layout, const struct task *task);
 const struct layout_span *piece_key_span(const struct layout *layout, const struct task *task, uint32_t key_span);
 bool piece_is_done(const struct layout *layout, const struct task *task, const struct piece_cursor *at);
+
 /** Of the boxes of a span, those that a task is about: of those of keys it may be one half. */
 struct piece_boxes {
     uint64_t first, count;
 };
 
 struct piece_boxes piece_boxes_of(const struct task *task, uint64_t boxes);
+
 /** Partial gradients, which only rows that keep a key by position give to. */
 bool task_writes_partial(enum task_kind kind);
 
