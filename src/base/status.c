@@ -81,3 +81,8 @@ const char *vkring_version(void)
 {
     return VERSION_TEXT(VKRING_VERSION_MAJOR, VKRING_VERSION_MINOR, VKRING_VERSION_PATCH);
 }
+
+const char *status_deed(enum vkring_status status)
+{
+    return status == VKRING_ERROR_TIMEOUT ? "was silent" : status == VKRING_ERROR_PEER ? "sent what was not expected" : "failed";
+}

@@ -24,4 +24,7 @@ enum vkring_status status_fail(enum vkring_status status, const char *format, ..
 /** The same with the rank and ring step (or VKRING_NONE) where it happened. */
 enum vkring_status status_fail_at(enum vkring_status status, uint32_t rank, uint32_t step, const char *format, ...) PRINTF_LIKE(4, 5);
 
+/** What another rank did, in the words of one that was told with which status it failed: such as "was silent". */
+const char *status_deed(enum vkring_status status);
+
 #endif

@@ -5,6 +5,8 @@
  * small.
  */
 #include <inttypes.h>
+#include <isa-l/crc.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,27 @@
 
 /* Larger blocks go in several rounds, so that nobody has to hold much for a rank that is late. */
 static const uint64_t largest_message_bytes = 65536;
+
+/* How long after the deadline others are given to say who is silent, and why: a rank may be silent only because it waits elsewhere. */
+static const double excuse_seconds = 0.3;
+
+/*
+ * Goes before each message: which it is, and that it is whole. One with a reason has nothing behind it: its sender takes no part, now or
+ * later, on account of the culprit.
+ */
+struct seal {
+    uint32_t round;
+    int32_t reason;
+    uint32_t culprit;
+    uint32_t crc; /* CRC32C of the fields above and the message */
+};
+
+static uint32_t crc_of(const struct seal *seal, const void *message, uint64_t bytes)
+{
+    /* ISA-L does not write to its buffers, and takes a length of type int: messages are short. */
+    const uint32_t crc = crc32_iscsi((unsigned char *)(uintptr_t)seal, (int)offsetof(struct seal, crc), 0);
+    return crc32_iscsi((unsigned char *)(uintptr_t)message, (int)bytes, crc);
+}
 
 static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
 {
@@ -33,16 +56,21 @@ static enum vkring_status gather_prepare(struct comm_gather *gather, const void 
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
     uint64_t requests_bytes = 2 * (uint64_t)comm->fn.size * sizeof(void *);
+    uint64_t messages_bytes = comm->fn.size * (sizeof(struct seal) + min_u64(gather->block_bytes, largest_message_bytes));
     uint64_t blocks_bytes;
     uint64_t total_bytes;
-    if (!checked_multiply(gather->block_bytes, comm->fn.size, &blocks_bytes) || !checked_add(blocks_bytes, requests_bytes, &total_bytes))
+    if (!checked_multiply(gather->block_bytes, comm->fn.size, &blocks_bytes) ||
+        !checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes + messages_bytes, &total_bytes))
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", gather->block_bytes);
     TRY(scratch_take(comm, total_bytes), fail);
 
-    memset(comm->scratch, 0, (size_t)requests_bytes);
-    gather->sends = comm->scratch;
+    /* a refusal has its place first */
+    unsigned char *requests = (unsigned char *)comm->scratch + sizeof(struct seal);
+    memset(requests, 0, (size_t)requests_bytes);
+    gather->sends = (void **)(void *)requests;
     gather->receives = gather->sends + comm->fn.size;
-    gather->blocks = (unsigned char *)comm->scratch + requests_bytes;
+    gather->messages = requests + requests_bytes;
+    gather->blocks = gather->messages + messages_bytes;
     if (gather->block_bytes > 0)
         memcpy(gather->blocks + comm->fn.rank * gather->block_bytes, mine, (size_t)gather->block_bytes);
     return VKRING_OK;
@@ -50,9 +78,31 @@ fail:
     return status;
 }
 
-static unsigned char *message_of(const struct comm_gather *gather, uint32_t rank)
+static unsigned char *part_of(const struct comm_gather *gather, uint32_t rank)
 {
     return gather->blocks + rank * gather->block_bytes + gather->offset;
+}
+
+static uint64_t sealed_bytes(const struct comm_gather *gather)
+{
+    return sizeof(struct seal) + gather->message_bytes;
+}
+
+/* Seals are packed: they are copied, never pointed at. */
+static unsigned char *message_of(const struct comm_gather *gather, uint32_t rank)
+{
+    return gather->messages + rank * (sizeof(struct seal) + min_u64(gather->block_bytes, largest_message_bytes));
+}
+
+static void seal_own(struct comm_gather *gather)
+{
+    struct vkring_comm *comm = gather->comm;
+    unsigned char *message = message_of(gather, comm->fn.rank);
+    struct seal seal = {.round = comm->rounds++, .culprit = VKRING_NONE};
+    if (gather->message_bytes > 0)
+        memcpy(message + sizeof(seal), part_of(gather, comm->fn.rank), (size_t)gather->message_bytes);
+    seal.crc = crc_of(&seal, message + sizeof(seal), gather->message_bytes);
+    memcpy(message, &seal, sizeof(seal));
 }
 
 static enum vkring_status start_round(struct comm_gather *gather)
@@ -62,14 +112,15 @@ static enum vkring_status start_round(struct comm_gather *gather)
     uint32_t size = comm->fn.size;
     const unsigned char *mine = message_of(gather, comm->fn.rank);
     gather->message_bytes = min_u64(gather->block_bytes - gather->offset, largest_message_bytes);
+    seal_own(gather);
     /* Receives first, so that messages find their place; the right neighbour first, so that not all send to rank 0 at once. */
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + size - distance) % size);
-        TRY(comm_receive(comm, message_of(gather, peer), gather->message_bytes, peer, COMM_TAG_AGREE, &gather->receives[peer]), fail);
+        TRY(comm_receive(comm, message_of(gather, peer), sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->receives[peer]), fail);
     }
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % size);
-        TRY(comm_send(comm, mine, gather->message_bytes, peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
+        TRY(comm_send(comm, mine, sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
     }
     return VKRING_OK;
 fail:
@@ -82,16 +133,51 @@ struct round_state {
     bool progress;
 };
 
+static enum vkring_status fail_of_refusal(struct comm_gather *gather, uint32_t peer, const struct seal *seal)
+{
+    const enum vkring_status reason = (enum vkring_status)seal->reason;
+    gather->told = true;
+    return status_fail_at(VKRING_ERROR_PEER, seal->culprit, VKRING_NONE, "rank %" PRIu32 " %s (%s), as rank %" PRIu32 " says",
+                          seal->culprit, status_deed(reason), vkring_status_string(reason), peer);
+}
+
+static enum vkring_status fail_of_length(const struct comm_gather *gather, uint32_t peer, uint64_t bytes)
+{
+    const uint64_t behind_seal = bytes > sizeof(struct seal) ? bytes - sizeof(struct seal) : 0;
+    return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent %" PRIu64 " bytes where %" PRIu64 " were expected",
+                          peer, behind_seal, gather->message_bytes);
+}
+
+/* A message that came: of this round, whole, and a part of what is gathered. */
+static enum vkring_status admit(struct comm_gather *gather, uint32_t peer, uint64_t bytes)
+{
+    const unsigned char *message = message_of(gather, peer);
+    struct seal seal;
+    memcpy(&seal, message, sizeof(seal));
+    if (bytes != sealed_bytes(gather) && bytes != sizeof(seal))
+        return fail_of_length(gather, peer, bytes);
+    if (seal.crc != crc_of(&seal, message + sizeof(seal), bytes - sizeof(seal)))
+        return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent a message that arrived damaged", peer);
+    if (seal.reason != VKRING_OK)
+        return fail_of_refusal(gather, peer, &seal);
+    if (bytes != sealed_bytes(gather))
+        return fail_of_length(gather, peer, bytes);
+    if (seal.round != gather->comm->rounds - 1)
+        return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent message %" PRIu32 " where %" PRIu32 " was due",
+                              peer, seal.round, gather->comm->rounds - 1);
+    if (gather->message_bytes > 0)
+        memcpy(part_of(gather, peer), message + sizeof(seal), (size_t)gather->message_bytes);
+    return VKRING_OK;
+}
+
 static enum vkring_status poll_receive(struct comm_gather *gather, uint32_t peer, struct round_state *state)
 {
     enum vkring_status status;
     bool done;
     uint64_t bytes = 0;
     TRY(comm_test(gather->comm, &gather->receives[peer], peer, &done, &bytes), fail);
-    if (done && bytes != gather->message_bytes)
-        return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE,
-                              "rank %" PRIu32 " sent %" PRIu64 " bytes where %" PRIu64 " were expected", peer, bytes,
-                              gather->message_bytes);
+    if (done)
+        TRY(admit(gather, peer, bytes), fail);
     state->pending += !done;
     state->progress |= done;
     return VKRING_OK;
@@ -155,6 +241,38 @@ enum vkring_status comm_gather_blame(const struct comm_gather *gather, double se
     return status_fail_at(VKRING_ERROR_TIMEOUT, rank, VKRING_NONE, "rank %" PRIu32 " %s nothing for %g seconds", rank, verb, seconds);
 }
 
+void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error)
+{
+    void *request = NULL;
+    bool done;
+    uint64_t ignored;
+    struct seal seal = {.reason = error->status, .culprit = error->rank};
+    if (!comm->scratch || comm->failed)
+        return; /* nothing was ever gathered, so nobody waits; or all were told before */
+    seal.crc = crc_of(&seal, &seal, 0);
+    memcpy(comm->scratch, &seal, sizeof(seal));
+    for (uint32_t distance = 1; distance < comm->fn.size; distance++) {
+        uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % comm->fn.size);
+        if (comm->fn.send(comm->fn.context, comm->scratch, sizeof(seal), peer, COMM_TAG_AGREE, &request) != VKRING_OK || !request)
+            continue;
+        if (comm_test(comm, &request, peer, &done, &ignored) != VKRING_OK || !done)
+            comm_abandon(comm, &request);
+    }
+}
+
+/* Those that have this rank's message wait for the next, and would wait for nothing. */
+static void gather_refuse(const struct comm_gather *gather, enum vkring_status status)
+{
+    struct vkring_error error = *vkring_last_error();
+    struct vkring_error told = error;
+    if (gather->told)
+        return;
+    if (error.rank == VKRING_NONE || (status != VKRING_ERROR_TIMEOUT && status != VKRING_ERROR_PEER))
+        told.rank = gather->comm->fn.rank;
+    comm_refuse(gather->comm, &told);
+    status_fail_at(error.status, error.rank, error.step, "%s", error.message);
+}
+
 /* Also when nothing is left to give up: the ranks are out of step. */
 void comm_gather_abandon(struct comm_gather *gather)
 {
@@ -175,6 +293,7 @@ enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine,
     *out_gather = gather;
     return VKRING_OK;
 fail_started:
+    gather_refuse(&gather, status);
     comm_gather_abandon(&gather);
 fail:
     return status;
@@ -195,6 +314,7 @@ enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, 
         TRY(start_round(gather), fail);
     return VKRING_OK;
 fail:
+    gather_refuse(gather, status);
     comm_gather_abandon(gather);
     return status;
 }
@@ -218,8 +338,9 @@ static enum vkring_status gather_wait(struct comm_gather *gather, double timeout
         if (progress) {
             backoff = (struct comm_backoff){0};
             last_progress = now;
-        } else if (now - last_progress >= timeout_seconds) {
+        } else if (now - last_progress >= timeout_seconds + excuse_seconds) {
             status = comm_gather_blame(gather, timeout_seconds);
+            gather_refuse(gather, status);
             comm_gather_abandon(gather);
             return status;
         }

@@ -9,6 +9,7 @@ struct vkring_comm {
     struct vkring_comm_functions fn;
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
     bool failed;            /* a message was given up, and could be taken for a later one: only destroy is left */
+    uint32_t rounds;        /* of comm_allgather, ever */
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
     void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
@@ -36,21 +37,27 @@ void comm_abandon(struct vkring_comm *comm, void **request);
 /**
  * Every rank gives bytes and gets those of all: all is size · bytes long, in rank order, and is written only on success. Collective.
  *
- * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds: the last error names a silent rank, the same one everywhere if there is
- * only one. VKRING_ERROR_PEER (or _TIMEOUT): a rank gave another number of bytes. Never waits longer than that without progress. Backs off
- * when idle: neither spins a core nor sleeps long.
+ * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds and 0.3 more, in which others may say why: the last error names a silent
+ * rank, the same one everywhere if there is only one. VKRING_ERROR_PEER (or _TIMEOUT): a rank gave another number of bytes, its message was
+ * damaged or of another round, or it takes no part: the last error names who is to blame for that. A rank that fails tells the others.
+ * Never waits longer than that without progress. Backs off when idle: neither spins a core nor sleeps long.
  */
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
+
+/** Tells all ranks that this one takes no part in what is gathered next, for error->status and on account of error->rank. Does not wait. */
+void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 
 /** A comm_allgather that its caller drives. Its fields are its own; all zeros where none is under way. */
 struct comm_gather {
     struct vkring_comm *comm;
     void **sends; /* by rank; null where nothing is under way */
     void **receives;
-    unsigned char *blocks; /* by rank */
+    unsigned char *blocks;   /* by rank */
+    unsigned char *messages; /* by rank, each behind its seal; the own one is what is sent */
     uint64_t block_bytes;
     uint64_t offset; /* of this round's message in its block */
     uint64_t message_bytes;
+    bool told; /* by another rank that it takes no part */
 };
 
 /** Starts as comm_allgather does, without waiting. One at a time on a communicator. */

@@ -212,6 +212,45 @@ START_TEST(messages_of_the_wrong_length_name_their_sender)
 }
 END_TEST
 
+START_TEST(damaged_and_repeated_messages_name_their_sender)
+{
+    struct network_run run;
+    run_network(&run, 3, (struct fake_fault){.rank = 2, .kind = FAKE_FLIPPED},
+                &(struct rank_job){.bytes = 100, .rounds = 1, .timeout_seconds = 0.2}, VKRING_NONE);
+    assert_failed(&run, 0, VKRING_ERROR_PEER, 2);
+    assert_failed(&run, 1, VKRING_ERROR_PEER, 2);
+
+    run_network(&run, 3, (struct fake_fault){.rank = 2, .kind = FAKE_TWICE},
+                &(struct rank_job){.bytes = 100, .rounds = 2, .timeout_seconds = 0.2}, VKRING_NONE);
+    assert_failed(&run, 0, VKRING_ERROR_PEER, 2);
+    assert_failed(&run, 1, VKRING_ERROR_PEER, 2);
+}
+END_TEST
+
+/* Rank 1 is alone in the first round, gives up, and says so: rank 0, which comes later, has its message, and then its word. */
+START_TEST(a_rank_that_gives_up_tells_the_others)
+{
+    struct network_run run;
+    struct vkring_comm_functions table;
+    vkring_comm *comm = NULL;
+    unsigned char mine = 0, all[2];
+    fake_network_init(&run.network, 2, no_fault);
+    for (uint32_t rank = 2; rank-- > 0;) {
+        table = fake_table(&run.network, rank);
+        ck_assert_int_eq(vkring_comm_create(&table, &comm), VKRING_OK);
+        if (rank == 1) {
+            ck_assert_int_eq(comm_allgather(comm, &mine, 1, all, 0), VKRING_ERROR_TIMEOUT);
+        } else {
+            ck_assert_int_eq(comm_allgather(comm, &mine, 1, all, 100), VKRING_OK);
+            ck_assert_int_eq(comm_allgather(comm, &mine, 1, all, 100), VKRING_ERROR_PEER);
+            ck_assert_uint_eq(vkring_last_error()->rank, 0); /* was silent when rank 1 came */
+        }
+        vkring_comm_destroy(&comm);
+    }
+    fake_network_finish(&run.network);
+}
+END_TEST
+
 START_TEST(failures_of_the_table_reach_the_last_error)
 {
     const struct {
@@ -310,6 +349,8 @@ int main(void)
     suite_add(suite, "allgather", progress_moves_the_deadline);
     suite_add(suite, "allgather", ranks_that_come_one_after_another_are_waited_for);
     suite_add(suite, "allgather", messages_of_the_wrong_length_name_their_sender);
+    suite_add(suite, "allgather", damaged_and_repeated_messages_name_their_sender);
+    suite_add(suite, "allgather", a_rank_that_gives_up_tells_the_others);
     suite_add(suite, "allgather", failures_of_the_table_reach_the_last_error);
     suite_add(suite, "allgather", a_block_too_large_for_memory_is_refused);
     suite_add(suite, "create", incomplete_tables_are_refused);

@@ -38,6 +38,8 @@ static void post(struct fake_rank *self, const struct fake_request *request)
     message->bytes = bytes;
     if (request->bytes > 0)
         memcpy(message->data, request->data, bytes < request->bytes ? bytes : request->bytes);
+    if (faulty(self, FAKE_FLIPPED))
+        message->data[bytes - 1] ^= 1;
     struct fake_message **place = &self->network->messages[self->rank][request->peer];
     while (*place)
         place = &(*place)->next;
@@ -65,6 +67,8 @@ static enum vkring_status fake_send(void *context, const void *data, uint64_t by
         clock_sleep(self->network->fault.seconds);
     pthread_mutex_lock(&self->network->lock);
     if (!faulty(self, FAKE_LOST))
+        post(self, &request);
+    if (faulty(self, FAKE_TWICE))
         post(self, &request);
     pthread_mutex_unlock(&self->network->lock);
     return start(self, request, out_request);

@@ -14,7 +14,18 @@ struct fake_request;
 /** What goes wrong with what one rank sends or starts; VKRING_NONE in `rank` for nothing. */
 struct fake_fault {
     uint32_t rank;
-    enum { FAKE_SHORT, FAKE_LONG, FAKE_LOST, FAKE_LATE, FAKE_SEND_FAILS, FAKE_TEST_FAILS, FAKE_NULL_REQUEST, FAKE_NEVER_TAKEN } kind;
+    enum {
+        FAKE_SHORT,
+        FAKE_LONG,
+        FAKE_LOST,
+        FAKE_LATE,
+        FAKE_SEND_FAILS,
+        FAKE_TEST_FAILS,
+        FAKE_NULL_REQUEST,
+        FAKE_NEVER_TAKEN,
+        FAKE_FLIPPED,
+        FAKE_TWICE
+    } kind;
     double seconds; /**< how late */
 };
 
