@@ -90,6 +90,8 @@ struct bench {
 
 static void bench_close(struct bench *bench)
 {
+    if (!vk_timeline_settle(bench->device, &bench->timeline, DEADLINE_SECONDS))
+        return;
     vk_timeline_destroy(bench->device, &bench->timeline);
     vk_command_pool_destroy(bench->device, &bench->pool);
     vkring_buffer_destroy(&bench->arguments);
@@ -148,7 +150,7 @@ static enum vkring_status run(struct bench *bench, const struct problem *problem
         .state_address = bench->state->address,
         .state_bytes_per_workgroup = bench->kernel.state_bytes_per_workgroup,
     };
-    struct vk_semaphore_value done = {bench->timeline.handle, ++bench->timeline.submitted};
+    struct vk_semaphore_value done = {bench->timeline.handle, bench->timeline.submitted + 1};
     bool reached;
 
     TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
@@ -162,6 +164,7 @@ static enum vkring_status run(struct bench *bench, const struct problem *problem
     vk_commands_barrier_to_host(bench->device, &commands);
     TRY(vk_commands_end(bench->device, &commands), fail);
     TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
+    bench->timeline.submitted = done.value;
     TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
     if (!reached)
         return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test in %.0f s", DEADLINE_SECONDS);

@@ -227,15 +227,11 @@ fail:
     return status;
 }
 
-/* Whether the device is done with all that was submitted; one that is lost touches nothing more. */
+/* Whether the device is done with all that was submitted. */
 static bool is_drained(struct vkring_plan *plan)
 {
-    bool computed = true, uploaded = true;
-    if (plan->compute.device && compute_drain(&plan->compute, DRAIN_SECONDS, &computed) != VKRING_OK)
-        computed = true;
-    if (staging_drain(&plan->staging, DRAIN_SECONDS, &uploaded) != VKRING_OK)
-        uploaded = true;
-    return computed && uploaded;
+    const bool computed = !plan->compute.device || vk_timeline_settle(plan->device, &plan->compute.timeline, DRAIN_SECONDS);
+    return staging_settle(&plan->staging, DRAIN_SECONDS) && computed;
 }
 
 void vkring_plan_destroy(vkring_plan **plan_pointer)
@@ -246,10 +242,8 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     *plan_pointer = NULL;
     if (plan->run && plan->run->under_way)
         run_break_off(plan->run);
-    if (!is_drained(plan)) {
-        vk_device_quarantine(plan->device);
+    if (!is_drained(plan))
         return;
-    }
     if (plan->quarantined) {
         staging_quarantine(&plan->staging);
         gradients_quarantine(&plan->backward.gradients);

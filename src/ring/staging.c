@@ -72,12 +72,9 @@ fail:
     return status;
 }
 
-enum vkring_status staging_drain(struct staging *staging, double seconds, bool *out_drained)
+bool staging_settle(const struct staging *staging, double seconds)
 {
-    *out_drained = true;
-    if (!staging->device || staging->uploads.submitted == 0)
-        return VKRING_OK;
-    return vk_timeline_wait(staging->device, &staging->uploads, staging->uploads.submitted, seconds, out_drained);
+    return !staging->device || vk_timeline_settle(staging->device, &staging->uploads, seconds);
 }
 
 void staging_quarantine(struct staging *staging)

@@ -53,8 +53,8 @@ enum vkring_status staging_measure(vkring_device *device, const struct problem *
 /** problem and record are borrowed; the latter gets all uploads. */
 enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct flight_record *record,
                                   struct staging *out_staging);
-/** Waits for all uploads; false when the time is over. Accepts one that was not created. */
-enum vkring_status staging_drain(struct staging *staging, double seconds, bool *out_drained);
+/** As vk_timeline_settle, of all uploads. Accepts one that was not created. */
+bool staging_settle(const struct staging *staging, double seconds);
 /** The network may still touch the slots: their memory is never freed. */
 void staging_quarantine(struct staging *staging);
 /** Accepts one that was not created. Nothing may be in flight. */

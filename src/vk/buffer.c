@@ -15,12 +15,11 @@ struct bounce {
     struct vk_command_pool pool;
     struct vk_commands commands;
     struct vk_timeline timeline;
-    bool in_flight; /* the device may still use all this */
 };
 
 static void bounce_close(struct bounce *bounce)
 {
-    if (bounce->in_flight)
+    if (!vk_timeline_settle(bounce->device, &bounce->timeline, DEADLINE_SECONDS))
         return; /* lost, because freeing what the device writes to is worse */
     vk_timeline_destroy(bounce->device, &bounce->timeline);
     vk_command_pool_destroy(bounce->device, &bounce->pool);
@@ -45,7 +44,7 @@ static enum vkring_status bounce_copy(struct bounce *bounce, const vkring_buffer
 {
     enum vkring_status status;
     vkring_device *device = bounce->device;
-    const struct vk_semaphore_value done = {bounce->timeline.handle, ++bounce->timeline.submitted};
+    const struct vk_semaphore_value done = {bounce->timeline.handle, bounce->timeline.submitted + 1};
     bool reached = false;
     TRY(vk_commands_begin(device, &bounce->pool, &bounce->commands), fail);
     vk_commands_barrier(device, &bounce->commands);
@@ -54,10 +53,8 @@ static enum vkring_status bounce_copy(struct bounce *bounce, const vkring_buffer
     vk_commands_barrier_to_host(device, &bounce->commands);
     TRY(vk_commands_end(device, &bounce->commands), fail);
     TRY(vk_submit(device, VK_QUEUE_COMPUTE, &bounce->commands, NULL, 0, &done, 1), fail);
-    status = vk_timeline_wait(device, &bounce->timeline, done.value, DEADLINE_SECONDS, &reached);
-    bounce->in_flight = !reached && status != VKRING_ERROR_DEVICE_LOST;
-    if (status != VKRING_OK)
-        goto fail;
+    bounce->timeline.submitted = done.value;
+    TRY(vk_timeline_wait(device, &bounce->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
     if (!reached)
         return status_fail(VKRING_ERROR_TIMEOUT, "the device did not copy %llu bytes in %.0f s", (unsigned long long)size_bytes,
                            DEADLINE_SECONDS);

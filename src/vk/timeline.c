@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "timeline.h"
 
+#include "../base/clock.h"
+
+/* A driver that is out of memory may wait another time. */
+#define SETTLE_ATTEMPTS 8
+#define SETTLE_PAUSE_SECONDS 0.005
+
 /* As many as a run has: one of its own and one of each tensor of backward, both ways. */
 #define MAX_SEMAPHORES 20u
 
@@ -33,10 +39,8 @@ fail:
     return status;
 }
 
-enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds,
-                                    bool *out_reached)
+static VkResult wait_for(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds)
 {
-    enum vkring_status status;
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
@@ -44,12 +48,35 @@ enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timel
         .pValues = &value,
     };
     const uint64_t nanoseconds = seconds >= 1e9 ? (uint64_t)1e18 : seconds > 0 ? (uint64_t)(seconds * 1e9) : 0;
-    VkResult result = device->fn.vkWaitSemaphores(device->handle, &info, nanoseconds);
+    return device->fn.vkWaitSemaphores(device->handle, &info, nanoseconds);
+}
+
+enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds,
+                                    bool *out_reached)
+{
+    enum vkring_status status;
+    const VkResult result = wait_for(device, timeline, value, seconds);
     TRY(vk_status(result, "vkWaitSemaphores"), fail);
     *out_reached = result == VK_SUCCESS;
     return VKRING_OK;
 fail:
     return status;
+}
+
+bool vk_timeline_settle(vkring_device *device, const struct vk_timeline *timeline, double seconds)
+{
+    if (!timeline->handle || timeline->submitted == 0)
+        return true;
+    for (int attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+        const VkResult result = wait_for(device, timeline, timeline->submitted, seconds);
+        if (result == VK_SUCCESS || result == VK_ERROR_DEVICE_LOST)
+            return true;
+        if (result == VK_TIMEOUT)
+            break;
+        clock_sleep(SETTLE_PAUSE_SECONDS);
+    }
+    vk_device_quarantine(device);
+    return false;
 }
 
 static uint32_t fill(const struct vk_semaphore_value *values, uint32_t count, VkSemaphoreSubmitInfo *infos)

@@ -19,6 +19,12 @@ enum vkring_status vk_timeline_reached(vkring_device *device, const struct vk_ti
 /** Waits at most so long; false when the time is over. */
 enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds, bool *out_reached);
 
+/**
+ * Whether all that was submitted is over: done, or its device lost, which touches nothing more. Waits at most so long. What is in flight after
+ * that must not be freed; then this has left the device in place for good.
+ */
+bool vk_timeline_settle(vkring_device *device, const struct vk_timeline *timeline, double seconds);
+
 struct vk_semaphore_value {
     VkSemaphore semaphore; /* null: ignored */
     uint64_t value;
