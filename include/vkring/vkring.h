@@ -521,10 +521,13 @@ struct vkring_forward_io {
  *
  * Collective over the plan's communicator. Buffers are borrowed until it returns; output and lse alias no input and not each other.
  * A tensor without elements may have a null buffer.
- * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank.
+ * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank. Where
+ * keys travel the other ranks get _PEER at once, and all can only destroy the plan.
  * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed; the last error names
  * rank and step; the device's log gets it as an error, and the run's latest events as information; the network may read key and value until the
  * communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
+ * A rank that fails tells the others: they get _PEER, which names the rank that failed first, or that it found silent. Of ranks that find one
+ * silent, only the next to it need wait for its deadline; one that others hold up waits up to 0.6 s longer to learn by whom.
  */
 VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
 

@@ -9,11 +9,11 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 5u
+#define PROTOCOL_VERSION 6u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 
-enum { FIELD_COUNT = 29 };
+enum { FIELD_COUNT = 30 };
 
 static const struct {
     const char *name;
@@ -39,6 +39,7 @@ static const struct {
     {"segment_ids", FIELD_UNSIGNED},
     {"alibi", FIELD_UNSIGNED},
     {"sinks", FIELD_UNSIGNED},
+    {"backward", FIELD_UNSIGNED},
     {"bias.present", FIELD_UNSIGNED},
     {"bias.type", FIELD_UNSIGNED},
     {"bias.per_batch", FIELD_UNSIGNED},
@@ -91,6 +92,7 @@ static void record_fill(const struct problem *problem, const struct layout *layo
         problem->segment_ids,
         problem->alibi,
         problem->sinks,
+        problem->backward,
         bias->present,
         bias->type,
         bias->per_batch,

@@ -38,7 +38,6 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
     link->pending = 0;
     link->crc = crc ? *crc : 0;
     link->crc_known = crc != NULL;
-    link->header_request = NULL;
     link->started_seconds = link->moved_seconds = clock_seconds();
 }
 
@@ -140,22 +139,61 @@ fail:
     return status;
 }
 
+/* The header, or a notice in its place. */
+static enum vkring_status receive_header(struct link *link)
+{
+    enum vkring_status status;
+    uint64_t came = 0;
+    bool done = false;
+    if (link->due == 0 || link->header_came)
+        return VKRING_OK;
+    if (!link->header_request)
+        TRY(start_message(link, &link->header, sizeof(link->header), link->header_tag, &link->header_request), fail);
+    TRY(comm_test(link->comm, &link->header_request, link->peer, &done, &came), fail);
+    if (!done)
+        return VKRING_OK;
+    const enum packet_notice notice = packet_notice_of(&link->header, came);
+    if (notice == PACKET_GIVEN_UP)
+        return packet_given_up_fail(&link->header, link->peer);
+    link->header_came = notice == PACKET_NO_NOTICE;
+    link->header_bytes = came;
+    link->peer_waits = notice == PACKET_WAITING;
+    if (link->peer_waits)
+        link->peer_told = clock_seconds();
+    link->peer_call = link->header.identity.call;
+    link->peer_step = link->header.identity.step;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status send_header(struct link *link, bool *out_sent)
+{
+    enum vkring_status status;
+    uint64_t ignored;
+    if (!link->header_request) {
+        packet_header_make(&link->identity, link->crc, &link->header);
+        TRY(start_message(link, &link->header, sizeof(link->header), link->header_tag, &link->header_request), fail);
+    }
+    return comm_test(link->comm, &link->header_request, link->peer, out_sent, &ignored);
+fail:
+    return status;
+}
+
 /* The header is the last message, in both directions. */
 static enum vkring_status close_packet(struct link *link, bool *out_progress)
 {
     enum vkring_status status;
-    uint64_t came = sizeof(link->header);
-    bool done = false;
-    if (!link->header_request) {
-        if (link->sends)
-            packet_header_make(&link->identity, link->crc, &link->header);
-        TRY(start_message(link, &link->header, sizeof(link->header), link->header_tag, &link->header_request), fail);
-    }
-    TRY(comm_test(link->comm, &link->header_request, link->peer, &done, &came), fail);
+    bool done = link->header_came;
+    if (link->sends)
+        TRY(send_header(link, &done), fail);
     if (!done)
         return VKRING_OK;
-    if (!link->sends)
-        TRY(packet_header_check(&link->header, came, &link->identity, link->crc, link->peer), fail);
+    if (!link->sends) {
+        TRY(packet_header_check(&link->header, link->header_bytes, &link->identity, link->crc, link->peer), fail);
+        link->header_came = false;
+        link->due--;
+    }
     message_done(link, link->moved_seconds, sizeof(link->header));
     link->active = false;
     *out_progress = true;
@@ -164,9 +202,17 @@ fail:
     return status;
 }
 
+bool link_is_excused(const struct link *link)
+{
+    const struct packet_identity *due = &link->identity;
+    return link->peer_waits && (link->peer_call < due->call || (link->peer_call == due->call && link->peer_step == due->step));
+}
+
 enum vkring_status link_poll(struct link *link, bool *out_progress)
 {
     enum vkring_status status;
+    if (!link->sends)
+        TRY(receive_header(link), fail);
     if (!link->active)
         return VKRING_OK;
     TRY(post_chunks(link), fail);

@@ -42,6 +42,14 @@ struct link {
     bool crc_known; /* a packet that is passed on was checked when it came */
     struct packet_header header;
     void *header_request;
+    /* of one that receives: a header is waited for while packets are due, active or not, for what else may come in its place */
+    uint32_t due;
+    bool header_came;
+    uint64_t header_bytes;
+    bool peer_waits; /* for others, it said, before it can send the packet of step peer_step of run peer_call */
+    uint64_t peer_call;
+    uint32_t peer_step;
+    double peer_told;     /* when, by clock_seconds; 0 if never */
     uint64_t total_bytes; /* moved since link_reset */
 };
 
@@ -52,7 +60,11 @@ void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_ki
 /** Memory is borrowed until the link is no longer active. crc: of a packet that came over a link; null to compute it while sending. */
 void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc);
 
-/** Posts and completes what can be. out_progress is set to true when something moved, and left alone otherwise. */
+/** Whether it waits for a packet that its peer cannot send, because it waits itself. */
+bool link_is_excused(const struct link *link);
+
+/** Posts and completes what can be. VKRING_ERROR_PEER also where the peer says that it, or another rank, gave up. out_progress is set to
+ * true when something moved, and left alone otherwise. */
 enum vkring_status link_poll(struct link *link, bool *out_progress);
 
 /** Puts the packet on record that is under way, if one is. */

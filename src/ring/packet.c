@@ -7,8 +7,10 @@
 
 #include "../base/checked.h"
 
-#define PACKET_MAGIC UINT32_C(0x474e4952) /* "RING" where the low byte comes first */
-#define PACKET_VERSION 2
+#define PACKET_MAGIC UINT32_C(0x474e4952)   /* "RING" where the low byte comes first */
+#define WAITING_MAGIC UINT32_C(0x54494157)  /* "WAIT" */
+#define GIVEN_UP_MAGIC UINT32_C(0x454e4f47) /* "GONE" */
+#define PACKET_VERSION 3
 
 _Static_assert(sizeof(struct packet_identity) == 56 && sizeof(struct packet_header) == 72, "the header has no padding");
 
@@ -17,13 +19,47 @@ static uint32_t crc_of_fields(const struct packet_header *header)
     return packet_crc32c(0, header, offsetof(struct packet_header, header_crc));
 }
 
-void packet_header_make(const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header)
+static void make(uint32_t magic, const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header)
 {
-    out_header->magic = PACKET_MAGIC;
+    out_header->magic = magic;
     out_header->version = PACKET_VERSION;
     out_header->identity = *identity;
     out_header->payload_crc = payload_crc;
     out_header->header_crc = crc_of_fields(out_header);
+}
+
+void packet_header_make(const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header)
+{
+    make(PACKET_MAGIC, identity, payload_crc, out_header);
+}
+
+void packet_waiting_make(uint64_t call, uint32_t step, struct packet_header *out_header)
+{
+    const struct packet_identity identity = {.call = call, .step = step};
+    make(WAITING_MAGIC, &identity, 0, out_header);
+}
+
+/* The reason travels where a header has the CRC of its payload. */
+void packet_given_up_make(enum vkring_status reason, uint32_t rank, uint32_t step, struct packet_header *out_header)
+{
+    const struct packet_identity identity = {.step = step, .origin = rank};
+    make(GIVEN_UP_MAGIC, &identity, (uint32_t)reason, out_header);
+}
+
+enum packet_notice packet_notice_of(const struct packet_header *header, uint64_t received_bytes)
+{
+    if (received_bytes != sizeof(*header) || header->version != PACKET_VERSION || header->header_crc != crc_of_fields(header))
+        return PACKET_NO_NOTICE;
+    return header->magic == WAITING_MAGIC ? PACKET_WAITING : header->magic == GIVEN_UP_MAGIC ? PACKET_GIVEN_UP : PACKET_NO_NOTICE;
+}
+
+enum vkring_status packet_given_up_fail(const struct packet_header *header, uint32_t sender)
+{
+    const struct packet_identity *identity = &header->identity;
+    const enum vkring_status reason = (enum vkring_status)(int32_t)header->payload_crc;
+    return status_fail_at(VKRING_ERROR_PEER, identity->origin, identity->step, "rank %" PRIu32 " %s at step %" PRIu32 " (%s)%s",
+                          identity->origin, status_deed(reason), identity->step, vkring_status_string(reason),
+                          identity->origin == sender ? "" : ", as ranks before this one say");
 }
 
 /* Whether the header arrived as its sender made it. */

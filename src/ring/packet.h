@@ -39,6 +39,21 @@ struct packet_header {
 
 void packet_header_make(const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header);
 
+/** What a rank sends where a header is due, when it has none to send. */
+enum packet_notice {
+    PACKET_NO_NOTICE, /**< a header, or nothing that can be trusted */
+    PACKET_WAITING,   /**< it waits itself, and has still to send the packet of identity.step, if any, of run identity.call */
+    PACKET_GIVEN_UP   /**< it sends no more: rank identity.origin failed at identity.step, with a status */
+};
+
+/** step VKRING_NONE: it has sent all of that run. */
+void packet_waiting_make(uint64_t call, uint32_t step, struct packet_header *out_header);
+void packet_given_up_make(enum vkring_status reason, uint32_t rank, uint32_t step, struct packet_header *out_header);
+/** Which notice came in received_bytes, if it is whole. */
+enum packet_notice packet_notice_of(const struct packet_header *header, uint64_t received_bytes);
+/** Of PACKET_GIVEN_UP: VKRING_ERROR_PEER, naming the rank that failed; sender is who says so. */
+enum vkring_status packet_given_up_fail(const struct packet_header *header, uint32_t sender);
+
 /**
  * Compares a header of received_bytes from rank sender with what must come now; payload_crc is of the bytes that came.
  * VKRING_ERROR_PEER: the last error names sender, step, the field, and both values.

@@ -9,6 +9,16 @@
 
 struct run;
 
+/** A message in place of a header, and who gets it. */
+struct notice {
+    struct packet_header header;
+    void *request; /* null: none is under way */
+    uint32_t peer;
+};
+
+/** That this rank waits, on the channels of keys and of gradients; and that it gave up, to the ranks that wait for either. */
+enum { NOTICE_KEYS, NOTICE_GRADIENTS, NOTICE_GIVEN_UP, GIVEN_UP_NOTICES = 3, NOTICES = NOTICE_GIVEN_UP + GIVEN_UP_NOTICES };
+
 struct vkring_plan {
     vkring_device *device;
     vkring_comm *comm; /* null: one rank */
@@ -34,6 +44,7 @@ struct vkring_plan {
     /* here and not in a run, as the network may hold on to them longer */
     struct link send, receive;
     struct link send_gradients, receive_gradients;
+    struct notice notices[NOTICES];
     struct vkring_plan_memory memory;
 
     struct flight_record record; /* of the last run */

@@ -64,7 +64,7 @@ static double account(struct run *run)
 
 static bool network_is_done(const struct run *run)
 {
-    return run_network_is_done(run) && run_gradients_are_done(run);
+    return run_network_is_done(run) && run_gradients_are_done(run) && run->notices_sent;
 }
 
 static bool ring_is_done(const struct run *run)
@@ -82,6 +82,7 @@ static enum vkring_status poll(struct run *run, bool *progress)
     if (steps_of(run) > 1)
         TRY(run_poll_network(run, progress), fail);
     TRY(run_poll_gradients(run, progress), fail);
+    TRY(run_poll_notices(run, &run->notices_sent), fail);
     TRY(run_submit_ready(run, progress), fail);
     if (ring_is_done(run))
         TRY(run_poll_sinks(run, progress), fail);
@@ -98,7 +99,10 @@ static bool is_late(struct run *run, double gap_seconds, bool progress)
 {
     const double most = run->plan->timeout_seconds / 10;
     run->idle_seconds = progress ? 0 : run->idle_seconds + (gap_seconds < most ? gap_seconds : most);
-    return run->idle_seconds > run->plan->timeout_seconds;
+    run->told_waiting = run->told_waiting && !progress;
+    if (run->idle_seconds > RUN_TELLING_PART * run->plan->timeout_seconds)
+        run_tell_waiting(run);
+    return run->idle_seconds > run->plan->timeout_seconds + run_excuse_seconds(run);
 }
 
 static void begin(struct run *run)
@@ -112,8 +116,10 @@ static void begin(struct run *run)
     flight_record_clear(&plan->record);
     run->begin = run->last = plan->compute.idle_since = clock_seconds();
     run->received = run->arrived = 1;
+    run->notices_sent = true;
     link_init(&plan->send, plan->comm, layout_next(&plan->layout), LINK_SENDS, plan->chunk_bytes, &plan->record);
     link_init(&plan->receive, plan->comm, layout_previous(&plan->layout), LINK_RECEIVES, plan->chunk_bytes, &plan->record);
+    plan->receive.due = steps_of(run) - 1;
     run_begin_gradients(run);
     run_first_task(run);
     run->under_way = true;
@@ -222,15 +228,35 @@ static enum vkring_status check_can_start(const struct vkring_plan *plan)
     return run_check_usable(plan);
 }
 
+/*
+ * The call is refused on this rank: the others, which may be under way, are told. They cannot go on with the plan, and so cannot we. A run
+ * that nobody else takes part in leaves the plan as it is.
+ */
+static void refuse(struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    struct vkring_error error = *vkring_last_error();
+    if (plan->failed || (steps_of(run) == 1 && !run_gathers_sinks(run)))
+        return;
+    run_begin_gradients(run);
+    run_tell_given_up(run, &error);
+    plan->failed = true;
+    plan->quarantined = run_abandon_notices(run);
+    plan->comm->failed = true;
+    status_fail_at(error.status, error.rank, error.step, "%s", error.message);
+}
+
 enum vkring_status vkring_forward_start(vkring_plan *plan, const struct vkring_forward_io *io)
 {
     enum vkring_status status;
     struct run *run = plan->run;
     TRY(check_can_start(plan), fail);
     *run = (struct run){.plan = plan, .program = &plan->forward_program, .flop_factor = 1, .segments_step = VKRING_NONE};
-    TRY(run_resolve_forward(run, io), fail);
-    TRY(attention_kernel_prepare(plan->device, &plan->problem, run->aligned, &plan->forward.kernel), fail);
+    TRY(run_resolve_forward(run, io), refused);
+    TRY(attention_kernel_prepare(plan->device, &plan->problem, run->aligned, &plan->forward.kernel), refused);
     return start(run);
+refused:
+    refuse(run);
 fail:
     return status;
 }
@@ -242,10 +268,13 @@ enum vkring_status vkring_backward_start(vkring_plan *plan, const struct vkring_
     TRY(check_can_start(plan), fail);
     if (!plan->problem.backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan was made without backward");
-    *run = (struct run){.plan = plan, .program = &plan->backward.program, .flop_factor = BACKWARD_FLOP_FACTOR, .segments_step = VKRING_NONE};
-    TRY(run_resolve_backward(run, io), fail);
-    TRY(backward_prepare(&plan->backward, plan->device, &plan->problem, run->aligned), fail);
+    *run =
+        (struct run){.plan = plan, .program = &plan->backward.program, .flop_factor = BACKWARD_FLOP_FACTOR, .segments_step = VKRING_NONE};
+    TRY(run_resolve_backward(run, io), refused);
+    TRY(backward_prepare(&plan->backward, plan->device, &plan->problem, run->aligned), refused);
     return start(run);
+refused:
+    refuse(run);
 fail:
     return status;
 }

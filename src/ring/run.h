@@ -64,6 +64,8 @@ struct run {
 
     double begin, last;  /* when it was started, and looked at */
     double idle_seconds; /* that count towards the deadline */
+    bool told_waiting;   /* since the last progress */
+    bool notices_sent;   /* nothing that was told is under way */
 };
 
 static inline uint32_t steps_of(const struct run *run)
@@ -89,6 +91,10 @@ void run_end(struct run *run);
 /** Puts the wait on record that began at wait_begin. */
 void run_record_wait(struct run *run, double end_seconds, bool finished);
 
+/** How much longer than to its deadline a run waits, to be told whose fault it is. */
+double run_excuse_seconds(const struct run *run);
+/** Of its time, after which a rank says that it waits: early, as others may have begun to wait before it. */
+#define RUN_TELLING_PART 0.25
 /** Records as the last error what made no progress until the deadline. */
 enum vkring_status run_blame(const struct run *run);
 /** Ends a run that failed, with what it did in the last error and in the log; waits a moment for the device. */
@@ -122,10 +128,25 @@ enum vkring_status run_submit_add(struct run *run, bool *out_done);
 /** Moves gradients on. */
 enum vkring_status run_poll_gradients(struct run *run, bool *progress);
 bool run_gradients_are_done(const struct run *run);
+/** The step at which the next sum that is due from here arrives, and where; false if there is none. */
+bool run_next_gradients(const struct run *run, uint32_t *out_step, uint32_t *out_peer);
+/** The rank that gets its own sum from here. */
+uint32_t run_gradients_home(const struct run *run);
+/** Whether the run sums the gradients of sinks over all ranks. */
+bool run_gathers_sinks(const struct run *run);
 /** Moves the sum of sinks' gradients over all ranks on, once all else is done. */
 enum vkring_status run_poll_sinks(struct run *run, bool *progress);
 bool run_sinks_are_done(const struct run *run);
 /** Puts the gather on record that was started. */
 void run_record_gather(struct run *run, bool finished);
+
+/** Tells the ranks that wait for this one that it waits too; once until there is progress. */
+void run_tell_waiting(struct run *run);
+/** Tells them that nothing more comes, and on whose account. Before anything is given up. The last error may be another afterwards. */
+void run_tell_given_up(struct run *run, const struct vkring_error *error);
+/** out_done: nothing that was told is still under way. */
+enum vkring_status run_poll_notices(struct run *run, bool *out_done);
+/** Returns whether anything was under way. */
+bool run_abandon_notices(struct run *run);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How a run ends that cannot go on: whose fault it is, what it did and what was under way, and what must stay where it is. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,12 @@
 
 /* How long a run that failed waits for the device: what was submitted is a few pieces of work of a tenth of a second. */
 #define DRAIN_SECONDS 0.8
+/*
+ * How long after its deadline a rank whose neighbour is known to wait too, or to be held up, leaves others to name the culprit; and how
+ * much longer at most, if the neighbour began to wait later than it did.
+ */
+#define EXCUSE_SECONDS 0.3
+#define MOST_SECONDS_BEHIND 0.3
 /* So many events tell what went on before a failure; vkring_plan_get_events has more. */
 #define LOGGED_EVENTS 24u
 
@@ -25,16 +32,39 @@ static enum vkring_status blame_send(const struct link *link, const char *what, 
                           (unsigned long long)packet_payload_bytes(&link->identity));
 }
 
+static bool is_to_blame(const struct run *run, const struct link *link)
+{
+    const struct link *keys = &run->plan->receive;
+    const bool peer_is_behind = keys->peer_waits && keys->peer_call < run->plan->calls && keys->peer == link->peer;
+    return link->active && !link_is_excused(link) && !peer_is_behind;
+}
+
+/* Whether another rank may know better what everybody waits for. */
+static bool may_be_told(const struct run *run)
+{
+    const struct vkring_plan *plan = run->plan;
+    return plan->compute.pending == 0 && !is_to_blame(run, &plan->receive) && !is_to_blame(run, &plan->receive_gradients);
+}
+
+double run_excuse_seconds(const struct run *run)
+{
+    const struct vkring_plan *plan = run->plan;
+    const double told = fmax(plan->receive.peer_told, plan->receive_gradients.peer_told);
+    const double behind = told - (run->last - run->idle_seconds) - RUN_TELLING_PART * plan->timeout_seconds;
+    return may_be_told(run) ? EXCUSE_SECONDS + fmin(fmax(behind, 0), MOST_SECONDS_BEHIND) : 0;
+}
+
 enum vkring_status run_blame(const struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
     const double seconds = plan->timeout_seconds;
+    const bool gradients_first = plan->receive_gradients.active && !is_to_blame(run, &plan->receive);
     if (plan->compute.pending > 0)
         return status_fail_at(VKRING_ERROR_TIMEOUT, plan->layout.rank, run_step(run),
                               "the device of rank %u made no progress for %g s at step %u", plan->layout.rank, seconds, run_step(run));
     if (run->gather.comm)
         return comm_gather_blame(&run->gather, seconds);
-    if (run->arrived < steps_of(run))
+    if (plan->receive.active && !gradients_first)
         return blame_receive(&plan->receive, "keys", run->arrived, seconds);
     if (plan->receive_gradients.active)
         return blame_receive(&plan->receive_gradients, "gradients", run->gradients.received, seconds);
@@ -115,7 +145,8 @@ void run_break_off(struct run *run)
     bool receiving = link_abandon(&plan->receive);
     bool gradients = link_abandon(&plan->send_gradients);
     gradients |= link_abandon(&plan->receive_gradients);
-    plan->quarantined = sending || receiving || gradients;
+    const bool telling = run_abandon_notices(run);
+    plan->quarantined = sending || receiving || gradients || telling;
     plan->comm->failed = true; /* with nothing pending too: this rank is out of step */
     if (sending && run->own_in_place && run->sent == 0) {
         for (int part = 0; part < PACKET_PARTS; part++)
@@ -129,6 +160,7 @@ void run_give_up(struct run *run)
     const struct vkring_error error = *vkring_last_error();
     bool drained;
     record_pending(run);
+    run_tell_given_up(run, &error);
     compute_drain(&run->plan->compute, DRAIN_SECONDS, &drained);
     tell(run, &error);
     log_failure(run);

@@ -39,6 +39,21 @@ static struct packet_identity identity_of(const struct run *run, uint32_t owner,
     return identity;
 }
 
+uint32_t run_gradients_home(const struct run *run)
+{
+    return schedule_gradient_target(&run->plan->layout, run->plan->layout.rank, steps_of(run), steps_of(run) - 1);
+}
+
+bool run_next_gradients(const struct run *run, uint32_t *out_step, uint32_t *out_peer)
+{
+    const uint32_t step = run->gradients.sent + 1;
+    if (!travels(run) || step >= steps_of(run))
+        return false;
+    *out_step = step + 1;
+    *out_peer = schedule_gradient_target(&run->plan->layout, run->plan->layout.rank, steps_of(run), step);
+    return true;
+}
+
 void run_begin_gradients(struct run *run)
 {
     struct vkring_plan *plan = run->plan;
@@ -46,6 +61,7 @@ void run_begin_gradients(struct run *run)
     run->gradients.received = run->gradients.arrived = 1;
     link_init(&plan->send_gradients, plan->comm, layout_next(layout), LINK_SENDS_GRADIENTS, plan->chunk_bytes, &plan->record);
     link_init(&plan->receive_gradients, plan->comm, layout_previous(layout), LINK_RECEIVES_GRADIENTS, plan->chunk_bytes, &plan->record);
+    plan->receive_gradients.due = travels(run) ? steps_of(run) - 1 : 0;
 }
 
 enum vkring_status run_submit_add(struct run *run, bool *out_done)
@@ -92,7 +108,6 @@ static void start_receive(struct run *run)
         return;
     const struct packet_shape shape = gradient_shape_at(run, step);
     const struct packet_identity identity = identity_of(run, owner_at(run, step), step);
-    link->peer = schedule_gradient_source(&plan->layout, plan->layout.rank, steps_of(run), step);
     link_start(link, &identity, gradients_memory(&plan->backward.gradients, step % GRADIENT_SLOTS, &shape), NULL);
     run->gradients.received = step;
 }
@@ -140,6 +155,10 @@ enum vkring_status run_poll_gradients(struct run *run, bool *progress)
     if (!travels(run))
         return VKRING_OK;
     start_receive(run);
+    if (plan->receive_gradients.due > 0) {
+        const uint32_t step = steps_of(run) + 1 - plan->receive_gradients.due;
+        plan->receive_gradients.peer = schedule_gradient_source(&plan->layout, plan->layout.rank, steps_of(run), step);
+    }
     TRY(link_poll(&plan->receive_gradients, progress), fail);
     TRY(finish_receive(run), fail);
     TRY(link_poll(&plan->send_gradients, progress), fail);
@@ -240,7 +259,7 @@ fail:
     return status;
 }
 
-static bool gathers_sinks(const struct run *run)
+bool run_gathers_sinks(const struct run *run)
 {
     return run->program == &run->plan->backward.program && run->plan->backward.sinks_here;
 }
@@ -249,7 +268,7 @@ enum vkring_status run_poll_sinks(struct run *run, bool *progress)
 {
     enum vkring_status status;
     bool done = false;
-    if (!gathers_sinks(run))
+    if (!run_gathers_sinks(run))
         return VKRING_OK;
     if (run->sinks == SINKS_HERE) {
         TRY(start_gather(run), fail);
@@ -271,5 +290,5 @@ fail:
 
 bool run_sinks_are_done(const struct run *run)
 {
-    return !gathers_sinks(run) || run->sinks == SINKS_DONE;
+    return !run_gathers_sinks(run) || run->sinks == SINKS_DONE;
 }

@@ -139,6 +139,28 @@ START_TEST(other_byte_order_is_told)
 }
 END_TEST
 
+START_TEST(notices_are_told_from_headers)
+{
+    struct packet_header header = good_header();
+    ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_NO_NOTICE);
+    packet_waiting_make(7, 3, &header);
+    ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_WAITING);
+    ck_assert_uint_eq(header.identity.call, 7);
+    ck_assert_uint_eq(header.identity.step, 3);
+    ck_assert_int_eq(packet_notice_of(&header, sizeof(header) - 1), PACKET_NO_NOTICE);
+    header.identity.step ^= 1;
+    ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_NO_NOTICE);
+
+    packet_given_up_make(VKRING_ERROR_TIMEOUT, 5, 2, &header);
+    ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_GIVEN_UP);
+    ck_assert_int_eq(packet_given_up_fail(&header, 6), VKRING_ERROR_PEER);
+    ck_assert_uint_eq(vkring_last_error()->rank, 5);
+    ck_assert_uint_eq(vkring_last_error()->step, 2);
+    ck_assert_str_eq(vkring_last_error()->message, "rank 5 was silent at step 2 (timeout), as ranks before this one say");
+    assert_peer_error(check(&header), "magic", "", "");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("packet");
@@ -151,5 +173,6 @@ int main(void)
     suite_add(suite, "header", any_flipped_bit_of_the_header_is_found);
     suite_add(suite, "header", short_header_is_told);
     suite_add(suite, "header", other_byte_order_is_told);
+    suite_add(suite, "notice", notices_are_told_from_headers);
     return suite_run(suite);
 }
