@@ -61,6 +61,12 @@ shaders()
     say "$count variants"
 }
 
+soak()
+{
+    build_checkout
+    LP_NUM_THREADS=1 XDG_CACHE_HOME=$build/tests/cache timeout -k 30 900 "$build/tests/soak/soak-test" 120
+}
+
 # The tests count the layer's messages and fail on any.
 validation()
 {
@@ -115,7 +121,7 @@ share_compiled_kernels()
     fi
 }
 
-# Open MPI and its launcher leak by design: the ring tests are checked for everything but leaks.
+# Open MPI and its launcher leak by design, and faults leave behind what may still be in use: those are checked for everything but leaks.
 sanitizers()
 {
     local status=0
@@ -126,6 +132,6 @@ sanitizers()
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     share_compiled_kernels
     VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
-    run_sanitized sanitizers_ring detect_leaks=0 --suite ring || status=$?
+    run_sanitized sanitizers_ring detect_leaks=0 --suite ring --suite fault || status=$?
     return "$status"
 }

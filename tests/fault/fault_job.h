@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/** One fault and what came of it, in memory that the campaign and its ranks share. */
+#ifndef VKRING_TESTS_FAULT_JOB_H
+#define VKRING_TESTS_FAULT_JOB_H
+
+#include "../harness/attention_case.h"
+#include "wire.h"
+
+enum fault_call { CALL_CREATE, CALL_FORWARD, CALL_BACKWARD, FAULT_CALLS };
+
+struct call_report {
+    bool made;
+    struct vkring_error error; /* all zeros if it succeeded */
+    double begin, end;         /* by clock_seconds */
+    uint32_t hash;             /* of what it wrote, if it succeeded */
+};
+
+struct rank_report {
+    atomic_bool done;
+    struct call_report calls[FAULT_CALLS];
+    double plan_destroy_seconds, comm_destroy_seconds;
+    uint64_t live_requests; /* when the plan was gone */
+    struct wire_counts counts;
+    uint64_t device_calls; /* of Vulkan, in the run that meets the fault */
+    uint64_t allocations;  /* while the plan is made */
+    bool right;            /* of a reference: against float64 */
+};
+
+struct fault_job {
+    struct wire_net net;
+    uint32_t ranks;
+    enum vkring_layout layout;
+    bool backward;
+    double timeout_seconds;
+    bool at_create;    /* the fault is armed while the plan is made; else once a run went well */
+    bool is_reference; /* no fault: results are also compared with float64 */
+    struct rank_report reports[WIRE_RANKS];
+};
+
+/** How many calls each rank makes, if all goes well. */
+static inline int fault_calls(const struct fault_job *job)
+{
+    return job->backward ? FAULT_CALLS : CALL_BACKWARD;
+}
+
+/** The problem of a job. */
+struct attention_case fault_case(const struct fault_job *job);
+
+/** Serves jobs as a rank, one for each byte that comes through `orders`, until that is closed. Does not return. */
+_Noreturn void fault_rank_serve(struct fault_job *job, uint32_t rank, int orders);
+
+#endif
