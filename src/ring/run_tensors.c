@@ -74,7 +74,7 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
                                  &run->queries, &run->own),
         fail);
     run->queries.row_stats = backward_row_stats_view(&plan->backward, &plan->problem, run->queries.rows);
-    if (plan->backward.query_sums && run->queries.query_grad.buffer && plan->problem.type != VKRING_TYPE_F32) {
+    if (backward_is_joint(&plan->backward) && run->queries.query_grad.buffer && plan->problem.type != VKRING_TYPE_F32) {
         run->query_grad = run->queries.query_grad;
         run->queries.query_grad = backward_query_sums_view(&plan->backward, &plan->problem, run->queries.rows);
     }
