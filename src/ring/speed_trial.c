@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "speed_trial.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "../base/checked.h"
@@ -9,6 +10,8 @@
 #define MOST_ROWS 8192u
 /* So long that what a run costs beside its kernels does not count. */
 #define ENOUGH_SECONDS 0.05
+/* Each compiles its kernels, which may take seconds. */
+#define MOST_ATTEMPTS 3
 
 struct sizes {
     struct vkring_tensor *tensor;
@@ -89,18 +92,27 @@ fail:
     return status;
 }
 
+/* That should take as long as wanted, rows on both sides, after so many took so long. */
+static uint64_t better_rows(uint64_t rows, double seconds, uint64_t most)
+{
+    const double better = 1.2 * (double)rows * sqrt(ENOUGH_SECONDS / fmax(seconds, 1e-6));
+    return better < (double)most ? (uint64_t)better : most;
+}
+
 enum vkring_status speed_trial_create(vkring_device *device, const struct vkring_plan_params *problem, uint64_t most_queries,
                                       uint64_t most_keys, struct speed_trial *out_trial)
 {
     enum vkring_status status;
     struct speed_trial trial = {0};
     const uint64_t most = min_u64(max_u64(most_queries, most_keys), MOST_ROWS);
-    for (uint64_t rows = min_u64(FIRST_ROWS, most);; rows = min_u64(2 * rows, most)) {
+    uint64_t rows = min_u64(FIRST_ROWS, most);
+    for (int attempt = 1;; attempt++) {
         double flop = 0, seconds = 0;
         TRY(make(device, problem, min_u64(rows, most_queries), min_u64(rows, most_keys), &trial), fail);
         TRY(speed_trial_run(&trial, &flop, &seconds), fail);
-        if (seconds >= ENOUGH_SECONDS || rows == most)
+        if (seconds >= ENOUGH_SECONDS / 2 || rows == most || attempt == MOST_ATTEMPTS)
             break;
+        rows = better_rows(rows, seconds, most);
         speed_trial_destroy(&trial);
     }
     *out_trial = trial;
