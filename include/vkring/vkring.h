@@ -355,7 +355,7 @@ VKRING_API enum vkring_status vkring_rows_of_rank(const struct vkring_plan_param
 
 /**
  * Query rows for ranks of unlike speed, in pairs of query and key per second or anything in proportion: as many as make all ranks end
- * together. In the contiguous layout a causal row costs the more the later it comes; in others a rank's rows cost the same as another's.
+ * together, where rows cost what the mask keeps of them.
  * most_rows_of_rank: what a rank's memory holds; null: no limit. A speed of 0 gives no rows. Other params than of lengths, mask and layout do
  * not count, and neither do rows of ranks. Keys are cut equally however fast ranks are.
  * VKRING_ERROR_INVALID_ARGUMENT: a speed is negative or not finite, or none above 0. _OUT_OF_DEVICE_MEMORY: no memory for all rows.
