@@ -6,10 +6,14 @@ fresh_root=$work/trixie
 fresh_checkout="/root/a fresh checkout"
 in_fresh_root=("$checkout/.ci/enter-root" "$fresh_root")
 
+can_make_fresh_root()
+{
+    (($(id -u) == 0)) && unshare --mount --pid --fork true 2>/dev/null
+}
+
 make_fresh_root()
 {
-    (($(id -u) == 0)) || skip "making a Debian 13 needs root"
-    unshare --mount --pid --fork true || skip "this machine allows no mounts"
+    can_make_fresh_root || skip "making a Debian 13 needs root, and mounts"
     "$checkout/scripts/setup-packages" debootstrap || skip "debootstrap is not here and cannot be installed"
     debootstrap --variant=minbase trixie "$fresh_root" || skip "debootstrap could not fetch a Debian 13"
     cp -L -- /etc/resolv.conf /etc/hosts "$fresh_root/etc/"

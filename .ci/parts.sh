@@ -7,6 +7,7 @@ test_seconds=1500
 # Old drivers take seconds to compile a kernel: all random cases run on the newest, in the fresh Debian, and a few of them here, each time
 # the device tests run.
 few_cases=12
+few_ring_tests=(mpi-comm-3 ring-agree-3 ring-attention-2 ring-events-3 ring-fault-3 ring-layouts-2 ring-shares-3 ring-start-2 vkring-loses-ranks)
 
 skip()
 {
@@ -39,9 +40,17 @@ configure_and_compile()
     say "compiled"
 }
 
+# All tests run in the fresh Debian, where one can be made; here then each ring test on one number of ranks.
 tests_here()
 {
-    VKRING_TEST_CASES=$few_cases results_of tests_here "$build" "$checkout/scripts/test"
+    local tests=("${few_ring_tests[@]}" vkring-ranks examples)
+    export VKRING_TEST_CASES=$few_cases
+    if ! can_make_fresh_root; then
+        results_of tests_here "$build" "$checkout/scripts/test"
+        return
+    fi
+    results_of tests_here "$build" "$checkout/scripts/test" --suite unit --suite device --suite tools --suite install --suite fault
+    results_of tests_here_ring "$build" "$checkout/scripts/test" "${tests[@]}"
 }
 
 demo_here()
@@ -121,10 +130,6 @@ share_compiled_kernels()
     fi
 }
 
-# What other numbers of ranks do is the same code: each ring test once, and the faults.
-sanitized_ring_tests=(mpi-comm-3 ring-agree-3 ring-attention-2 ring-events-3 ring-fault-3 ring-layouts-2 ring-shares-3 ring-start-2 vkring-loses-ranks
-    fault-campaign nth-call)
-
 # Open MPI and its launcher leak by design, and faults leave behind what may still be in use: those are checked for everything but leaks.
 sanitizers()
 {
@@ -136,6 +141,6 @@ sanitizers()
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     share_compiled_kernels
     VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
-    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers_ring detect_leaks=0 "${sanitized_ring_tests[@]}" || status=$?
+    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers_ring detect_leaks=0 "${few_ring_tests[@]}" fault-campaign nth-call || status=$?
     return "$status"
 }
