@@ -419,7 +419,7 @@ VKRING_API void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan
 /** What the last run did on this rank. */
 struct vkring_run_stats {
     double total_seconds;        /**< from its start to its end */
-    double compute_seconds;      /**< device time in attention kernels */
+    double compute_seconds;      /**< device time in attention kernels; on a CPU by the host's clock, whoever else uses it */
     double transfer_seconds;     /**< time during which a packet was on its way, in or out */
     double exposed_wait_seconds; /**< time in which the device had nothing to do because a packet was not there, or nobody looked for it */
     uint64_t sent_bytes;
@@ -468,7 +468,7 @@ struct vkring_event {
     uint64_t bytes;        /**< moved; 0 for kernels */
     double begin_seconds;
     double end_seconds;
-    double device_seconds; /**< of kernels, by the device's clock; 0 where it has none */
+    double device_seconds; /**< of kernels, by the device's clock, or the host's where that is a CPU's */
 };
 
 /**

@@ -3,12 +3,19 @@
 
 #include "../base/clock.h"
 
+/* A CPU's clock is the host's; and llvmpipe lets nobody read a timestamp while it works on what was submitted next. */
+static bool has_clock_of_its_own(const vkring_device *device)
+{
+    return device->info.kind != VKRING_DEVICE_CPU;
+}
+
 enum vkring_status compute_create(vkring_device *device, struct flight_record *record, struct compute *out_compute)
 {
     enum vkring_status status;
     struct compute compute = {.device = device, .record = record};
     TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &compute.pool), fail);
-    TRY(vk_queries_create(device, 2 * COMPUTE_SLOTS, &compute.queries), fail);
+    if (has_clock_of_its_own(device))
+        TRY(vk_queries_create(device, 2 * COMPUTE_SLOTS, &compute.queries), fail);
     TRY(vk_timeline_create(device, &compute.timeline), fail);
     *out_compute = compute;
     return VKRING_OK;
@@ -74,6 +81,11 @@ fail:
 }
 
 /* A piece begins when it was submitted, or when the one before it was seen done. */
+static double begin_of(const struct compute *compute, const struct compute_piece *piece)
+{
+    return piece->submitted_seconds > compute->idle_since ? piece->submitted_seconds : compute->idle_since;
+}
+
 static void record_piece(const struct compute *compute, const struct compute_piece *piece, double end_seconds, double device_seconds)
 {
     const struct vkring_event event = {
@@ -82,7 +94,7 @@ static void record_piece(const struct compute *compute, const struct compute_pie
         .step = piece->work.step,
         .peer = VKRING_NONE,
         .bytes = piece->work.bytes,
-        .begin_seconds = piece->submitted_seconds > compute->idle_since ? piece->submitted_seconds : compute->idle_since,
+        .begin_seconds = begin_of(compute, piece),
         .end_seconds = end_seconds,
         .device_seconds = device_seconds,
     };
@@ -103,14 +115,15 @@ static enum vkring_status collect_oldest(struct compute *compute)
     double seconds = 0;
     if (piece->timed)
         TRY(vk_queries_elapsed(compute->device, &compute->queries, 2 * compute->oldest, 2 * compute->oldest + 1, &seconds), fail);
-    compute->seconds += seconds;
-    if (seconds > 0 && piece->work.flop > 0) {
+    const double taken = compute->queries.handle || !piece->timed ? seconds : now - begin_of(compute, piece);
+    compute->seconds += taken;
+    if (taken > 0 && piece->work.flop > 0) {
         compute->seen_flop += piece->work.flop;
-        compute->seen_seconds += seconds;
+        compute->seen_seconds += taken;
     }
     compute->done_value = piece->value;
     compute->progress = piece->work.progress;
-    record_piece(compute, piece, now, seconds);
+    record_piece(compute, piece, now, taken);
     compute->idle_since = now;
     compute->oldest = (compute->oldest + 1) % COMPUTE_SLOTS;
     compute->pending--;
