@@ -46,7 +46,7 @@ uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kern
 
 /* As in constants.glsl. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
-                                          bool aligned, struct vk_pipeline *out_pipeline)
+                                          bool aligned, const struct vk_pipeline **out_pipeline)
 {
     const struct kernel_choice *choice = &kernel->choice;
     const uint32_t constants[] = {
@@ -82,7 +82,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         .constant_count = sizeof(constants) / sizeof(constants[0]),
         .subgroup_size = choice->subgroup_size,
     };
-    return vk_pipeline_create(device, &params, out_pipeline);
+    return pipeline_pool_acquire(device, &params, out_pipeline);
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
@@ -109,16 +109,16 @@ fail:
 enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
                                             struct attention_kernel *kernel)
 {
-    struct vk_pipeline *pipeline = aligned ? &kernel->aligned : &kernel->general;
-    if (pipeline->handle)
+    const struct vk_pipeline **pipeline = aligned ? &kernel->aligned : &kernel->general;
+    if (*pipeline)
         return VKRING_OK;
     return create_pipeline(device, kernel, problem, aligned, pipeline);
 }
 
 void attention_kernel_destroy(vkring_device *device, struct attention_kernel *kernel)
 {
-    vk_pipeline_destroy(device, &kernel->aligned);
-    vk_pipeline_destroy(device, &kernel->general);
+    pipeline_pool_release(device, &kernel->aligned);
+    pipeline_pool_release(device, &kernel->general);
 }
 
 double attention_kernel_products(enum spirv_kernel which)
@@ -188,5 +188,5 @@ void attention_kernel_record(vkring_device *device, const struct vk_commands *co
     const uint64_t address = arguments->address + offset;
     const uint32_t workgroups[3] = {(uint32_t)dispatch->box.tiles, (uint32_t)dispatch->box.heads, (uint32_t)dispatch->box.batch};
     arguments_write(dispatch, (char *)arguments->mapped + offset);
-    vk_commands_dispatch(device, commands, aligned ? &kernel->aligned : &kernel->general, &address, workgroups);
+    vk_commands_dispatch(device, commands, aligned ? kernel->aligned : kernel->general, &address, workgroups);
 }

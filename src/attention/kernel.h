@@ -4,6 +4,7 @@
 #define VKRING_ATTENTION_KERNEL_H
 
 #include "../vk/commands.h"
+#include "../vk/pipeline_pool.h"
 #include "arguments.h"
 #include "kernel_choice.h"
 #include "spirv.h"
@@ -20,7 +21,7 @@ struct kernel_use {
 struct attention_kernel {
     enum spirv_kernel which;
     struct kernel_choice choice;
-    struct vk_pipeline aligned, general;
+    const struct vk_pipeline *aligned, *general;
     uint64_t state_bytes_per_workgroup;
     struct kernel_use use;
     char name[128];

@@ -15,7 +15,7 @@ struct rows_push {
 };
 
 static enum vkring_status create_pipeline(vkring_device *device, const struct spirv_module *module, bool aligned,
-                                          struct vk_pipeline *out_pipeline)
+                                          const struct vk_pipeline **out_pipeline)
 {
     const uint32_t constants[] = {WORKGROUP_SIZE, aligned};
     const struct vk_pipeline_params params = {
@@ -25,7 +25,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct sp
         .constants = constants,
         .constant_count = 2,
     };
-    return vk_pipeline_create(device, &params, out_pipeline);
+    return pipeline_pool_acquire(device, &params, out_pipeline);
 }
 
 static enum vkring_status create(vkring_device *device, struct spirv_module module, uint64_t from_bytes, uint64_t to_bytes,
@@ -54,8 +54,8 @@ enum vkring_status add_kernel_create(vkring_device *device, enum vkring_type typ
 
 void rows_kernel_destroy(vkring_device *device, struct rows_kernel *kernel)
 {
-    vk_pipeline_destroy(device, &kernel->aligned);
-    vk_pipeline_destroy(device, &kernel->general);
+    pipeline_pool_release(device, &kernel->aligned);
+    pipeline_pool_release(device, &kernel->general);
 }
 
 /* What lies at an element of a row, for address 0 nothing. */
@@ -89,7 +89,7 @@ static void record_entry(vkring_device *device, const struct vk_commands *comman
                     (uint32_t)min_u64(most[1], shape->rows - row),
                     (uint32_t)min_u64(most[2], shape->heads - head),
                 };
-                vk_commands_dispatch(device, commands, aligned ? &kernel->aligned : &kernel->general, &push, workgroups);
+                vk_commands_dispatch(device, commands, aligned ? kernel->aligned : kernel->general, &push, workgroups);
             }
         }
     }

@@ -4,10 +4,11 @@
 #define VKRING_ATTENTION_ROWS_H
 
 #include "../vk/commands.h"
+#include "../vk/pipeline_pool.h"
 #include "tensor.h"
 
 struct rows_kernel {
-    struct vk_pipeline aligned, general;
+    const struct vk_pipeline *aligned, *general;
     uint64_t from_bytes, to_bytes; /* of an element */
 };
 

@@ -49,7 +49,8 @@ struct tensor_view segment_table_view(const vkring_buffer *buffer, uint64_t rows
     };
 }
 
-static enum vkring_status create(vkring_device *device, struct spirv_module module, uint32_t push_bytes, struct vk_pipeline *out_pipeline)
+static enum vkring_status create(vkring_device *device, struct spirv_module module, uint32_t push_bytes,
+                                 const struct vk_pipeline **out_pipeline)
 {
     const uint32_t constants[] = {WORKGROUP_SIZE};
     const struct vk_pipeline_params params = {
@@ -59,7 +60,7 @@ static enum vkring_status create(vkring_device *device, struct spirv_module modu
         .constants = constants,
         .constant_count = 1,
     };
-    return vk_pipeline_create(device, &params, out_pipeline);
+    return pipeline_pool_acquire(device, &params, out_pipeline);
 }
 
 enum vkring_status segment_kernels_create(vkring_device *device, struct segment_kernels *out_kernels)
@@ -77,8 +78,8 @@ fail:
 
 void segment_kernels_destroy(vkring_device *device, struct segment_kernels *kernels)
 {
-    vk_pipeline_destroy(device, &kernels->ranges);
-    vk_pipeline_destroy(device, &kernels->bounds);
+    pipeline_pool_release(device, &kernels->ranges);
+    pipeline_pool_release(device, &kernels->bounds);
 }
 
 /* Invocations of one dispatch along x. */
@@ -117,8 +118,8 @@ void segment_ranges_record(vkring_device *device, const struct vk_commands *comm
             .rows = (uint32_t)side->rows,
         };
         const uint64_t entries = min_u64(most, batch - entry);
-        record_ranges(device, commands, &kernels->ranges, arguments, 0, SEGMENT_FINE_RANGE, entries);
-        record_ranges(device, commands, &kernels->ranges, arguments, segment_fine_ranges(side->rows), SEGMENT_COARSE_RANGE, entries);
+        record_ranges(device, commands, kernels->ranges, arguments, 0, SEGMENT_FINE_RANGE, entries);
+        record_ranges(device, commands, kernels->ranges, arguments, segment_fine_ranges(side->rows), SEGMENT_COARSE_RANGE, entries);
     }
 }
 
@@ -140,7 +141,7 @@ void segment_bounds_record(vkring_device *device, const struct vk_commands *comm
                 .other_ranges = (uint32_t)segment_fine_ranges(other->rows),
             };
             const uint32_t workgroups[3] = {(uint32_t)divide_up(count, WORKGROUP_SIZE), 1, (uint32_t)min_u64(most_entries, batch - entry)};
-            vk_commands_dispatch(device, commands, &kernels->bounds, &arguments, workgroups);
+            vk_commands_dispatch(device, commands, kernels->bounds, &arguments, workgroups);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 #include "../base/checked.h"
 #include "../vk/commands.h"
+#include "../vk/pipeline_pool.h"
 #include "tensor.h"
 
 /* As in segments.glsl. */
@@ -17,7 +18,7 @@ static inline uint64_t segment_fine_ranges(uint64_t rows)
 }
 
 struct segment_kernels {
-    struct vk_pipeline ranges, bounds;
+    const struct vk_pipeline *ranges, *bounds;
 };
 
 enum vkring_status segment_kernels_create(vkring_device *device, struct segment_kernels *out_kernels);

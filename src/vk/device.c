@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "functions.h"
-#include "pipeline.h"
+#include "pipeline_pool.h"
 #include "select.h"
 
 static const char *result_name(VkResult result)
@@ -116,6 +116,7 @@ static enum vkring_status allocate(vkring_log_callback log, void *user, vkring_d
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a device");
     device->log = (struct log){log, user};
     pthread_mutex_init(&device->queue_mutex, NULL);
+    pthread_mutex_init(&device->pipelines.mutex, NULL);
     *out_device = device;
     return VKRING_OK;
 }
@@ -237,9 +238,11 @@ void vkring_device_destroy(vkring_device **device_pointer)
         log_line(&device->log, VKRING_LOG_WARNING, "%s is not freed: after a failed run its memory may still be in use", device->info.name);
         return;
     }
+    pipeline_pool_trim(device);
     if (device->owned && device->fn.vkDestroyDevice)
         device->fn.vkDestroyDevice(device->handle, NULL);
     vk_instance_destroy(&device->instance);
+    pthread_mutex_destroy(&device->pipelines.mutex);
     pthread_mutex_destroy(&device->queue_mutex);
     free(device);
 }

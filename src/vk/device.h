@@ -25,6 +25,13 @@ struct vk_queue {
     uint32_t timestamp_bits; /* 0: the queue writes no timestamps */
 };
 
+/** Owned by pipeline_pool.c. */
+struct pipeline_pool {
+    pthread_mutex_t mutex;
+    struct pooled_pipeline *first;
+    uint32_t idle; /* that nobody uses */
+};
+
 struct vkring_device {
     struct log log;
     struct vk_instance instance;
@@ -39,8 +46,9 @@ struct vkring_device {
     void (*lock_queues)(void *user);
     void (*unlock_queues)(void *user);
     void *lock_user;
+    struct pipeline_pool pipelines;
     VkPipelineCache pipeline_cache;
-    char *pipeline_cache_path; /* null: not kept */
+    char *pipeline_cache_path;        /* null: not kept */
     uint32_t pipeline_cache_checksum; /* of what was loaded; 0 for nothing */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
     atomic_bool quarantined; /* something may still touch memory of the device after all is destroyed: it is never freed */
@@ -48,7 +56,8 @@ struct vkring_device {
 };
 
 /** overrides may be null. */
-enum vkring_status vk_device_open(const struct vkring_device_params *params, const struct vk_limit_overrides *overrides, vkring_device **out_device);
+enum vkring_status vk_device_open(const struct vkring_device_params *params, const struct vk_limit_overrides *overrides,
+                                  vkring_device **out_device);
 enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params *params, const struct vk_limit_overrides *overrides,
                                               vkring_device **out_device);
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "pipeline.h"
 
-#define MAX_CONSTANTS 32u
-
 static enum vkring_status create_layout(vkring_device *device, uint32_t push_bytes, VkPipelineLayout *out_layout)
 {
     const VkPushConstantRange range = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = push_bytes};
@@ -24,10 +22,10 @@ static enum vkring_status create_module(vkring_device *device, const struct vk_p
     return vk_status(device->fn.vkCreateShaderModule(device->handle, &info, NULL, out_module), "vkCreateShaderModule");
 }
 
-static VkResult create_handle(vkring_device *device, const struct vk_pipeline_params *params, VkPipelineLayout layout, VkShaderModule module,
-                              VkPipeline *out_pipeline)
+static VkResult create_handle(vkring_device *device, const struct vk_pipeline_params *params, VkPipelineLayout layout,
+                              VkShaderModule module, VkPipeline *out_pipeline)
 {
-    VkSpecializationMapEntry entries[MAX_CONSTANTS];
+    VkSpecializationMapEntry entries[VK_PIPELINE_MOST_CONSTANTS];
     for (uint32_t i = 0; i < params->constant_count; i++)
         entries[i] = (VkSpecializationMapEntry){.constantID = i, .offset = i * (uint32_t)sizeof(uint32_t), .size = sizeof(uint32_t)};
     const VkSpecializationInfo specialization = {
@@ -62,8 +60,9 @@ enum vkring_status vk_pipeline_create(vkring_device *device, const struct vk_pip
     enum vkring_status status;
     struct vk_pipeline pipeline = {.push_bytes = params->push_bytes};
     VkShaderModule module = VK_NULL_HANDLE;
-    if (params->constant_count > MAX_CONSTANTS)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%u specialization constants are more than %u", params->constant_count, MAX_CONSTANTS);
+    if (params->constant_count > VK_PIPELINE_MOST_CONSTANTS)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%u specialization constants are more than %u", params->constant_count,
+                           VK_PIPELINE_MOST_CONSTANTS);
     TRY(create_layout(device, params->push_bytes, &pipeline.layout), fail);
     TRY(create_module(device, params, &module), fail);
     TRY(vk_status(create_handle(device, params, pipeline.layout, module, &pipeline.handle), "vkCreateComputePipelines"), fail);

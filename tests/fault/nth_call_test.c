@@ -10,6 +10,7 @@
 
 #include <base/clock.h>
 #include <ref/random_input.h>
+#include <vk/pipeline_pool.h>
 
 #include "../harness/attention_case.h"
 #include "../harness/case_tensors.h"
@@ -89,6 +90,7 @@ static void die(struct life *life, bool arm)
     for (int i = 0; i < TENSORS; i++)
         vkring_buffer_destroy(&life->buffers[i]);
     failing_calls.armed = false;
+    pipeline_pool_trim(life->device); /* so that the next life compiles again */
 }
 
 static bool is_fitting(const struct life *life)
