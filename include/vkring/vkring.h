@@ -200,7 +200,8 @@ VKRING_API enum vkring_status vkring_buffer_download(vkring_buffer *buffer, uint
 /**
  * Messages between ranks. mpi.h makes one from an MPI communicator; an application with another transport brings a table.
  *
- * Messages with one (sender, receiver, tag) arrive in the order they were started. All functions return without waiting.
+ * Messages with one (sender, receiver, tag) arrive in the order they were started, and never at a communicator made after or beside the
+ * one they were sent with. All functions return without waiting.
  * They are called from one thread at a time.
  */
 struct vkring_comm_functions {
@@ -439,10 +440,11 @@ enum vkring_event_kind {
     VKRING_EVENT_BIAS_GRADIENT,
     VKRING_EVENT_SINK_GRADIENT,
     VKRING_EVENT_SUM,               /**< gradients of this rank added to those that came round */
-    VKRING_EVENT_READBACK,          /**< the own keys and values copied to host memory */
-    VKRING_EVENT_APPLICATION,       /**< waits for the application's semaphores; may include a readback */
+    VKRING_EVENT_PACK,              /**< the own keys or values packed in host memory by a kernel */
+    VKRING_EVENT_APPLICATION,       /**< waits for the application's semaphores; may pack keys too */
     /* of its transfer queue */
-    VKRING_EVENT_UPLOAD,            /**< a packet copied to the device */
+    VKRING_EVENT_READBACK,          /**< a piece of the own keys or values copied to host memory */
+    VKRING_EVENT_UPLOAD,            /**< a piece of a packet copied to the device */
     /* messages of a packet: its chunks, and the header that closes it */
     VKRING_EVENT_SEND,
     VKRING_EVENT_RECEIVE,

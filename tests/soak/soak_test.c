@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <base/checked.h>
 #include <base/clock.h>
 
 #include "../fault/failing_calls.h"
@@ -26,7 +27,7 @@
 #include "../harness/dice.h"
 #include "../harness/opened_device.h"
 
-enum { RANKS = 3, REOPENED = 6, SEED = 3, OBJECTS_OF_PIPELINE = 2 };
+enum { RANKS = 3, REOPENED = 6, SEED = 3, OBJECTS_OF_PIPELINE = 2, LONGEST_SECONDS = 100 };
 static const double report_seconds = 60;
 /* What drivers and allocators keep for themselves, which goes up and down. */
 static const uint64_t spare_kibibytes = 8192;
@@ -43,6 +44,7 @@ enum { PROBLEMS = sizeof(problems) / sizeof(problems[0]), WARM_ROUNDS = 2 * REOP
 struct shared {
     struct wire_net net;
     atomic_uint_fast64_t last_round; /* set by rank 0, before it takes part in it */
+    atomic_uint_fast64_t meetings;   /* how often a rank was done with a communicator */
 };
 
 struct holdings {
@@ -56,7 +58,7 @@ struct soak {
     uint32_t rank;
     vkring_device *device;
     struct holdings before;
-    uint64_t least_kibibytes, least_at_first; /* of the last WINDOW rounds, and of the first after the warm ones */
+    uint64_t least_kibibytes, most_at_first; /* of the last WINDOW rounds, and of the first after the warm ones */
 };
 
 static uint64_t entries_of(const char *path)
@@ -117,29 +119,30 @@ static bool compare(const struct soak *soak, uint64_t round, const struct holdin
     return same;
 }
 
-/* Of each WINDOW rounds, the one with the least resident memory is compared with that of the first. */
+/* What a device that is in use keeps is bounded, but not yet full at first: the most of the first WINDOW rounds is the measure of the least
+ * of later ones. */
 static bool compare_resident(struct soak *soak, uint64_t round, uint64_t kibibytes)
 {
-    bool same = true;
-    if (kibibytes < soak->least_kibibytes)
-        soak->least_kibibytes = kibibytes;
     if (round < WARM_ROUNDS)
+        return true;
+    if (round < WARM_ROUNDS + WINDOW) {
+        soak->most_at_first = max_u64(soak->most_at_first, kibibytes);
         soak->least_kibibytes = UINT64_MAX;
-    else if ((round - WARM_ROUNDS) % WINDOW == WINDOW - 1) {
-        if (!soak->least_at_first)
-            soak->least_at_first = soak->least_kibibytes;
-        if (soak->least_kibibytes > soak->least_at_first + soak->least_at_first / 20 + spare_kibibytes)
-            same = complain(soak, round, "resident memory grows");
-        soak->least_kibibytes = UINT64_MAX;
+        return true;
     }
-    return same;
+    soak->least_kibibytes = min_u64(soak->least_kibibytes, kibibytes);
+    if ((round - WARM_ROUNDS) % WINDOW != WINDOW - 1)
+        return true;
+    const bool grows = soak->least_kibibytes > soak->most_at_first + spare_kibibytes;
+    soak->least_kibibytes = UINT64_MAX;
+    return !grows || complain(soak, round, "resident memory grows");
 }
 
 static void report(const struct soak *soak, uint64_t round, const struct holdings *now)
 {
-    printf("rank %" PRIu32 ", round %" PRIu64 ": %" PRIu64 " KiB resident (least at first %" PRIu64 "), %" PRId64 " blocks, %" PRId64
+    printf("rank %" PRIu32 ", round %" PRIu64 ": %" PRIu64 " KiB resident (most at first %" PRIu64 "), %" PRId64 " blocks, %" PRId64
            " objects, %" PRIu64 " descriptors, %" PRIu64 " threads\n",
-           soak->rank, round, now->resident_kibibytes, soak->least_at_first, now->blocks, now->objects, now->descriptors, now->threads);
+           soak->rank, round, now->resident_kibibytes, soak->most_at_first, now->blocks, now->objects, now->descriptors, now->threads);
 }
 
 /* What does not change the kernels. */
@@ -155,7 +158,7 @@ static struct attention_case draw(struct dice *dice)
     p->layout = (enum vkring_layout)throw_dice(dice, VKRING_LAYOUT_AUTO + 1);
     p->chunk_bytes = 256 + throw_dice(dice, 4000);
     p->dispatch_seconds = throw_dice(dice, 4) ? 0 : 1e-6;
-    p->timeout_seconds = 100;
+    p->timeout_seconds = LONGEST_SECONDS;
     return c;
 }
 
@@ -167,13 +170,23 @@ static bool refuses(vkring_device *device, vkring_comm *comm, struct attention_c
     return vkring_plan_create(device, comm, &c.params, &plan) == VKRING_ERROR_INVALID_ARGUMENT && !plan;
 }
 
+/* The next communicator uses the same memory: nothing of it may come while another rank still has this one. */
+static bool meet(struct shared *shared)
+{
+    const uint64_t all = (atomic_fetch_add(&shared->meetings, 1) / RANKS + 1) * RANKS;
+    const double begin = clock_seconds();
+    while (atomic_load(&shared->meetings) < all && clock_seconds() - begin < LONGEST_SECONDS)
+        clock_sleep(1e-4);
+    return atomic_load(&shared->meetings) >= all;
+}
+
 static bool around_the_ring(struct soak *soak, const struct attention_case *c)
 {
     struct wire *wire;
     vkring_comm *comm = NULL;
     if (wire_comm_create(&soak->shared->net, soak->rank, RANKS, &wire, &comm) != VKRING_OK)
         return false;
-    bool good = refuses(soak->device, comm, *c) && case_passes(c, soak->device, comm);
+    bool good = refuses(soak->device, comm, *c) && case_passes(c, soak->device, comm) && meet(soak->shared);
     vkring_comm_destroy(&comm);
     return good;
 }
