@@ -69,7 +69,6 @@ static enum track track_of(enum vkring_event_kind kind)
 {
     switch (kind) {
     case VKRING_EVENT_READBACK:
-    case VKRING_EVENT_APPLICATION:
         return TRACK_READBACK;
     case VKRING_EVENT_UPLOAD:
         return TRACK_UPLOAD;

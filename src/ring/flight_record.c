@@ -56,10 +56,12 @@ const char *vkring_event_kind_string(enum vkring_event_kind kind)
         return "sink gradient";
     case VKRING_EVENT_SUM:
         return "sum";
-    case VKRING_EVENT_READBACK:
-        return "readback";
+    case VKRING_EVENT_PACK:
+        return "pack";
     case VKRING_EVENT_APPLICATION:
         return "application";
+    case VKRING_EVENT_READBACK:
+        return "readback";
     case VKRING_EVENT_UPLOAD:
         return "upload";
     case VKRING_EVENT_SEND:

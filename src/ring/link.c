@@ -32,6 +32,7 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
     link->active = true;
     link->identity = *identity;
     link->memory = memory;
+    link->ready_bytes = packet_payload_bytes(identity);
     link->posted_bytes = 0;
     link->done_bytes = 0;
     link->oldest = 0;
@@ -99,6 +100,8 @@ static enum vkring_status post_chunks(struct link *link)
         uint32_t slot = (link->oldest + link->pending) % LINK_WINDOW;
         uint64_t bytes;
         char *data = chunk_at(link, link->posted_bytes, &bytes);
+        if (bytes > link->ready_bytes - link->posted_bytes)
+            return VKRING_OK;
         TRY(start_message(link, data, bytes, link->chunk_tag, &link->requests[slot]), fail);
         link->request_bytes[slot] = bytes;
         link->request_seconds[slot] = clock_seconds();

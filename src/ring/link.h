@@ -32,7 +32,8 @@ struct link {
     bool active;
     struct packet_identity identity;
     struct packet_memory memory;
-    uint64_t posted_bytes, done_bytes; /* of the parts, one after another */
+    uint64_t ready_bytes;              /* that may be sent, of the parts, one after another; all unless the caller says less */
+    uint64_t posted_bytes, done_bytes; /* of the same */
     void *requests[LINK_WINDOW];       /* a queue from oldest on */
     uint64_t request_bytes[LINK_WINDOW];
     double request_seconds[LINK_WINDOW];   /* when it was posted */

@@ -7,7 +7,7 @@
  * gradients that come round (run_gradients.c). Between turns the run is the application's to drive, or vkring_plan_wait's.
  *
  * Step 0 reads the keys and values where the application has them. They are copied once into slot 0, for the network, unless they already
- * lie packed in memory that the host can read. The packet of step s > 0 arrives in slot s % 2: that is free once the packet of step s - 2
+ * lie packed in memory that the host can read. Packets move in pieces: one is sent while the next is copied, uploaded while it comes. The packet of step s > 0 arrives in slot s % 2: that is free once the packet of step s - 2
  * was attended to (or, where memory is not unified, uploaded) and passed on.
  */
 #include "run.h"

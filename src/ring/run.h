@@ -20,6 +20,21 @@ struct cursor {
 /* How far the gradients of sinks are on their way over all ranks, after all else. */
 enum sinks_state { SINKS_HERE, SINKS_GATHERED, SINKS_PUT, SINKS_DONE };
 
+/* How the own packet comes to where the network finds it. */
+enum readback_way {
+    READBACK_NONE,    /* it does not travel, or is sent from the application's buffers */
+    READBACK_PACK,    /* kernels pack its parts, each a piece of work */
+    READBACK_TRANSFER /* its parts lie packed: they are copied piece by piece, beside kernels */
+};
+
+struct readback {
+    enum readback_way way;
+    uint64_t part_value[PACKET_PARTS];  /* compute timeline when the part is there, unless it is transferred */
+    uint64_t after_value;               /* the same, when what was submitted before the run is done */
+    uint64_t started_bytes, done_bytes; /* transferred, of the parts, one after another */
+    uint64_t ready_bytes;               /* of the same, that the network may send */
+};
+
 struct run {
     struct vkring_plan *plan;
     bool under_way;
@@ -40,9 +55,7 @@ struct run {
     uint32_t segments_step;             /* the step whose tables of segment ids are on the device; VKRING_NONE before the first */
     uint64_t step_value[STAGING_SLOTS]; /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
-    uint64_t own_value; /* compute timeline when our own packet is in host memory */
-    bool own_in_place;  /* it is sent from the application's buffers */
-    bool own_ready;
+    struct readback own_packet;
     uint32_t sent, received,
         arrived;                 /* packets: wholly passed on; started to receive; received and handed to staging (step 0 counts as one) */
     uint32_t crc[STAGING_SLOTS]; /* of the packet in the slot */
@@ -102,8 +115,10 @@ void run_give_up(struct run *run);
 /** Ends a run that is under way, without waiting: what the network may still touch is quarantined. */
 void run_break_off(struct run *run);
 
-/** Waits on the device for the application's semaphores, and copies the own packet for the network where it must be. */
+/** Waits on the device for the application's semaphores, and packs the own packet for the network where kernels must. */
 enum vkring_status run_start_device(struct run *run);
+/** Goes on with the copy of the own packet, and updates how much of it is ready. */
+enum vkring_status run_poll_own_packet(struct run *run);
 /** Signals the application's semaphores after all that was submitted. */
 enum vkring_status run_signal_application(struct run *run);
 

@@ -104,7 +104,7 @@ static void record_pending(struct run *run)
 {
     struct vkring_plan *plan = run->plan;
     compute_record_pending(&plan->compute);
-    staging_record_pending(&plan->staging);
+    transfers_record_pending(&plan->staging.transfers);
     link_record_pending(&plan->receive);
     link_record_pending(&plan->send);
     link_record_pending(&plan->receive_gradients);
@@ -148,7 +148,7 @@ void run_break_off(struct run *run)
     const bool telling = run_abandon_notices(run);
     plan->quarantined = sending || receiving || gradients || telling;
     plan->comm->failed = true; /* with nothing pending too: this rank is out of step */
-    if (sending && run->own_in_place && run->sent == 0) {
+    if (sending && run->own_packet.way == READBACK_NONE && run->sent == 0) {
         for (int part = 0; part < PACKET_PARTS; part++)
             vk_buffer_quarantine(key_part_view(&run->own, (enum key_part)part)->buffer);
     }
@@ -158,10 +158,13 @@ void run_break_off(struct run *run)
 void run_give_up(struct run *run)
 {
     const struct vkring_error error = *vkring_last_error();
+    const struct transfers *transfers = &run->plan->staging.transfers;
     bool drained;
     record_pending(run);
     run_tell_given_up(run, &error);
     compute_drain(&run->plan->compute, DRAIN_SECONDS, &drained);
+    if (transfers->pending > 0)
+        vk_timeline_wait(transfers->device, &transfers->timeline, transfers->timeline.submitted, DRAIN_SECONDS, &drained);
     tell(run, &error);
     log_failure(run);
     run_break_off(run);

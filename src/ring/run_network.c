@@ -51,6 +51,7 @@ static enum vkring_status start_receive(struct run *run)
     if (is_free) {
         const struct packet_shape shape = shape_at(run, step);
         const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step);
+        staging_expect(&plan->staging, step % STAGING_SLOTS);
         link_start(&run->plan->receive, &identity, staging_memory(&plan->staging, step % STAGING_SLOTS, &shape), NULL);
         run->received++;
     }
@@ -68,16 +69,22 @@ static bool upload_slot_is_free(const struct run *run, uint32_t step)
     return run->attended > step - STAGING_SLOTS && run->plan->compute.done_value >= run->step_value[slot];
 }
 
-static enum vkring_status finish_receive(struct run *run)
+/* What has come of the packet goes on to the device. It has arrived once all of it was found whole and is on its way there. */
+static enum vkring_status pass_on_received(struct run *run)
 {
     enum vkring_status status;
-    const uint32_t step = run->arrived;
-    if (run->plan->receive.active || step == run->received || !upload_slot_is_free(run, step))
+    struct vkring_plan *plan = run->plan;
+    const uint32_t step = run->arrived, slot = step % STAGING_SLOTS;
+    bool passed;
+    if (step == run->received || !upload_slot_is_free(run, step))
         return VKRING_OK;
     const struct packet_shape shape = shape_at(run, step);
-    run->crc[step % STAGING_SLOTS] = run->plan->receive.crc;
-    TRY(staging_arrived(&run->plan->staging, step % STAGING_SLOTS, &shape, step), fail);
-    run->arrived++;
+    const uint64_t piece_bytes = staging_piece_bytes(&shape, plan->chunk_bytes);
+    TRY(staging_arrived(&plan->staging, slot, &shape, step, plan->receive.done_bytes, piece_bytes, &passed), fail);
+    if (passed && !plan->receive.active) {
+        run->crc[slot] = plan->receive.crc;
+        run->arrived++;
+    }
     return VKRING_OK;
 fail:
     return status;
@@ -85,7 +92,7 @@ fail:
 
 static struct packet_memory memory_to_send(struct run *run, uint32_t step, const struct packet_shape *shape)
 {
-    if (step > 0 || !run->own_in_place)
+    if (step > 0 || run->own_packet.way != READBACK_NONE)
         return staging_memory(&run->plan->staging, step % STAGING_SLOTS, shape);
     struct packet_memory memory = {{0}};
     for (int part = 0; part < PACKET_PARTS; part++) {
@@ -97,40 +104,35 @@ static struct packet_memory memory_to_send(struct run *run, uint32_t step, const
 }
 
 /* The packet of step s is passed on as that of step s + 1, but for the last. */
-static enum vkring_status start_send(struct run *run)
+static void start_send(struct run *run)
 {
-    enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const uint32_t step = run->sent;
-    if (run->plan->send.active || step + 1 >= steps_of(run) || step >= run->arrived)
-        return VKRING_OK;
-    if (!run->own_ready) {
-        if (plan->compute.done_value < run->own_value)
-            return VKRING_OK;
-        if (!run->own_in_place)
-            TRY(vk_buffer_invalidate(plan->staging.host[0], 0, shape_at(run, 0).bytes), fail);
-        run->own_ready = true;
-    }
+    if (plan->send.active || step + 1 >= steps_of(run) || step >= run->arrived)
+        return;
     const struct packet_shape shape = shape_at(run, step);
+    if (step == 0 && run->own_packet.ready_bytes == 0 && shape.bytes > 0)
+        return;
     const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step + 1);
-    link_start(&run->plan->send, &identity, memory_to_send(run, step, &shape), step > 0 ? &run->crc[step % STAGING_SLOTS] : NULL);
-    return VKRING_OK;
-fail:
-    return status;
+    link_start(&plan->send, &identity, memory_to_send(run, step, &shape), step > 0 ? &run->crc[step % STAGING_SLOTS] : NULL);
 }
 
 enum vkring_status run_poll_network(struct run *run, bool *progress)
 {
     enum vkring_status status;
-    const bool was_sending = run->plan->send.active;
-    TRY(staging_poll(&run->plan->staging), fail);
+    struct vkring_plan *plan = run->plan;
+    const bool was_sending = plan->send.active;
+    TRY(transfers_poll(&plan->staging.transfers, progress), fail);
+    TRY(run_poll_own_packet(run), fail);
     TRY(start_receive(run), fail);
-    TRY(link_poll(&run->plan->receive, progress), fail);
-    TRY(finish_receive(run), fail);
-    TRY(link_poll(&run->plan->send, progress), fail);
-    if (was_sending && !run->plan->send.active)
+    TRY(link_poll(&plan->receive, progress), fail);
+    TRY(pass_on_received(run), fail);
+    if (run->sent == 0)
+        plan->send.ready_bytes = run->own_packet.ready_bytes;
+    TRY(link_poll(&plan->send, progress), fail);
+    if (was_sending && !plan->send.active)
         run->sent++;
-    TRY(start_send(run), fail);
+    start_send(run);
     return VKRING_OK;
 fail:
     return status;
@@ -138,5 +140,5 @@ fail:
 
 bool run_network_is_done(const struct run *run)
 {
-    return run->sent + 1 == steps_of(run) && run->arrived == steps_of(run);
+    return run->sent + 1 == steps_of(run) && run->arrived == steps_of(run) && run->plan->staging.transfers.pending == 0;
 }

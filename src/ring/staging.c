@@ -2,9 +2,10 @@
 #include "staging.h"
 
 #include "../base/checked.h"
-#include "../base/clock.h"
 
 #define PART_ALIGNMENT 256u
+/* Few enough that each is worth its submission, enough that the first is soon there. */
+#define PIECES_OF_PACKET 8u
 
 void packet_shape_add(struct packet_shape *shape, int part, const struct tensor_shape *tensor)
 {
@@ -23,6 +24,24 @@ struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows
         packet_shape_add(&shape, part, &tensor);
     }
     return shape;
+}
+
+uint64_t packet_shape_payload(const struct packet_shape *shape)
+{
+    uint64_t bytes = 0;
+    for (int part = 0; part < PACKET_PARTS; part++)
+        bytes += shape->part_bytes[part];
+    return bytes;
+}
+
+uint64_t packet_shape_end(const struct packet_shape *shape, uint64_t payload_bytes)
+{
+    int part = 0;
+    if (payload_bytes == 0)
+        return 0;
+    while (payload_bytes > shape->part_bytes[part])
+        payload_bytes -= shape->part_bytes[part++];
+    return shape->part_offset[part] + payload_bytes;
 }
 
 struct packet_memory packet_shape_memory(const struct packet_shape *shape, void *first)
@@ -57,14 +76,13 @@ enum vkring_status staging_create(vkring_device *device, const struct problem *p
 {
     enum vkring_status status;
     const struct packet_shape shape = packet_shape_of(problem, most_rows);
-    struct staging staging = {.device = device, .problem = problem, .unified = device->limits.unified_memory, .record = record};
+    struct staging staging = {.device = device, .problem = problem, .unified = device->limits.unified_memory};
     for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
         TRY(vk_buffer_create(device, VK_MEMORY_HOST, shape.bytes, &staging.host[slot]), fail);
         if (!staging.unified)
             TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, shape.bytes, &staging.on_device[slot]), fail);
     }
-    TRY(vk_command_pool_create(device, VK_QUEUE_TRANSFER, &staging.pool), fail);
-    TRY(vk_timeline_create(device, &staging.uploads), fail);
+    TRY(transfers_create(device, record, &staging.transfers), fail);
     *out_staging = staging;
     return VKRING_OK;
 fail:
@@ -74,7 +92,7 @@ fail:
 
 bool staging_settle(const struct staging *staging, double seconds)
 {
-    return !staging->device || vk_timeline_settle(staging->device, &staging->uploads, seconds);
+    return !staging->device || vk_timeline_settle(staging->device, &staging->transfers.timeline, seconds);
 }
 
 void staging_quarantine(struct staging *staging)
@@ -87,8 +105,7 @@ void staging_destroy(struct staging *staging)
 {
     if (!staging->device)
         return;
-    vk_timeline_destroy(staging->device, &staging->uploads);
-    vk_command_pool_destroy(staging->device, &staging->pool);
+    transfers_destroy(&staging->transfers);
     for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
         vkring_buffer_destroy(&staging->host[slot]);
         vkring_buffer_destroy(&staging->on_device[slot]);
@@ -114,72 +131,47 @@ struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, co
     return keys;
 }
 
-/* The one that brings the timeline to a value. It begins when it was submitted, or when the one before it was seen done. */
-static void record_upload(const struct staging *staging, uint64_t value, double end_seconds, bool finished)
+uint64_t staging_piece_bytes(const struct packet_shape *shape, uint64_t chunk_bytes)
 {
-    for (uint32_t slot = 0; slot < STAGING_SLOTS; slot++) {
-        struct vkring_event event = staging->upload_event[slot];
-        if (staging->upload_value[slot] != value)
-            continue;
-        event.finished = finished;
-        event.begin_seconds = event.begin_seconds > staging->seen_seconds ? event.begin_seconds : staging->seen_seconds;
-        event.end_seconds = end_seconds;
-        flight_record_add(staging->record, &event);
-    }
+    return max_u64(divide_up(shape->bytes, PIECES_OF_PACKET), chunk_bytes);
 }
 
-enum vkring_status staging_poll(struct staging *staging)
+void staging_expect(struct staging *staging, uint32_t slot)
+{
+    staging->passed_bytes[slot] = 0;
+}
+
+/* Passes [first, end) of the slot on to the device. */
+static enum vkring_status pass(struct staging *staging, uint32_t slot, uint32_t step, uint64_t first, uint64_t end)
 {
     enum vkring_status status;
-    while (staging->seen_value < staging->uploads.submitted) {
-        const double now = clock_seconds();
-        bool reached;
-        TRY(vk_timeline_reached(staging->device, &staging->uploads, staging->seen_value + 1, &reached), fail);
-        if (!reached)
-            return VKRING_OK;
-        record_upload(staging, ++staging->seen_value, now, true);
-        staging->seen_seconds = now;
+    const struct transfer upload = {.from = staging->host[slot],
+                                    .to = staging->on_device[slot],
+                                    .from_offset_bytes = first,
+                                    .to_offset_bytes = first,
+                                    .bytes = end - first,
+                                    .kind = VKRING_EVENT_UPLOAD,
+                                    .step = step};
+    TRY(vk_buffer_flush(staging->host[slot], first, end - first), fail);
+    if (!staging->unified) {
+        TRY(transfers_submit(&staging->transfers, &upload, (struct vk_semaphore_value){0}), fail);
+        staging->upload_value[slot] = staging->transfers.timeline.submitted;
     }
+    staging->passed_bytes[slot] = end;
     return VKRING_OK;
 fail:
     return status;
 }
 
-void staging_record_pending(const struct staging *staging)
-{
-    for (uint64_t value = staging->seen_value + 1; value <= staging->uploads.submitted; value++)
-        record_upload(staging, value, clock_seconds(), false);
-}
-
-static enum vkring_status upload(struct staging *staging, uint32_t slot, const struct packet_shape *shape)
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step,
+                                   uint64_t arrived_bytes, uint64_t piece_bytes, bool *out_passed)
 {
     enum vkring_status status;
-    vkring_device *device = staging->device;
-    const struct vk_semaphore_value done = {staging->uploads.handle, staging->uploads.submitted + 1};
-    TRY(vk_commands_begin(device, &staging->pool, &staging->upload[slot]), fail);
-    vk_commands_copy(device, &staging->upload[slot], staging->host[slot], 0, staging->on_device[slot], 0, shape->bytes);
-    vk_commands_barrier(device, &staging->upload[slot]);
-    TRY(vk_commands_end(device, &staging->upload[slot]), fail);
-    TRY(vk_submit(device, VK_QUEUE_TRANSFER, &staging->upload[slot], NULL, 0, &done, 1), fail);
-    staging->uploads.submitted = done.value;
-    staging->upload_value[slot] = done.value;
-    return VKRING_OK;
-fail:
-    return status;
-}
-
-enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step)
-{
-    enum vkring_status status;
-    if (shape->bytes == 0)
-        return VKRING_OK;
-    TRY(vk_buffer_flush(staging->host[slot], 0, shape->bytes), fail);
-    if (staging->unified)
-        return VKRING_OK;
-    TRY(staging_poll(staging), fail); /* the last upload to the slot is done, and may not have been seen */
-    TRY(upload(staging, slot, shape), fail);
-    staging->upload_event[slot] = (struct vkring_event){
-        .kind = VKRING_EVENT_UPLOAD, .step = step, .peer = VKRING_NONE, .bytes = shape->bytes, .begin_seconds = clock_seconds()};
+    const uint64_t first = staging->passed_bytes[slot], end = packet_shape_end(shape, arrived_bytes);
+    const bool is_worth_it = end == shape->bytes || end - first >= piece_bytes;
+    if (end > first && is_worth_it && transfers_have_room(&staging->transfers))
+        TRY(pass(staging, slot, step, first, end), fail);
+    *out_passed = staging->passed_bytes[slot] == shape->bytes;
     return VKRING_OK;
 fail:
     return status;
@@ -190,12 +182,12 @@ enum vkring_status staging_uploaded(struct staging *staging, uint32_t slot, bool
     *out_uploaded = true;
     if (staging->upload_value[slot] == 0)
         return VKRING_OK;
-    return vk_timeline_reached(staging->device, &staging->uploads, staging->upload_value[slot], out_uploaded);
+    return vk_timeline_reached(staging->device, &staging->transfers.timeline, staging->upload_value[slot], out_uploaded);
 }
 
 struct vk_semaphore_value staging_wait(const struct staging *staging, uint32_t slot)
 {
     if (staging->upload_value[slot] == 0)
         return (struct vk_semaphore_value){0};
-    return (struct vk_semaphore_value){staging->uploads.handle, staging->upload_value[slot]};
+    return (struct vk_semaphore_value){staging->transfers.timeline.handle, staging->upload_value[slot]};
 }

@@ -9,9 +9,9 @@
 #define VKRING_RING_STAGING_H
 
 #include "../attention/tensors.h"
-#include "../vk/timeline.h"
 #include "layout.h"
 #include "link.h"
+#include "transfers.h"
 
 #define STAGING_SLOTS 2u
 
@@ -21,14 +21,9 @@ struct staging {
     bool unified;
     vkring_buffer *host[STAGING_SLOTS];
     vkring_buffer *on_device[STAGING_SLOTS]; /* null where unified */
-    struct vk_command_pool pool;             /* of the transfer queue */
-    struct vk_commands upload[STAGING_SLOTS];
-    struct vk_timeline uploads;
-    uint64_t upload_value[STAGING_SLOTS]; /* of the timeline, when the slot's packet is on the device */
-    struct flight_record *record;
-    struct vkring_event upload_event[STAGING_SLOTS];
-    uint64_t seen_value; /* of the timeline: uploads up to here are on record */
-    double seen_seconds;
+    struct transfers transfers;
+    uint64_t passed_bytes[STAGING_SLOTS]; /* of the slot: visible to the device or, where memory is not unified, on their way to it */
+    uint64_t upload_value[STAGING_SLOTS]; /* of the transfers' timeline, when those are on the device; 0 for none */
 };
 
 _Static_assert((int)KEY_PARTS == PACKET_PARTS, "a packet has the parts that kernels read");
@@ -42,6 +37,10 @@ struct packet_shape {
 };
 
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
+/** Bytes of its parts. */
+uint64_t packet_shape_payload(const struct packet_shape *shape);
+/** Where in a slot so many bytes of its parts, one after another, end. */
+uint64_t packet_shape_end(const struct packet_shape *shape, uint64_t payload_bytes);
 /** Puts a part behind those that are there. */
 void packet_shape_add(struct packet_shape *shape, int part, const struct tensor_shape *tensor);
 /** Where parts lie in memory that begins at first. */
@@ -50,10 +49,10 @@ struct packet_memory packet_shape_memory(const struct packet_shape *shape, void 
 /** What slots for packets of at most most_rows take. */
 enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,
                                    struct vkring_plan_memory *memory);
-/** problem and record are borrowed; the latter gets all uploads. */
+/** problem and record are borrowed; the latter gets all transfers. */
 enum vkring_status staging_create(vkring_device *device, const struct problem *problem, uint64_t most_rows, struct flight_record *record,
                                   struct staging *out_staging);
-/** As vk_timeline_settle, of all uploads. Accepts one that was not created. */
+/** As vk_timeline_settle, of all transfers. Accepts one that was not created. */
 bool staging_settle(const struct staging *staging, double seconds);
 /** The network may still touch the slots: their memory is never freed. */
 void staging_quarantine(struct staging *staging);
@@ -65,12 +64,16 @@ struct packet_memory staging_memory(const struct staging *staging, uint32_t slot
 /** Where kernels find it. */
 struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint64_t key_row);
 
-/** A packet has arrived in host memory: makes it visible to the device and, where memory is not unified, starts its upload. */
-enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step);
-/** Puts uploads on record that are done. */
-enum vkring_status staging_poll(struct staging *staging);
-/** And those that are not. */
-void staging_record_pending(const struct staging *staging);
+/** How much of a packet is worth a transfer of its own. */
+uint64_t staging_piece_bytes(const struct packet_shape *shape, uint64_t chunk_bytes);
+/** A packet begins to arrive in the slot's host memory. */
+void staging_expect(struct staging *staging, uint32_t slot);
+/**
+ * So many bytes of its parts, one after another, have arrived: makes them visible to the device or, where memory is not unified, starts
+ * uploads, if what is new is worth it or the last. Kernels must be done with the packet before it. out_passed: nothing is left to start.
+ */
+enum vkring_status staging_arrived(struct staging *staging, uint32_t slot, const struct packet_shape *shape, uint32_t step,
+                                   uint64_t arrived_bytes, uint64_t piece_bytes, bool *out_passed);
 /** Whether the packet that arrived last in the slot is where kernels find it. */
 enum vkring_status staging_uploaded(struct staging *staging, uint32_t slot, bool *out_uploaded);
 /** What kernels that read it wait for; a null semaphore where memory is unified. */

@@ -98,7 +98,8 @@ static bool is_in_order(const struct listed *listed, uint64_t i)
 }
 
 struct sums {
-    uint64_t sent, received, uploaded;
+    uint64_t sent, received, uploaded, read_back;
+    uint64_t largest_read_back; /* in a piece */
     double waited, computed;
     double busy; /* the compute queue */
 };
@@ -112,6 +113,10 @@ static struct sums sum_up(const struct listed *listed)
         sums.sent += event->kind == VKRING_EVENT_SEND || event->kind == VKRING_EVENT_SEND_GRADIENTS ? event->bytes : 0;
         sums.received += event->kind == VKRING_EVENT_RECEIVE || event->kind == VKRING_EVENT_RECEIVE_GRADIENTS ? event->bytes : 0;
         sums.uploaded += event->kind == VKRING_EVENT_UPLOAD ? event->bytes : 0;
+        if (event->kind == VKRING_EVENT_READBACK) {
+            sums.read_back += event->bytes;
+            sums.largest_read_back = max_u64(sums.largest_read_back, event->bytes);
+        }
         sums.waited += event->kind == VKRING_EVENT_WAIT ? seconds : 0;
         sums.computed += event->device_seconds;
         sums.busy += is_of_compute_queue(event->kind) ? seconds : 0;
@@ -125,6 +130,19 @@ static bool is_near(double a, double b)
 }
 
 enum { LATE_MS = 500 };
+
+/* What kernels need not pack is read back piece by piece, so that the first is sent early. */
+static bool is_read_back_in_pieces(const struct actor *actor, const struct sums *sums)
+{
+    struct vkring_plan_info info;
+    vkring_plan_get_info(actor->plan, &info);
+    const uint64_t piece = max_u64(problem.params.chunk_bytes, info.packet_bytes / 8 + 1);
+    if (world_size == 1 || device->limits.unified_memory)
+        return world_expect(sums->read_back == 0, "%llu bytes read back", (unsigned long long)sums->read_back);
+    return world_expect(sums->read_back > info.packet_bytes / 2 && sums->read_back <= info.packet_bytes && sums->largest_read_back <= piece,
+                        "%llu of %llu bytes read back, %llu at once", (unsigned long long)sums->read_back,
+                        (unsigned long long)info.packet_bytes, (unsigned long long)sums->largest_read_back);
+}
 
 /* Stats and events are two accounts of one run. The last rank comes late, so that rank 0 waits for its packet. */
 START_TEST(events_add_up_to_the_stats)
@@ -157,6 +175,7 @@ START_TEST(events_add_up_to_the_stats)
         good && world_expect(is_near(sums.computed, stats.compute_seconds), "computed %g s, not %g", sums.computed, stats.compute_seconds);
     good = good && world_expect(world_size == 1 || (sums.uploaded > 0) == !device->limits.unified_memory, "%llu bytes uploaded",
                                 (unsigned long long)sums.uploaded);
+    good = good && is_read_back_in_pieces(&actor, &sums);
     good = good && world_expect(world_size == 1 || world_rank > 0 || sums.waited + sums.busy > LATE_MS * 1e-3 - 0.2,
                                 "rank 0 waited %g s and worked for %g s", sums.waited, sums.busy);
     good = world_agrees(good);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRACKS = 9, MOST_RANKS = 16, PASSES = 2, COMPUTE = 1, READBACK = 2, SEND = 4, RECEIVE = 5, EXPOSED_WAIT = 9 };
+enum { TRACKS = 9, MOST_RANKS = 16, PASSES = 2, COMPUTE = 1, SEND = 4, RECEIVE = 5, EXPOSED_WAIT = 9 };
 
 static bool complain(const char *format, ...)
 {
@@ -133,21 +133,13 @@ struct account {
     double sent, received;
 };
 
-static bool is_of_device(int track)
-{
-    return track == COMPUTE || track == READBACK;
-}
-
-static bool add_interval(struct account *account, const struct interval *interval, double *device_end, double *track_end)
+static bool add_interval(struct account *account, const struct interval *interval, double *track_end)
 {
     const double rounding = 1e-8;
-    if (interval->begin < track_end[interval->track] - rounding ||
-        (is_of_device(interval->track) && interval->begin < *device_end - rounding))
+    if (interval->begin < track_end[interval->track] - rounding)
         return complain("rank %d, track %d: events overlap at %g s", interval->rank, interval->track, interval->begin);
-    if (is_of_device(interval->track)) {
-        account->idle += fmax(interval->begin - fmax(*device_end, account->begin), 0);
-        *device_end = interval->end;
-    }
+    if (interval->track == COMPUTE)
+        account->idle += fmax(interval->begin - fmax(track_end[COMPUTE], account->begin), 0);
     track_end[interval->track] = interval->end;
     account->waited += interval->track == EXPOSED_WAIT ? interval->end - interval->begin : 0;
     account->computed += interval->device;
@@ -159,7 +151,7 @@ static bool add_interval(struct account *account, const struct interval *interva
 
 static bool make_account(const struct trace *trace, int rank, int pass, struct account *account)
 {
-    double device_end = 0, track_end[TRACKS + 1] = {0};
+    double track_end[TRACKS + 1] = {0};
     bool good = true, first = true;
     *account = (struct account){0};
     for (size_t i = 0; good && i < trace->count; i++) {
@@ -169,7 +161,7 @@ static bool make_account(const struct trace *trace, int rank, int pass, struct a
         if (first)
             account->begin = interval->begin;
         first = false;
-        good = add_interval(account, interval, &device_end, track_end);
+        good = add_interval(account, interval, track_end);
     }
     return good;
 }
