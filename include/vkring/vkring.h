@@ -366,7 +366,8 @@ VKRING_API enum vkring_status vkring_shares_cut(const struct vkring_plan_params 
 
 /**
  * vkring_shares_cut by measured speed: each rank times its device for about a second, by the problem's kernels on a small piece of it, while
- * all other ranks do, since ranks of a host may share it; limited by what each device's memory holds beside what it holds now.
+ * all other ranks do, since ranks of a host may share it; limited by what each device's memory holds beside what it holds now, in equal parts
+ * where several ranks live off the same memory (of a host whose devices have none of their own, or of one device).
  *
  * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s as vkring_run_stats counts them, forward
  * and backward together if the problem has it; may be null. All ranks get the same. Errors as of vkring_plan_create and vkring_shares_cut.

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/checked.h"
 #include "../base/clock.h"
+#include "../vk/memory_home.h"
 #include "agree.h"
 #include "plan.h"
 #include "speed_trial.h"
@@ -16,6 +18,11 @@ struct account {
     uint64_t most_rows;
 };
 
+/* And before that, of its memory. */
+struct tenant {
+    uint64_t home, taken_bytes;
+};
+
 struct measuring {
     vkring_device *device;
     vkring_comm *comm; /* null: one rank */
@@ -25,17 +32,31 @@ struct measuring {
     struct speed_trial trial; /* not created where there is no work */
     uint64_t *rows;           /* [ranks] */
     struct account *accounts; /* [ranks] */
+    struct tenant *tenants;   /* [ranks] */
 };
 
 /* Memory ------------------------------------------------------------------------------------------------------------------- */
 
+static struct tenant describe_tenant(const struct measuring *measuring)
+{
+    struct vkring_memory_use use;
+    vkring_device_get_memory_use(measuring->device, &use);
+    return (struct tenant){vk_memory_home(measuring->device), use.device_bytes};
+}
+
+/* Its part of what the ranks that live off the same memory leave free together. */
 static uint64_t free_bytes(const struct measuring *measuring)
 {
+    const struct tenant *mine = &measuring->tenants[measuring->rank];
     struct vkring_device_info info;
-    struct vkring_memory_use use;
+    uint64_t tenants = 0, taken = 0;
     vkring_device_get_info(measuring->device, &info);
-    vkring_device_get_memory_use(measuring->device, &use);
-    return info.memory_bytes > use.device_bytes ? info.memory_bytes - use.device_bytes : 0;
+    for (uint32_t rank = 0; rank < measuring->ranks; rank++)
+        if (measuring->tenants[rank].home == mine->home) {
+            tenants++;
+            taken += measuring->tenants[rank].taken_bytes;
+        }
+    return info.memory_bytes > taken ? (info.memory_bytes - taken) / tenants : 0;
 }
 
 /* This rank has so many rows, and the others have the rest in equal parts. */
@@ -93,7 +114,8 @@ static enum vkring_status prepare(struct measuring *measuring)
     TRY(problem_resolve(params, &measuring->problem), fail);
     measuring->rows = calloc(measuring->ranks, sizeof(*measuring->rows));
     measuring->accounts = calloc(measuring->ranks, sizeof(*measuring->accounts));
-    if (!measuring->rows || !measuring->accounts)
+    measuring->tenants = calloc(measuring->ranks, sizeof(*measuring->tenants));
+    if (!measuring->rows || !measuring->accounts || !measuring->tenants)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the speeds of %u ranks", measuring->ranks);
     if (has_work(measuring))
         TRY(speed_trial_create(measuring->device, params, divide_up(params->q_len, measuring->ranks),
@@ -135,11 +157,11 @@ static enum vkring_status agree(const struct measuring *measuring, enum vkring_s
     return measuring->comm ? agree_on_status(measuring->comm, mine, doing, plan_timeout_seconds(measuring->params)) : mine;
 }
 
-static enum vkring_status share(struct measuring *measuring, const struct account *mine)
+static enum vkring_status share(const struct measuring *measuring, const void *mine, uint64_t bytes, void *all)
 {
     if (measuring->comm)
-        return comm_allgather(measuring->comm, mine, sizeof(*mine), measuring->accounts, plan_timeout_seconds(measuring->params));
-    measuring->accounts[0] = *mine;
+        return comm_allgather(measuring->comm, mine, bytes, all, plan_timeout_seconds(measuring->params));
+    memcpy(all, mine, (size_t)bytes);
     return VKRING_OK;
 }
 
@@ -172,13 +194,16 @@ enum vkring_status vkring_shares_measure(vkring_device *device, vkring_comm *com
         .rank = comm ? vkring_comm_rank(comm) : 0,
         .ranks = comm ? vkring_comm_size(comm) : 1,
     };
+    const struct tenant tenant = describe_tenant(&measuring);
     TRY(agree(&measuring, prepare(&measuring), "preparing to measure its speed"), fail);
+    TRY(share(&measuring, &tenant, sizeof(tenant), measuring.tenants), fail);
     TRY(agree(&measuring, measure(&measuring, &mine), "measuring its speed"), fail);
-    TRY(share(&measuring, &mine), fail);
+    TRY(share(&measuring, &mine, sizeof(mine), measuring.accounts), fail);
     TRY(cut(&measuring, out_query_rows_of_rank, out_speeds), fail);
 fail:
     speed_trial_destroy(&measuring.trial);
     free(measuring.rows);
     free(measuring.accounts);
+    free(measuring.tenants);
     return status;
 }

@@ -2,6 +2,7 @@
 #include "device.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "functions.h"
 #include "pipeline_pool.h"
@@ -59,6 +60,7 @@ static void take_candidate(vkring_device *device, const struct vk_candidate *can
 {
     device->physical = candidate->physical;
     device->info = candidate->info;
+    memcpy(device->uuid, candidate->uuid, sizeof(device->uuid));
     device->limits = candidate->limits;
     if (overrides) {
         vk_limits_override(&device->limits, overrides);

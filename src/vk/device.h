@@ -40,6 +40,7 @@ struct vkring_device {
     bool owned; /* handle is ours to destroy */
     struct VolkDeviceTable fn;
     struct vkring_device_info info;
+    uint8_t uuid[VK_UUID_SIZE]; /* of the physical device, on its host */
     struct vk_limits limits;
     struct vk_queue queues[VK_QUEUE_KINDS];
     pthread_mutex_t queue_mutex; /* around every submission, also across queues */

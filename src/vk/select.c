@@ -180,6 +180,7 @@ void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice phys
     properties.pNext = &v11;
     instance->get_properties(physical, &properties);
     snprintf(info->driver, sizeof(info->driver), "%s %s", v12.driverName, v12.driverInfo);
+    memcpy(candidate.uuid, v11.deviceUUID, sizeof(candidate.uuid));
     vk_features_wanted(instance, physical, &features);
     find_families(instance, &candidate);
     read_limits(basic, &v11, &v13, &memory, &features, &candidate);

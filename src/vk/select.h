@@ -13,6 +13,7 @@ enum { VK_MOST_FAMILIES = 32 };
 struct vk_candidate {
     VkPhysicalDevice physical;
     struct vkring_device_info info;
+    uint8_t uuid[VK_UUID_SIZE];
     struct vk_limits limits;
     VkQueueFamilyProperties families[VK_MOST_FAMILIES];
     uint32_t family_count;

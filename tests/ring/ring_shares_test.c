@@ -99,6 +99,29 @@ START_TEST(a_small_device_gets_few_rows)
 }
 END_TEST
 
+/* Memory that would do for all rows on any one rank does not for all ranks that live off it. */
+START_TEST(ranks_of_a_host_share_its_memory)
+{
+    const uint64_t memory_bytes = device->info.memory_bytes;
+    uint64_t rows[MOST_RANKS] = {0}, whole[MOST_RANKS] = {0};
+    struct vkring_plan_params params = everything;
+    struct vkring_plan_memory one;
+    const uint64_t tensors = ((uint64_t)params.q_len * 4 * 24 + (uint64_t)params.kv_len * 2 * 24) * 2 * 2 * 4 +
+                             2 * ((uint64_t)params.q_len * (2 * params.kv_len + 64) + 2 * params.kv_len) * 4;
+    if (world_size == 1)
+        return;
+    whole[world_rank] = params.q_len; /* ranks disagree: a plan is measured by each for itself */
+    params.query_rows_of_rank = whole;
+    const bool measured = vkring_plan_measure(device, comm, &params, &one) == VKRING_OK;
+    params.query_rows_of_rank = NULL;
+    device->info.memory_bytes = one.device_bytes + tensors;
+    const enum vkring_status status = vkring_shares_measure(device, comm, &params, rows, NULL);
+    device->info.memory_bytes = memory_bytes;
+    ck_assert(world_agrees(measured && world_expect(status == VKRING_ERROR_OUT_OF_DEVICE_MEMORY, "status %d, %llu rows here", (int)status,
+                                                    (unsigned long long)rows[world_rank])));
+}
+END_TEST
+
 START_TEST(one_rank_that_cannot_stops_all)
 {
     uint64_t rows[MOST_RANKS] = {0};
@@ -121,6 +144,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(tcase, nothing_to_compute_is_cut_too, 0, 3);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", a_small_device_gets_few_rows);
+    suite_add(suite, "host", ranks_of_a_host_share_its_memory);
     suite_add(suite, "refusal", one_rank_that_cannot_stops_all);
     return world_end(suite, &device, 1, &comm);
 }
