@@ -74,15 +74,15 @@ static struct rows_argument rows_at(const struct tensor_view *view, uint64_t bat
     return (struct rows_argument){tensor_address(view, batch, row, head), view->batch_stride, view->row_stride, view->head_stride};
 }
 
-/* A bias of a row lists all keys of the sequence; one of no row, the keys of its side. */
+/* A bias of a row lists all keys of the sequence; one of no row, the keys of its side. So do their gradients. */
 static struct rows_argument bias_at(const struct attention_dispatch *dispatch, const struct tensor_view *of_queries,
-                                    const struct tensor_view *of_keys, const struct extent *extent, uint64_t head)
+                                    const struct tensor_view *of_keys, enum vkring_type type, const struct extent *extent, uint64_t head)
 {
     const struct vkring_bias_params *bias = &dispatch->problem->bias;
     const uint64_t key = bias->per_query ? dispatch_block(dispatch).key_row : extent->first_key;
     struct rows_argument rows = rows_at(bias->per_query ? of_queries : of_keys, dispatch->box.first_batch, extent->first_row, head);
     if (rows.address)
-        rows.address += key * vkring_type_bytes(bias->type);
+        rows.address += key * vkring_type_bytes(type);
     return rows;
 }
 
@@ -94,6 +94,8 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     const uint64_t query_head = dispatch->side == OWN_QUERIES ? dispatch->box.first_head : 0;
     const uint64_t key_head = dispatch->side == OWN_KEYS ? dispatch->box.first_head : 0;
     const uint64_t row = extent->first_row, key = extent->first_key;
+    const struct vkring_bias_params *bias = &dispatch->problem->bias;
+    const enum vkring_type bias_grad_type = bias->per_query ? bias->type : VKRING_TYPE_F32; /* of keys they are sums that others add to */
     arguments->query = rows_at(&queries->query, batch, row, query_head);
     arguments->output = rows_at(&queries->output, batch, row, query_head);
     arguments->output_grad = rows_at(&queries->output_grad, batch, row, query_head);
@@ -106,8 +108,8 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->value = rows_at(&keys->value, batch, key, key_head);
     arguments->key_grad = rows_at(&keys->key_grad, batch, key, key_head);
     arguments->value_grad = rows_at(&keys->value_grad, batch, key, key_head);
-    arguments->bias = bias_at(dispatch, &queries->bias, &keys->bias, extent, query_head);
-    arguments->bias_grad = bias_at(dispatch, &queries->bias_grad, &keys->bias_grad, extent, query_head);
+    arguments->bias = bias_at(dispatch, &queries->bias, &keys->bias, bias->type, extent, query_head);
+    arguments->bias_grad = bias_at(dispatch, &queries->bias_grad, &keys->bias_grad, bias_grad_type, extent, query_head);
     arguments->query_ids = rows_at(&queries->ids, batch, row, 0);
     arguments->key_ids = rows_at(&keys->ids, batch, key, 0);
     arguments->query_segments = rows_at(&queries->segments, batch, 0, 0);

@@ -22,6 +22,7 @@ static const struct attention_case cases[] = {
     {.name = "bias of rows", .bias = BIAS_MASKS_ROWS, .params = {.bias = {.present = true, .per_query = true}}},
     {.name = "bias of keys by head", .params = {.bias = {.present = true, .per_head = true}}},
     {.name = "bias of keys", .params = {.bias = {.present = true}}},
+    {.name = "bias of keys, cut finely", .params = {.dispatch_seconds = 1e-9, .bias = {.present = true}}},
     {.name = "without residuals", .no_residuals = true, .params = {0}},
     {.name = "some gradients", .unwanted = 1u << GRADIENT_KEY | 1u << GRADIENT_SINKS, .params = {.causal = true, .sinks = true}},
     {.name = "one huge key", .inputs = INPUTS_HUGE_KEY, .params = {0}},
@@ -52,6 +53,7 @@ static void run_case(int index, enum vkring_type type)
     struct case_result first = {0}, again = {0};
     c.seed = 2000 + (uint64_t)index;
     c.params.type = type;
+    c.params.bias.type = c.params.bias.per_head ? VKRING_TYPE_F32 : type;
     c.params.batch = 2;
     c.params.q_len = 37;
     c.params.kv_len = 53;
