@@ -23,7 +23,7 @@ int main(void)
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
     has_f16 = info.f16;
-    tcase_add_loop_test(tcase, random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 100));
+    tcase_add_loop_test(tcase, random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 300));
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);
 }

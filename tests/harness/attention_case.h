@@ -130,8 +130,11 @@ bool case_same_bits(const struct attention_case *c, const struct case_result *a,
 /** Whether a device runs it: 16 bits need storage of them. */
 bool case_is_supported(const struct attention_case *c, bool has_16bit);
 
+/** So many random cases from a multiple of it on have the same kernels. */
+#define CASES_OF_KERNELS 5u
+
 /**
- * Case `index` of an endless list of small ones: any options beside any others, on one rank also gradients.
+ * Case `index` of an endless list of small ones: any options beside any others.
  * ranks > 1 also cuts rows unevenly into rows_room[2 * ranks].
  */
 struct attention_case case_random(uint64_t seed, uint64_t index, uint32_t ranks, uint64_t *rows_room);
