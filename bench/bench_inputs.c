@@ -16,8 +16,9 @@ enum stream { STREAM_QUERY = 1, STREAM_KEY, STREAM_VALUE, STREAM_OUTPUT_GRAD };
 struct tensor {
     vkring_buffer **buffer;
     enum stream stream;
-    uint64_t length;      /* of the whole sequence */
-    uint64_t first, rows; /* of this rank */
+    uint64_t length;                 /* of the whole sequence */
+    const struct vkring_span *spans; /* of this rank: so many rows */
+    uint64_t rows;
     uint64_t row_elements;
 };
 
@@ -36,6 +37,20 @@ static bool fill_rows(const struct bench_inputs *inputs, const struct tensor *te
     return true;
 }
 
+/* All of the rank, of one batch entry. */
+static void fill_spans(const struct tensor *tensor, uint64_t batch, float *out)
+{
+    for (int i = 0; i < VKRING_SPANS; i++) {
+        const struct vkring_span *span = &tensor->spans[i];
+        const uint64_t at_once = span->stride == 1 ? span->rows : 1;
+        for (uint64_t row = 0; row < span->rows; row += at_once) {
+            const uint64_t first = batch * tensor->length + span->first + row * span->stride, count = at_once * tensor->row_elements;
+            random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, first * tensor->row_elements, count, out);
+            out += count;
+        }
+    }
+}
+
 static bool upload(const struct bench_inputs *inputs, const struct tensor *tensor, uint32_t rank, struct failure *failure)
 {
     const uint64_t element_bytes = vkring_type_bytes(inputs->problem.type);
@@ -44,7 +59,7 @@ static bool upload(const struct bench_inputs *inputs, const struct tensor *tenso
     void *typed = malloc(count * element_bytes + 1);
     enum vkring_status status = VKRING_OK;
     for (uint64_t batch = 0; values && typed && status == VKRING_OK && batch < inputs->problem.batch; batch++) {
-        random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, (batch * tensor->length + tensor->first) * tensor->row_elements, count, values);
+        fill_spans(tensor, batch, values);
         vkring_convert_from_f32(inputs->problem.type, values, count, typed);
         status = vkring_buffer_upload(*tensor->buffer, batch * count * element_bytes, typed, count * element_bytes);
     }
@@ -61,7 +76,7 @@ static struct tensor query_of(struct bench_inputs *inputs)
     return (struct tensor){&inputs->query,
                            STREAM_QUERY,
                            inputs->problem.q_len,
-                           inputs->info.rows.query_spans[0].first,
+                           inputs->info.rows.query_spans,
                            inputs->info.rows.query_rows,
                            inputs->problem.heads * inputs->problem.head_dim};
 }
@@ -71,7 +86,7 @@ static struct tensor key_of(struct bench_inputs *inputs)
     return (struct tensor){&inputs->key,
                            STREAM_KEY,
                            inputs->problem.kv_len,
-                           inputs->info.rows.key_spans[0].first,
+                           inputs->info.rows.key_spans,
                            inputs->info.rows.key_rows,
                            inputs->problem.kv_heads * inputs->problem.head_dim};
 }
@@ -81,16 +96,15 @@ static struct tensor value_of(struct bench_inputs *inputs)
     return (struct tensor){&inputs->value,
                            STREAM_VALUE,
                            inputs->problem.kv_len,
-                           inputs->info.rows.key_spans[0].first,
+                           inputs->info.rows.key_spans,
                            inputs->info.rows.key_rows,
                            inputs->problem.kv_heads * inputs->problem.value_dim};
 }
 
 static struct tensor output_grad_of(struct bench_inputs *inputs)
 {
-    return (struct tensor){&inputs->output_grad,         STREAM_OUTPUT_GRAD,
-                           inputs->problem.q_len,        inputs->info.rows.query_spans[0].first,
-                           inputs->info.rows.query_rows, inputs->problem.heads * inputs->problem.value_dim};
+    return (struct tensor){&inputs->output_grad,          STREAM_OUTPUT_GRAD,           inputs->problem.q_len,
+                           inputs->info.rows.query_spans, inputs->info.rows.query_rows, inputs->problem.heads * inputs->problem.value_dim};
 }
 
 /* What backward reads beside the inputs, and writes. */
@@ -212,6 +226,14 @@ static void sample_free(struct sample *sample)
     free(sample->raw);
 }
 
+/* In the sequence, of the rank's row `row`. */
+static uint64_t position_of(const struct vkring_span *spans, uint64_t row)
+{
+    for (; row >= spans->rows; spans++)
+        row -= spans->rows;
+    return spans->first + row * spans->stride;
+}
+
 static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint64_t batch, uint64_t row, uint32_t at,
                        struct failure *failure)
 {
@@ -220,7 +242,7 @@ static bool sample_row(struct bench_inputs *inputs, struct sample *sample, uint6
     const uint64_t elements = result_elements(p), bytes = elements * vkring_type_bytes(p->type);
     double *reference = sample->reference + at * elements;
     const struct reference_gradients gradients = {.query = reference};
-    const uint64_t position = inputs->info.rows.query_spans[0].first + row;
+    const uint64_t position = position_of(inputs->info.rows.query_spans, row);
     struct reference_problem one_row = {
         .batch = 1,
         .q_len = 1,

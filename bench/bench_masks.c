@@ -63,17 +63,29 @@ static bool place(vkring_device *device, const void *from, uint64_t bytes, uint6
     return true;
 }
 
+/* The same of the rank's part of numbers of 4 bytes, each of a row. */
+static bool place_part(vkring_device *device, const void *whole, const struct vkring_span *spans, uint64_t rows, uint64_t times,
+                       vkring_buffer **out_buffer, struct vkring_tensor *tensor)
+{
+    uint32_t *part = malloc(rows * sizeof(*part) + 1), *to = part;
+    for (int i = 0; part && i < VKRING_SPANS; i++)
+        for (uint64_t row = 0; row < spans[i].rows; row++)
+            *to++ = ((const uint32_t *)whole)[spans[i].first + row * spans[i].stride];
+    const bool placed = part && place(device, part, rows * sizeof(*part), times, out_buffer, tensor);
+    free(part);
+    return placed;
+}
+
 static bool place_all(vkring_device *device, const struct vkring_plan_params *problem, const struct vkring_plan_info *info,
                       struct bench_masks *masks, struct vkring_forward_io *io)
 {
     const uint64_t batch = problem->batch, heads = problem->heads * sizeof(float);
-    if (problem->segment_ids && !(place(device, masks->query_ids + info->rows.query_spans[0].first, info->rows.query_rows * 4, batch,
-                                        &masks->on_device[0], &io->query_segment_ids) &&
-                                  place(device, masks->key_ids + info->rows.key_spans[0].first, info->rows.key_rows * 4, batch,
-                                        &masks->on_device[1], &io->key_segment_ids)))
+    const struct vkring_rank_rows *rows = &info->rows;
+    if (problem->segment_ids &&
+        !(place_part(device, masks->query_ids, rows->query_spans, rows->query_rows, batch, &masks->on_device[0], &io->query_segment_ids) &&
+          place_part(device, masks->key_ids, rows->key_spans, rows->key_rows, batch, &masks->on_device[1], &io->key_segment_ids)))
         return false;
-    if (problem->bias.present &&
-        !place(device, masks->bias + info->rows.key_spans[0].first, info->rows.key_rows * 4, 1, &masks->on_device[2], &io->bias))
+    if (problem->bias.present && !place_part(device, masks->bias, rows->key_spans, rows->key_rows, 1, &masks->on_device[2], &io->bias))
         return false;
     if (problem->alibi && !place(device, masks->slopes, heads, 1, &masks->on_device[3], &io->alibi_slopes))
         return false;

@@ -58,7 +58,7 @@ static bool cut_queries(struct bench *bench, struct vkring_plan_params *problem,
 static bool make_plan(struct bench *bench, struct failure *failure)
 {
     const struct bench_setting *setting = bench->setting;
-    struct vkring_plan_params problem = bench->which->problem;
+    struct vkring_plan_params problem = bench->result->problem;
     struct vkring_memory_use use;
     vkring_device_get_memory_use(setting->device, &use);
     bench->bytes_before = use.device_bytes;
@@ -69,6 +69,7 @@ static bool make_plan(struct bench *bench, struct failure *failure)
         return fail_library(failure, rank_of(bench));
     vkring_plan_get_info(bench->plan, &bench->info);
     vkring_device_get_memory_use(setting->device, &use);
+    bench->result->problem.layout = bench->info.rows.layout;
     bench->result->planned_bytes = (double)bench->info.memory.device_bytes;
     bench->result->taken_bytes = (double)(use.device_peak_bytes - bench->bytes_before);
     memcpy(bench->result->kernel, bench->info.kernel, sizeof(bench->result->kernel));
@@ -222,6 +223,7 @@ bool bench_measure(const struct bench_setting *setting, const struct bench_case 
     struct vkring_device_info info;
     bool good = true;
     *out_result = (struct bench_result){.name = which->name, .problem = which->problem};
+    out_result->problem.layout = setting->options->layout;
     vkring_device_get_info(setting->device, &info);
     if (which->problem.type != VKRING_TYPE_F32 && !info.f16)
         out_result->unsupported = "the device has no 16-bit storage";

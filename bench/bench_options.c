@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../tools/layout_text.h"
 #include "../tools/option_values.h"
 
 const char bench_help[] =
@@ -18,6 +19,7 @@ const char bench_help[] =
     "  --device I           which Vulkan device (default: ranks of a host take them in turn)\n"
     "  --shares W0,W1,...   relative share of the queries of each rank (default: equal)\n"
     "  --shares measured    times each device first; a case is then timed with those shares\n"
+    "  --layout contiguous|zigzag|striped|auto   how the sequence is cut over the ranks (default: contiguous)\n"
     "  --no-validate        skip the comparison with float64\n"
     "  --csv FILE, --json FILE   also write the table there\n"
     "  --quiet              no progress bar\n"
@@ -31,6 +33,7 @@ enum option_value {
     OPTION_CASE,
     OPTION_REPEAT,
     OPTION_SHARES,
+    OPTION_LAYOUT,
     OPTION_DEVICE,
     OPTION_NO_VALIDATE,
     OPTION_QUIET,
@@ -54,6 +57,7 @@ static const struct option long_options[] = {
     {"case", required_argument, NULL, OPTION_CASE},
     {"repeat", required_argument, NULL, OPTION_REPEAT},
     {"shares", required_argument, NULL, OPTION_SHARES},
+    {"layout", required_argument, NULL, OPTION_LAYOUT},
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
     {"quiet", no_argument, NULL, OPTION_QUIET},
@@ -150,6 +154,8 @@ static bool take(int option, const char *name, struct bench_options *options, st
         return true;
     case OPTION_SHARES:
         return take_shares(optarg, options, failure);
+    case OPTION_LAYOUT:
+        return layout_find(optarg, &options->layout) || fail_usage(failure, "--layout %s is not " LAYOUT_TEXTS, optarg);
     case OPTION_DEVICE:
         if (!take_number(name, optarg, 0, UINT32_MAX, &number, failure))
             return false;

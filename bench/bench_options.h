@@ -19,6 +19,7 @@ struct bench_options {
     double *shares; /* of each rank; null: equal, or measured */
     uint32_t share_count;
     bool measured_shares;
+    enum vkring_layout layout;
     bool own; /* a problem of the command line instead of the table's */
     struct vkring_plan_params problem;
 };

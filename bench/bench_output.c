@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../tools/json_text.h"
+#include "../tools/layout_text.h"
 
 #define MIB 1048576.0
 
@@ -51,20 +52,22 @@ bool bench_write_csv(const char *path, const struct bench_result *results, uint3
     FILE *file = fopen(path, "w");
     if (!file)
         return fail_file(failure, "write", path);
-    fprintf(file, "case,ranks,type,batch,q_len,kv_len,heads,kv_heads,head_dim,value_dim,causal,backward,repeats,seconds_median,seconds_"
-                  "least,seconds_most,"
-                  "gflops,compute_seconds,transfer_seconds,exposed_wait_seconds,sent_bytes,planned_bytes,taken_bytes,peak_bytes,"
-                  "error_rms,error_maximum,status\n");
+    fprintf(file,
+            "case,ranks,type,batch,q_len,kv_len,heads,kv_heads,head_dim,value_dim,causal,backward,layout,repeats,seconds_median,seconds_"
+            "least,seconds_most,"
+            "gflops,compute_seconds,transfer_seconds,exposed_wait_seconds,sent_bytes,planned_bytes,taken_bytes,peak_bytes,"
+            "error_rms,error_maximum,status\n");
     for (uint32_t i = 0; i < count; i++) {
         const struct bench_result *r = &results[i];
         const struct vkring_plan_params *p = &r->problem;
         fprintf(file,
-                "%s,%" PRIu32 ",%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%d,%" PRIu32
+                "%s,%" PRIu32 ",%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%d,%d,%s,%" PRIu32
                 ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.0f,%.9g,%.9g,%s\n",
                 r->name, ranks, bench_type_name(p->type), p->batch, p->q_len, p->kv_len, p->heads, p->kv_heads ? p->kv_heads : p->heads,
-                p->head_dim, p->value_dim ? p->value_dim : p->head_dim, p->causal, p->backward, r->repeats, r->seconds_median,
-                r->seconds_least, r->seconds_most, r->gflops, r->compute_seconds, r->transfer_seconds, r->exposed_wait_seconds,
-                r->sent_bytes, r->planned_bytes, r->taken_bytes, r->peak_bytes, r->error_rms, r->error_maximum, status_text(r));
+                p->head_dim, p->value_dim ? p->value_dim : p->head_dim, p->causal, p->backward, layout_text(p->layout), r->repeats,
+                r->seconds_median, r->seconds_least, r->seconds_most, r->gflops, r->compute_seconds, r->transfer_seconds,
+                r->exposed_wait_seconds, r->sent_bytes, r->planned_bytes, r->taken_bytes, r->peak_bytes, r->error_rms, r->error_maximum,
+                status_text(r));
     }
     const bool good = !ferror(file);
     if (fclose(file) != 0 || !good)
@@ -74,10 +77,11 @@ bool bench_write_csv(const char *path, const struct bench_result *results, uint3
 
 static json_t *problem_json(const struct vkring_plan_params *p)
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "type", bench_type_name(p->type), "batch", json_size(p->batch),
-                     "q_len", json_size(p->q_len), "kv_len", json_size(p->kv_len), "heads", json_size(p->heads), "kv_heads",
-                     json_size(p->kv_heads ? p->kv_heads : p->heads), "head_dim", json_size(p->head_dim), "value_dim",
-                     json_size(p->value_dim ? p->value_dim : p->head_dim), "causal", p->causal, "backward", p->backward);
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:s}", "type", bench_type_name(p->type), "batch",
+                     json_size(p->batch), "q_len", json_size(p->q_len), "kv_len", json_size(p->kv_len), "heads", json_size(p->heads),
+                     "kv_heads", json_size(p->kv_heads ? p->kv_heads : p->heads), "head_dim", json_size(p->head_dim), "value_dim",
+                     json_size(p->value_dim ? p->value_dim : p->head_dim), "causal", p->causal, "backward", p->backward, "layout",
+                     layout_text(p->layout));
 }
 
 static json_t *result_json(const struct bench_result *r)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "layout_text.h"
 #include "option_values.h"
 
 bool option_malformed(struct parsing *parsing, const char *text, const char *wanted)
@@ -50,13 +51,7 @@ bool take_type(struct parsing *parsing, const char *text)
 
 bool take_layout(struct parsing *parsing, const char *text)
 {
-    static const char *const names[] = {"contiguous", "zigzag", "striped", "auto"};
-    static const enum vkring_layout layouts[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_STRIPED, VKRING_LAYOUT_AUTO};
-    size_t index;
-    if (!is_one_of(text, names, 4, &index))
-        return option_malformed(parsing, text, "contiguous, zigzag, striped or auto");
-    parsing->options->layout = layouts[index];
-    return true;
+    return layout_find(text, &parsing->options->layout) || option_malformed(parsing, text, LAYOUT_TEXTS);
 }
 
 static bool check_shares(struct parsing *parsing, const char *text)

@@ -6,25 +6,12 @@
 
 #include "element.h"
 #include "json_text.h"
+#include "layout_text.h"
 
 /* Of steps, or ranks, so many are shown: all, or the first ones and the last. */
 #define SHOWN 8u
 
 #define MIB 1048576.0
-
-static const char *layout_text(enum vkring_layout layout)
-{
-    switch (layout) {
-    case VKRING_LAYOUT_CONTIGUOUS:
-        return "contiguous";
-    case VKRING_LAYOUT_ZIGZAG:
-        return "zigzag";
-    case VKRING_LAYOUT_STRIPED:
-    case VKRING_LAYOUT_AUTO:
-        break;
-    }
-    return "striped";
-}
 
 static double efficiency(const struct vkring_simulation *whole)
 {

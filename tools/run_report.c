@@ -9,6 +9,7 @@
 
 #include "host_devices.h"
 #include "json_text.h"
+#include "layout_text.h"
 #include "verdict.h"
 
 /* What all parts of a report look at. */
@@ -60,13 +61,6 @@ static json_t *scores_json(const struct report *report)
                      json_measure(options->softcap), "alibi", options->files[FILE_SLOPES] != NULL, "bias", bias_json(report->problem),
                      "sinks", options->files[FILE_SINKS] != NULL, "dropout", dropout_json(options), "query_offset",
                      (json_int_t)report->problem->query_offset);
-}
-
-static const char *layout_text(enum vkring_layout layout)
-{
-    static const char *const texts[] = {
-        [VKRING_LAYOUT_CONTIGUOUS] = "contiguous", [VKRING_LAYOUT_ZIGZAG] = "zigzag", [VKRING_LAYOUT_STRIPED] = "striped"};
-    return texts[layout];
 }
 
 static json_t *problem_json(const struct report *report)
