@@ -177,21 +177,64 @@ static wide sum_below_stairs(const struct problem *problem, const struct mask_bl
     return sum;
 }
 
-double mask_kept_pairs(const struct problem *problem, const struct mask_block *block)
+/* Of each row where the keys end that lie within its upper limit, summed. */
+static wide sum_of_ends(const struct problem *problem, const struct mask_block *block)
 {
     const struct ramp ramp = ramp_of(block);
     const wide rows = (wide)block->rows, keys = (wide)block->keys;
     const wide shift = position_of_row(problem, block->query_row) - (wide)block->key_row;
-    wide pairs = rows * keys;
     if (mask_has_stairs(problem))
-        pairs = sum_below_stairs(problem, block);
-    else if (problem->causal)
-        pairs = sum_of_ramp(&ramp, shift, rows, keys);
-    else if (problem->window_right >= 0)
-        pairs = sum_of_ramp(&ramp, shift + problem->window_right, rows, keys);
-    if (problem->window_left >= 0)
-        pairs -= sum_of_ramp(&ramp, shift - problem->window_left - 1, rows, keys);
-    return (double)pairs;
+        return sum_below_stairs(problem, block);
+    if (problem->causal)
+        return sum_of_ramp(&ramp, shift, rows, keys);
+    if (problem->window_right >= 0)
+        return sum_of_ramp(&ramp, shift + problem->window_right, rows, keys);
+    return rows * keys;
+}
+
+/* Of each row how many keys come before its window, summed. */
+static wide sum_of_firsts(const struct problem *problem, const struct mask_block *block)
+{
+    const struct ramp ramp = ramp_of(block);
+    const wide shift = position_of_row(problem, block->query_row) - (wide)block->key_row;
+    return problem->window_left < 0 ? 0 : sum_of_ramp(&ramp, shift - problem->window_left - 1, (wide)block->rows, (wide)block->keys);
+}
+
+double mask_kept_pairs(const struct problem *problem, const struct mask_block *block)
+{
+    return (double)(sum_of_ends(problem, block) - sum_of_firsts(problem, block));
+}
+
+/* Of tiles that begin with a row of the block and follow each other, each with as many rows up to the last. */
+static wide visited_cells(const struct problem *problem, const struct mask_block *block, const struct mask_cell *cell, uint64_t first_row,
+                          uint64_t tiles, uint64_t rows)
+{
+    const uint64_t query_stride = (uint64_t)stride_of(block->query_stride), key_stride = (uint64_t)stride_of(block->key_stride);
+    const struct mask_block of_last_rows = {
+        .query_row = block->query_row + (first_row + rows - 1) * query_stride,
+        .rows = tiles,
+        .key_row = block->key_row,
+        .keys = divide_up(block->keys, cell->keys),
+        .query_stride = cell->rows * query_stride,
+        .key_stride = cell->keys * key_stride,
+    };
+    struct mask_block of_first_rows = of_last_rows;
+    of_first_rows.query_row = block->query_row + first_row * query_stride;
+    of_first_rows.key_row += (cell->keys - 1) * key_stride; /* a step is before the window if its last key is */
+    return sum_of_ends(problem, &of_last_rows) - sum_of_firsts(problem, &of_first_rows);
+}
+
+double mask_visited_pairs(const struct problem *problem, const struct mask_block *block, const struct mask_cell *cell)
+{
+    const uint64_t tiles = block->rows / cell->rows, rest = block->rows % cell->rows;
+    wide cells = 0;
+    if (!mask_keeps_any(problem, block))
+        return 0;
+    if (tiles > 0)
+        cells += visited_cells(problem, block, cell, 0, tiles, cell->rows);
+    if (rest > 0)
+        cells += visited_cells(problem, block, cell, tiles * cell->rows, 1, rest);
+    return (double)cells * (double)cell->rows * (double)cell->keys;
 }
 
 bool mask_keeps_any(const struct problem *problem, const struct mask_block *block)

@@ -30,6 +30,16 @@ struct mask_range mask_kept_rows(const struct problem *problem, const struct mas
 
 /** How many pairs of the block are kept, for one head and batch entry; segment ids and bias not counted. */
 double mask_kept_pairs(const struct problem *problem, const struct mask_block *block);
+/** What a kernel computes at a time: a tile of rows, and so many keys a step. Each at least 1. */
+struct mask_cell {
+    uint64_t rows, keys;
+};
+
+/**
+ * How many pairs kernels go through to keep those: of each tile from the step with the first key that any of its rows keeps to that with
+ * the last, whole cells, also where the block ends. Kernels begin with that key, not with its step: of windows it is a step more at most.
+ */
+double mask_visited_pairs(const struct problem *problem, const struct mask_block *block, const struct mask_cell *cell);
 /** Whether any is; of causal blocks, whether any may be. */
 bool mask_keeps_any(const struct problem *problem, const struct mask_block *block);
 
