@@ -66,17 +66,37 @@ static void add_pair(const struct backward *b, const struct reference_row *row, 
         g->bias[reference_bias_element(p, row) + j] += score_gradient;
 }
 
-/* P_ij · dP_ij and P_ij · delta_i count as two terms. */
+/* Of the products that dP_ij is summed from. */
+static double squares_of_gradient(const struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j)
+{
+    const struct reference_problem *p = b->problem;
+    const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
+    const float *value = b->value + reference_key_element(p, row, j, p->value_dim);
+    double squares = 0;
+    for (uint64_t d = 0; d < p->value_dim; d++)
+        squares += pow((double)output_grad[d] * (double)value[d], 2);
+    return pow(weights->dropout_factor[j], 2) * squares;
+}
+
+static double squares_of_delta(const struct backward *b, const struct reference_row *row, const struct row_weights *weights)
+{
+    double squares = 0;
+    for (uint64_t j = weights->first_key; j < weights->end_key; j++)
+        squares += pow(weights->probability[j], 2) * squares_of_gradient(b, row, weights, j);
+    return squares;
+}
+
+/* P_ij · dP_ij and P_ij · delta_i count as two terms, and so do the 1 and the tanh² of softcap's derivative. */
 static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j,
-                        double probability_gradient, double delta)
+                        double delta_squares)
 {
     const struct reference_problem *p = b->problem;
     const float *query = b->query + reference_query_element(p, row, p->head_dim);
     const float *key = b->key + reference_key_element(p, row, j, p->head_dim);
     const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
     const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
-    const double score = probability * probability * (probability_gradient * probability_gradient + delta * delta);
-    const double by_dot = score * pow(weights->derivative[j] * p->scale, 2);
+    const double score = probability * probability * (squares_of_gradient(b, row, weights, j) + delta_squares);
+    const double by_dot = score * (1 + pow(1 - weights->derivative[j], 2)) * p->scale * p->scale;
     b->squares.query += by_dot * reference_dot(key, key, p->head_dim);
     b->squares.key += by_dot * reference_dot(query, query, p->head_dim);
     b->squares.value += dropped * dropped * reference_dot(output_grad, output_grad, p->value_dim);
@@ -103,17 +123,17 @@ static void finish_sizes(const struct backward *b)
 static void backward_row(struct backward *b, const struct reference_row *row, struct row_weights *weights)
 {
     row_weigh(b->problem, row, b->query, b->key, weights);
-    const double delta = row_delta(b, row, weights);
+    const double delta = row_delta(b, row, weights), delta_squares = b->gradients->sizes ? squares_of_delta(b, row, weights) : 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
         if (weights->probability[j] > 0) {
             const double by_probability = probability_gradient(b, row, weights, j);
             add_pair(b, row, weights, j, weights->probability[j] * (by_probability - delta));
             if (b->gradients->sizes)
-                add_squares(b, row, weights, j, by_probability, delta);
+                add_squares(b, row, weights, j, delta_squares);
         }
     if (b->gradients->sinks)
         b->gradients->sinks[row->head] -= weights->sink_probability * delta;
-    b->squares.sinks += pow(weights->sink_probability * delta, 2);
+    b->squares.sinks += pow(weights->sink_probability, 2) * delta_squares;
 }
 
 bool reference_backward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
