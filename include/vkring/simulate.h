@@ -14,7 +14,7 @@ extern "C" {
 
 /** What a rank has. All numbers finite and >= 0. */
 struct vkring_simulated_rank {
-    double forward_flops;         /**< FLOP/s, of FLOP as vkring_run_stats counts them; above 0 */
+    double forward_flops;         /**< FLOP/s, of computed_flop of vkring_run_stats; above 0 */
     double backward_flops;        /**< likewise; 0 for forward_flops */
     double task_seconds;          /**< what the device takes for each task beside its FLOP: one a step forward, two or three backward */
     double copy_bytes_per_second; /**< between device and host memory; 0: copies take no time. Not used where memory is unified */
@@ -23,8 +23,8 @@ struct vkring_simulated_rank {
     bool unified_memory;          /**< as of vkring_device_info; used without device */
     uint64_t memory_bytes;        /**< of the device, for tensors and plan; 0: no limit */
     /**
-     * The device that kernels are chosen for, which decides on some of the memory; null for a GPU of subgroups of 32. Borrowed during the
-     * call.
+     * The device that kernels are chosen for, which decides on some of the memory and on how many pairs beside those that are kept they go
+     * through; null for the memory of a GPU of subgroups of 32, and no such pairs. Borrowed during the call.
      */
     const struct vkring_device_info *device;
 };
@@ -70,7 +70,7 @@ struct vkring_simulated_result {
  * Simulates a run. out_turns [ranks + 1], of which out_simulation->turns are written, and out_results [ranks] may be null.
  *
  * Packets wait for slots, slots for packets, as in a run; a link moves one packet after another, both ways at once. A pair of query and key
- * that the mask keeps by position takes the same time everywhere. Time grows with ranks · steps: a few seconds for 4096 ranks.
+ * that a kernel goes through takes the same time everywhere. Time grows with ranks · steps: a few seconds for 4096 ranks.
  *
  * VKRING_ERROR_INVALID_ARGUMENT: as vkring_plan_create, or a number of a rank is out of range; the last error names the rank.
  */

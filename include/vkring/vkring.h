@@ -369,8 +369,9 @@ VKRING_API enum vkring_status vkring_shares_cut(const struct vkring_plan_params 
  * all other ranks do, since ranks of a host may share it; limited by what each device's memory holds beside what it holds now, in equal parts
  * where several ranks live off the same memory (of a host whose devices have none of their own, or of one device).
  *
- * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s as vkring_run_stats counts them, forward
- * and backward together if the problem has it; may be null. All ranks get the same. Errors as of vkring_plan_create and vkring_shares_cut.
+ * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s of computed_flop of vkring_run_stats,
+ * forward and backward together if the problem has it; may be null. All ranks get the same. Errors as of vkring_plan_create and
+ * vkring_shares_cut.
  */
 VKRING_API enum vkring_status vkring_shares_measure(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                                     uint64_t *out_query_rows_of_rank, double *out_speeds);
@@ -428,6 +429,11 @@ struct vkring_run_stats {
     uint64_t received_bytes;
     uint32_t steps;              /**< of the ring, the own keys being the first: a window needs only the packets within its reach */
     double flop;                 /**< 4 · batch · heads · kept (query, key) pairs · (head_dim + value_dim) / 2, of this rank's rows */
+    /**
+     * The same of all pairs that kernels go through, whole tiles along the edge of a mask, and of what rows take beside their pairs, in pairs:
+     * what compute_seconds are in proportion to. Segment ids and bias not counted.
+     */
+    double computed_flop;
 };
 
 VKRING_API void vkring_plan_get_stats(const vkring_plan *plan, struct vkring_run_stats *out_stats);

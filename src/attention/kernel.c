@@ -172,13 +172,15 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
     tiling_make(&limits, own->batch, own->heads, own->rows, kernel_choice_tile_rows(choice), flop, most_others, out_tiling);
 }
 
-double attention_kernel_flop(enum spirv_kernel which, const struct attention_dispatch *dispatch)
+double attention_kernel_flop(const struct attention_kernel *kernel, const struct attention_dispatch *dispatch)
 {
     const struct problem *problem = dispatch->problem;
     const struct mask_block block = dispatch_block(dispatch);
     const double times = dispatch->side == OWN_KEYS ? (double)problem->heads / (double)problem->kv_heads : 1;
-    const double flop = attention_kernel_products(which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
-    return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * mask_kept_pairs(problem, &block);
+    const double flop = attention_kernel_products(kernel->which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
+    const double pairs = dispatch->side == OWN_QUERIES ? kernel_choice_pairs(&kernel->choice, problem, &block)
+                                                       : kernel_choice_pairs_of_keys(&kernel->choice, problem, &block);
+    return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * pairs;
 }
 
 void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,

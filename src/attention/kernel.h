@@ -52,8 +52,8 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
 
 /** Multiply-adds for a pair of rows, in units of those that forward does. */
 double attention_kernel_products(enum spirv_kernel which);
-/** What a dispatch is estimated to do: pairs kept by position count, whatever else masks them. */
-double attention_kernel_flop(enum spirv_kernel which, const struct attention_dispatch *dispatch);
+/** What a dispatch is estimated to do: pairs that it goes through by position count, whatever else masks them. */
+double attention_kernel_flop(const struct attention_kernel *kernel, const struct attention_dispatch *dispatch);
 
 /** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for aligned. */
 void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,

@@ -3,9 +3,8 @@
 #ifndef VKRING_ATTENTION_KERNEL_CHOICE_H
 #define VKRING_ATTENTION_KERNEL_CHOICE_H
 
-#include "problem.h"
-
 #include "../vk/device.h"
+#include "mask.h"
 
 struct kernel_choice {
     bool shuffle;           /* lanes that share a row sum with subgroup shuffles */
@@ -17,6 +16,7 @@ struct kernel_choice {
     uint32_t keys_per_step_general; /* of others: they load element by element */
     /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
     bool keeps_score_grads;
+    double row_pairs; /* what loading and storing an own row takes, in pairs */
 };
 
 /** The choice that should be fastest. */
@@ -25,6 +25,14 @@ struct kernel_choice kernel_choice_best(const vkring_device *device, const struc
 struct kernel_choice kernel_choice_portable(const vkring_device *device);
 
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice);
+
+/**
+ * What a kernel takes for a block of queries and keys, in pairs: all that it goes through, and what its rows take beside them. At least
+ * those that are kept; 0 where none is.
+ */
+double kernel_choice_pairs(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block);
+/** The same where lanes own keys. */
+double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block);
 
 /** Rows of either side that gradients of scores have room for: kernels write and read whole tiles and steps of them. */
 uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t rows);

@@ -155,6 +155,8 @@ static enum vkring_status prepare(struct vkring_plan *plan)
     enum vkring_status status;
     struct kernel_choice choice;
     TRY(self_test_choose(plan->device, &plan->problem, &choice), fail);
+    for (uint32_t step = 0; step < plan->steps; step++)
+        plan->computed_pairs += schedule_computed_pairs(&plan->problem, &plan->layout, &choice, plan->layout.rank, step);
     tile(plan, &choice);
     TRY(measure(plan, &choice, &plan->memory), fail);
     TRY(take(plan, &choice), fail);

@@ -146,12 +146,14 @@ static void finish_stats(struct run *run)
         const struct mask_block block = layout_block(layout_span_of(&layout->queries, layout->rank, i), &all);
         pairs += mask_kept_pairs(problem, &block);
     }
+    const double flop_per_pair =
+        run->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim);
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;
     stats->sent_bytes = plan->send.total_bytes + plan->send_gradients.total_bytes;
     stats->received_bytes = plan->receive.total_bytes + plan->receive_gradients.total_bytes;
-    stats->flop =
-        run->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
+    stats->flop = flop_per_pair * pairs;
+    stats->computed_flop = flop_per_pair * plan->computed_pairs;
 }
 
 static enum vkring_status finish(struct run *run)

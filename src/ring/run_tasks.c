@@ -327,7 +327,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
     struct vk_commands commands;
     struct vk_semaphore_value wait = {0};
     struct cursor here;
-    double more = attention_kernel_flop(kernel->which, &job->dispatch), flop = 0;
+    double more = attention_kernel_flop(kernel, &job->dispatch), flop = 0;
     uint32_t slot;
     if (task->step > 0)
         wait = staging_wait(&plan->staging, task->step % STAGING_SLOTS);
@@ -343,7 +343,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
         here = run->at;
         if (slots.used + DISPATCHES_OF_PIECE > COMPUTE_DISPATCHES || !next_dispatch(run, task, job))
             break;
-        more = attention_kernel_flop(kernel->which, &job->dispatch);
+        more = attention_kernel_flop(kernel, &job->dispatch);
         if (flop + more > budget)
             run->at = here;
     } while (flop + more <= budget);

@@ -65,6 +65,20 @@ double schedule_kept_pairs(const struct problem *problem, const struct layout *l
     return pairs;
 }
 
+double schedule_computed_pairs(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice,
+                               uint32_t rank, uint32_t step)
+{
+    const uint32_t origin = layout_origin_of(layout, rank, step);
+    double pairs = 0;
+    for (uint32_t i = 0; i < layout->queries.count; i++)
+        for (uint32_t j = 0; j < layout->keys.count; j++) {
+            const struct mask_block block =
+                layout_block(layout_span_of(&layout->queries, rank, i), layout_span_of(&layout->keys, origin, j));
+            pairs += kernel_choice_pairs(choice, problem, &block);
+        }
+    return pairs;
+}
+
 uint32_t schedule_gradient_owner(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step)
 {
     return step == steps ? rank : layout_origin_of(layout, rank, step);

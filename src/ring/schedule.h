@@ -4,7 +4,7 @@
 #ifndef VKRING_RING_SCHEDULE_H
 #define VKRING_RING_SCHEDULE_H
 
-#include "../attention/mask.h"
+#include "../attention/kernel_choice.h"
 #include "layout.h"
 
 /** Whether a rank's queries keep any key of the packet it meets at a step; of causal blocks, whether they may. */
@@ -17,6 +17,9 @@ uint32_t schedule_steps(const struct problem *problem, const struct layout *layo
 /** The (query, key) pairs that are kept by position between a rank's queries and the packet it meets at a step, of one head and batch
  * entry. */
 double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
+/** What kernels take for them, in pairs. */
+double schedule_computed_pairs(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice,
+                               uint32_t rank, uint32_t step);
 
 /**
  * Sums of the gradients of a packet. At step s > 0 a rank adds what its rows give to the packet that it meets, and passes the sum on; it is

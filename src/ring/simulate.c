@@ -19,7 +19,7 @@ struct simulation {
     struct problem problem;
     struct layout layout;
     const struct vkring_simulated_rank **ranks; /* [ranks] */
-    bool *joint;                                /* [ranks] */
+    struct kernel_choice *choices;              /* [ranks] */
     double dispatch_seconds;
     vkring_device *described; /* one at a time */
 };
@@ -62,9 +62,9 @@ static enum vkring_status find_ranks(const struct vkring_simulation_params *para
     for (uint32_t rank = 0; rank < params->rank_count; rank++)
         TRY(check_rank(&params->rank[rank], rank), fail);
     simulation->ranks = calloc(params->ranks, sizeof(const struct vkring_simulated_rank *));
-    simulation->joint = calloc(params->ranks, sizeof(*simulation->joint));
+    simulation->choices = calloc(params->ranks, sizeof(*simulation->choices));
     simulation->described = calloc(1, sizeof(*simulation->described));
-    if (!simulation->ranks || !simulation->joint || !simulation->described)
+    if (!simulation->ranks || !simulation->choices || !simulation->described)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to simulate %u ranks", params->ranks);
     for (uint32_t rank = 0; rank < params->ranks; rank++)
         simulation->ranks[rank] = &params->rank[params->rank_count > 1 ? rank : 0];
@@ -77,7 +77,7 @@ static void finish(struct simulation *simulation)
 {
     layout_free(&simulation->layout);
     free(simulation->ranks);
-    free(simulation->joint);
+    free(simulation->choices);
     free(simulation->described);
     *simulation = (struct simulation){0};
 }
@@ -125,6 +125,15 @@ static void describe(const struct vkring_simulated_rank *rank, vkring_device *de
     };
 }
 
+/* Of kernels that nobody knows, only what is kept counts. */
+static struct kernel_choice choose(const struct vkring_simulated_rank *rank, const vkring_device *described, const struct problem *problem)
+{
+    struct kernel_choice choice = kernel_choice_best(described, problem);
+    if (!rank->device)
+        choice.workgroup_size = choice.lanes_per_row = choice.rows_per_lane = choice.keys_per_step = 1;
+    return choice;
+}
+
 static enum vkring_status weigh(struct simulation *simulation, uint32_t rank, uint32_t steps, struct vkring_simulated_result *result)
 {
     enum vkring_status status;
@@ -132,7 +141,7 @@ static enum vkring_status weigh(struct simulation *simulation, uint32_t rank, ui
     struct layout layout = simulation->layout;
     layout.rank = rank;
     describe(its, simulation->described);
-    simulation->joint[rank] = kernel_choice_best(simulation->described, &simulation->problem).keeps_score_grads;
+    simulation->choices[rank] = choose(its, simulation->described, &simulation->problem);
     result->query_rows = layout_query_rows(&layout, rank);
     result->key_rows = layout_key_rows(&layout, rank);
     result->tensor_bytes = tensor_bytes(&simulation->problem, result->query_rows, result->key_rows);
@@ -182,7 +191,7 @@ static enum vkring_status run(struct simulation *simulation, bool backward, stru
         .steps = schedule_steps(&simulation->problem, &simulation->layout),
         .backward = backward,
         .ranks = simulation->ranks,
-        .joint = simulation->joint,
+        .choices = simulation->choices,
     };
     for (uint32_t rank = 0; rank < simulation->layout.ranks; rank++)
         TRY(weigh(simulation, rank, input.steps, &results[rank]), fail);

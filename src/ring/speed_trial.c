@@ -136,13 +136,13 @@ enum vkring_status speed_trial_run(struct speed_trial *trial, double *flop, doub
     struct vkring_run_stats stats;
     TRY(vkring_forward(trial->plan, &trial->io.forward), fail);
     vkring_plan_get_stats(trial->plan, &stats);
-    *flop += stats.flop;
+    *flop += stats.computed_flop;
     *seconds += stats.total_seconds;
     if (!trial->params.backward)
         return VKRING_OK;
     TRY(vkring_backward(trial->plan, &trial->io), fail);
     vkring_plan_get_stats(trial->plan, &stats);
-    *flop += stats.flop;
+    *flop += stats.computed_flop;
     *seconds += stats.total_seconds;
     return VKRING_OK;
 fail:

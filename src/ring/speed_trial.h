@@ -23,7 +23,7 @@ enum vkring_status speed_trial_create(vkring_device *device, const struct vkring
 /** Accepts one that was not created. */
 void speed_trial_destroy(struct speed_trial *trial);
 
-/** One run, forward and, of a problem with backward, that too. Adds to flop and seconds. */
+/** One run, forward and, of a problem with backward, that too. Adds to flop, of pairs that kernels go through, and seconds. */
 enum vkring_status speed_trial_run(struct speed_trial *trial, double *flop, double *seconds);
 
 #endif

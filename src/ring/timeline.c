@@ -44,8 +44,8 @@ struct clock {
     struct wire wire;                                      /* to the next rank */
     struct task tasks[PROGRAM_TURN_TASKS];                 /* of the turn */
     uint32_t task_count, next_task;
-    uint32_t pairs_step; /* whose pairs are known; VKRING_NONE for none */
-    double pairs;
+    uint32_t pairs_step;       /* whose pairs are known; VKRING_NONE for none */
+    double pairs;              /* as kernels go through them */
     const struct task *adding; /* waits for what it adds to */
     struct task added;         /* that it points to */
     double last_sent;          /* gradients or packets */
@@ -198,7 +198,7 @@ static double pairs_of(struct timeline *line, uint32_t rank, uint32_t step)
 {
     struct clock *clock = &line->clocks[rank];
     if (clock->pairs_step != step) {
-        clock->pairs = schedule_kept_pairs(line->in->problem, line->in->layout, rank, step);
+        clock->pairs = schedule_computed_pairs(line->in->problem, line->in->layout, &line->in->choices[rank], rank, step);
         clock->pairs_step = step;
     }
     return clock->pairs;
@@ -217,7 +217,7 @@ static void compute(struct timeline *line, uint32_t rank, double ready, double s
 
 static double seconds_of(struct timeline *line, uint32_t rank, const struct task *task)
 {
-    const double factor = factor_of(task, line->in->joint[rank]);
+    const double factor = factor_of(task, line->in->choices[rank].keeps_score_grads);
     const double flop = factor > 0 ? factor * timeline_flop(line->in->problem, pairs_of(line, rank, task->step)) : 0;
     return flop > 0 ? flop / speed_of(line->in, rank) + line->in->ranks[rank]->task_seconds : 0;
 }
@@ -352,7 +352,7 @@ static enum program_kind kind_of(const struct timeline_input *in, uint32_t rank)
 {
     if (!in->backward)
         return PROGRAM_FORWARD;
-    return in->joint[rank] ? PROGRAM_BACKWARD_JOINT : PROGRAM_BACKWARD;
+    return in->choices[rank].keeps_score_grads ? PROGRAM_BACKWARD_JOINT : PROGRAM_BACKWARD;
 }
 
 static void begin_turn(struct timeline *line, uint32_t rank)

@@ -8,7 +8,7 @@
 
 #include <vkring/simulate.h>
 
-#include "../attention/problem.h"
+#include "../attention/kernel_choice.h"
 #include "layout.h"
 
 /** What is simulated. All is borrowed. */
@@ -18,7 +18,7 @@ struct timeline_input {
     uint32_t steps;
     bool backward;
     const struct vkring_simulated_rank *const *ranks; /* [layout->ranks] */
-    const bool *joint;                                /* [layout->ranks]: its gradients of queries come with those of keys */
+    const struct kernel_choice *choices;              /* [layout->ranks] */
 };
 
 /** FLOP of the pairs that are kept by position, in forward, for so many of them in one head and batch entry. */

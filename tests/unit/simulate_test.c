@@ -270,22 +270,43 @@ START_TEST(tensors_are_those_of_the_rank)
 END_TEST
 
 /* A CPU makes both gradients from one look at the scores: half of the own keys before the first packet, half after the last. */
+/* Tiles of 8 rows, steps of 8 keys. */
+static const struct vkring_device_info cpu = {
+    .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
+/* What a row of it takes, in pairs. */
+enum { CPU_ROW_PAIRS = 32 };
+
 START_TEST(a_cpu_halves_the_own_keys)
 {
-    struct vkring_plan_params problem = problem_of(20, false, VKRING_LAYOUT_CONTIGUOUS);
-    const struct vkring_device_info info = {
-        .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
+    const double step = 16 * 16 + 16 * CPU_ROW_PAIRS;
+    struct vkring_plan_params problem = problem_of(32, false, VKRING_LAYOUT_CONTIGUOUS);
     struct vkring_simulated_rank rank = pair_a_second();
     problem.backward = true;
-    rank.device = &info;
+    rank.device = &cpu;
     rank.backward_flops = FLOP_PER_PAIR * 2.5;
-    rank.link_bytes_per_second = BYTES_PER_KEY / 4.0; /* 40 s a packet or sum */
+    rank.link_bytes_per_second = 16 * BYTES_PER_KEY / (0.4 * step); /* a packet or sum takes 0.4 of a step */
     struct outcome outcome = simulate(&problem, 2, &rank, 1);
-    check_seconds(outcome.turns[0].compute_seconds, 50);
-    check_seconds(outcome.whole.total_seconds, 200);
-    rank.link_bytes_per_second = BYTES_PER_KEY / 8.0; /* 80: waits for the packet, and at home for the sum */
+    check_seconds(outcome.turns[0].compute_seconds, 0.5 * step);
+    check_seconds(outcome.whole.total_seconds, 2 * step);
+    rank.link_bytes_per_second /= 2; /* 0.8: waits for the packet, and at home for the sum */
     outcome = simulate(&problem, 2, &rank, 1);
-    check_seconds(outcome.whole.total_seconds, 80 + 100 + 80);
+    check_seconds(outcome.whole.total_seconds, (0.8 + 1 + 0.8) * step);
+}
+END_TEST
+
+/* Half of what the mask keeps of tiles along the diagonal, but for it, is computed for nothing. */
+START_TEST(tiles_along_a_diagonal_are_computed_whole)
+{
+    const struct vkring_plan_params problem = problem_of(64, true, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    const double kept = 64 * 65 / 2, whole = 8 * 8 * (1 + 2 + 3 + 4 + 5 + 6 + 7 + 8);
+    struct outcome outcome = simulate(&problem, 1, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, kept);
+    rank.device = &cpu;
+    outcome = simulate(&problem, 1, &rank, 1);
+    check_seconds(outcome.whole.total_seconds, whole + 64 * CPU_ROW_PAIRS);
+    check_seconds(outcome.whole.flop, kept * FLOP_PER_PAIR);
+    check_seconds(outcome.whole.ideal_seconds, kept);
 }
 END_TEST
 
@@ -441,6 +462,7 @@ int main(void)
     suite_add(suite, "order of sums", sums_go_before_queries_that_wait);
     suite_add(suite, "copies of sums", sums_are_copied_from_and_to_slots);
     suite_add(suite, "joint gradients", a_cpu_halves_the_own_keys);
+    suite_add(suite, "whole tiles", tiles_along_a_diagonal_are_computed_whole);
     suite_add(suite, "way home", sums_go_home_from_the_last_that_adds);
     suite_add(suite, "tensors", tensors_are_those_of_the_rank);
     suite_add(suite, "window", a_window_ends_the_run_early);
