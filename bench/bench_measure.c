@@ -22,7 +22,7 @@ struct bench {
 
 /* What a rank tells the others of one run. */
 struct run_figures {
-    double total, compute, transfer, exposed, sent;
+    double total, compute, transfer, exposed, computed_flop, sent;
 };
 
 /* What a rank tells the others of what it did since they last met. */
@@ -91,6 +91,7 @@ static bool meet(struct bench *bench, bool good, const struct run_figures *mine,
         out_largest->compute = fmax(out_largest->compute, its->compute);
         out_largest->transfer = fmax(out_largest->transfer, its->transfer);
         out_largest->exposed = fmax(out_largest->exposed, its->exposed);
+        out_largest->computed_flop = fmax(out_largest->computed_flop, its->computed_flop);
         out_largest->sent += its->sent;
         if (!all[rank].good && good)
             failure->of_peer = !fail_run(failure, "rank %" PRIu32 " failed", rank);
@@ -115,6 +116,7 @@ static bool run_once(struct bench *bench, struct run_figures *out_largest, struc
         .compute = stats.compute_seconds,
         .transfer = stats.transfer_seconds,
         .exposed = stats.exposed_wait_seconds,
+        .computed_flop = stats.computed_flop,
         .sent = (double)stats.sent_bytes,
     };
     return meet(bench, good, &mine, out_largest, failure);
@@ -158,6 +160,7 @@ static void summarise(struct bench *bench, struct run_figures *runs, uint32_t co
     result->compute_seconds = median->compute;
     result->transfer_seconds = median->transfer;
     result->exposed_wait_seconds = median->exposed;
+    result->computed_flop = median->computed_flop;
     result->sent_bytes = median->sent;
 }
 

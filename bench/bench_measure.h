@@ -19,7 +19,8 @@ struct bench_result {
     double gflops; /* by bench_case_flop and the median */
     /* of the run with the median time, the largest of any rank */
     double compute_seconds, transfer_seconds, exposed_wait_seconds;
-    double sent_bytes; /* of all ranks */
+    double computed_flop; /* of a run, as of vkring_run_stats */
+    double sent_bytes;    /* of all ranks */
     /* the largest of any rank */
     double planned_bytes; /* device memory that the plan said it would take */
     double taken_bytes;   /* the most that the device's accounts say it took, up to the last run */

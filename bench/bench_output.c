@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "../tools/host_devices.h"
 #include "../tools/json_text.h"
 #include "../tools/layout_text.h"
 
@@ -100,6 +101,7 @@ static json_t *result_json(const struct bench_result *r)
         {"compute_seconds", r->compute_seconds},
         {"transfer_seconds", r->transfer_seconds},
         {"exposed_wait_seconds", r->exposed_wait_seconds},
+        {"computed_flop", r->computed_flop},
         {"sent_bytes", r->sent_bytes},
         {"planned_bytes", r->planned_bytes},
         {"taken_bytes", r->taken_bytes},
@@ -121,8 +123,9 @@ bool bench_write_json(const char *path, const struct bench_result *results, uint
     json_t *cases = json_array();
     for (uint32_t i = 0; i < count; i++)
         json_array_append_new(cases, result_json(&results[i]));
-    json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:o}", "vkring", vkring_version(), "ranks", (int)ranks, "device",
-                             json_text(device->name), "driver", json_text(device->driver), "cases", cases);
+    json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:s, s:I, s:b, s:o}", "vkring", vkring_version(), "ranks", (int)ranks, "device",
+                             json_text(device->name), "driver", json_text(device->driver), "kind", device_kind_text(device->kind),
+                             "subgroup_size", (json_int_t)device->subgroup_size, "unified_memory", device->unified_memory, "cases", cases);
     if (!root)
         return fail_memory(failure);
     const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;

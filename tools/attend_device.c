@@ -34,6 +34,8 @@ static void report_device(struct attend *attend, uint32_t index)
     gethostname(report->host, sizeof(report->host) - 1);
     report->device_index = index;
     report->device_kind = info.kind;
+    report->device_subgroup_size = info.subgroup_size;
+    report->device_unified_memory = info.unified_memory;
     memcpy(report->device_name, info.name, sizeof(report->device_name));
     memcpy(report->device_driver, info.driver, sizeof(report->device_driver));
 }

@@ -2,6 +2,7 @@
 #include "host_devices.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 bool host_devices_list(struct host_devices *devices, uint32_t rank, struct failure *failure)
 {
@@ -73,4 +74,14 @@ const char *device_kind_text(enum vkring_device_kind kind)
         break;
     }
     return "other";
+}
+
+enum vkring_device_kind device_kind_of(const char *text)
+{
+    static const enum vkring_device_kind kinds[] = {VKRING_DEVICE_DISCRETE, VKRING_DEVICE_INTEGRATED, VKRING_DEVICE_VIRTUAL,
+                                                    VKRING_DEVICE_CPU};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(text, device_kind_text(kinds[i])) == 0)
+            return kinds[i];
+    return VKRING_DEVICE_OTHER;
 }

@@ -23,5 +23,7 @@ bool host_devices_turn(const struct host_devices *devices, uint32_t turn, uint32
 
 /** "discrete", "integrated", "virtual", "CPU" or "other". */
 const char *device_kind_text(enum vkring_device_kind kind);
+/** Other for any other text. */
+enum vkring_device_kind device_kind_of(const char *text);
 
 #endif

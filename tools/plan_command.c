@@ -70,6 +70,7 @@ static bool describe_ranks(struct plan *plan, struct failure *failure)
             .link_latency_seconds = plan_amount(&options->latency, rank, 0),
             .unified_memory = !options->copy.values,
             .memory_bytes = memory < 0x1p63 ? (uint64_t)memory : UINT64_MAX,
+            .device = options->devices ? &options->devices[options->flops.count > 1 ? rank : 0] : NULL,
         };
     }
     return true;

@@ -183,6 +183,8 @@ bool plan_options_parse(struct plan_options *options, int argc, char **argv, str
 
 void plan_options_free(struct plan_options *options)
 {
+    free(options->devices);
+    options->devices = NULL;
     attend_options_free(&options->attend);
     for (size_t i = 0; i < AMOUNTS; i++) {
         free(amounts_at(options, i)->values);

@@ -17,6 +17,7 @@ struct plan_options {
     uint64_t batch, q_len, kv_len, heads, kv_heads, head_dim, value_dim; /**< 0 where not given */
     bool backward;
     struct plan_amounts flops, backward_flops; /**< FLOP/s; above 0 */
+    struct vkring_device_info *devices;        /**< as many as flops; null: not known */
     struct plan_amounts link;                  /**< bytes/s; above 0 */
     struct plan_amounts latency, task;         /**< seconds */
     struct plan_amounts copy;                  /**< bytes/s; null: memory is unified */

@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "element.h"
+#include "host_devices.h"
 
 static double number_in(const json_t *object, const char *key)
 {
@@ -14,11 +16,51 @@ static double number_in(const json_t *object, const char *key)
     return json_is_number(value) ? json_number_value(value) : 0;
 }
 
+static double divide(double flop, double seconds)
+{
+    return flop > 0 && seconds > 0 ? flop / seconds : 0;
+}
+
 /* FLOP/s in kernels; 0 where the object does not say. */
 static double speed_in(const json_t *run)
 {
-    const double flop = number_in(run, "flop"), seconds = number_in(json_object_get(run, "seconds"), "compute");
-    return flop > 0 && seconds > 0 ? flop / seconds : 0;
+    const double computed = number_in(run, "computed_flop");
+    return divide(computed > 0 ? computed : number_in(run, "flop"), number_in(json_object_get(run, "seconds"), "compute"));
+}
+
+static void copy_text(const json_t *object, const char *key, size_t size, char *out)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+/* What kernels are chosen by. False where the object does not say. */
+static bool read_device(const json_t *object, struct vkring_device_info *out_info)
+{
+    const char *kind = json_string_value(json_object_get(object, "kind"));
+    const double subgroup_size = number_in(object, "subgroup_size");
+    if (!kind || subgroup_size < 1 || subgroup_size > 128)
+        return false;
+    *out_info = (struct vkring_device_info){
+        .kind = device_kind_of(kind),
+        .subgroup_size = (uint32_t)subgroup_size,
+        .unified_memory = json_is_true(json_object_get(object, "unified_memory")),
+    };
+    copy_text(object, "driver", sizeof(out_info->driver), out_info->driver);
+    return true;
+}
+
+static bool take_devices(struct plan_options *options, uint32_t count, struct failure *failure)
+{
+    options->devices = calloc(count, sizeof(*options->devices));
+    return options->devices ? true : fail_memory(failure);
+}
+
+/* Unless all are known. */
+static void forget_devices(struct plan_options *options)
+{
+    free(options->devices);
+    options->devices = NULL;
 }
 
 static bool take(struct plan_amounts *amounts, uint32_t count, struct failure *failure)
@@ -36,6 +78,9 @@ static bool read_report(struct plan_options *options, const json_t *ranks, struc
         return fail_usage(failure, "%s: has %zu ranks, neither 1 nor %" PRIu64, options->from, count, options->ranks);
     if (!take(&options->flops, (uint32_t)count, failure) || !take(&options->backward_flops, (uint32_t)count, failure))
         return false;
+    if (!take_devices(options, (uint32_t)count, failure))
+        return false;
+    bool known = true;
     for (size_t rank = 0; rank < count; rank++) {
         const json_t *its = json_array_get(ranks, rank);
         const double forward = speed_in(its), backward = speed_in(json_object_get(its, "backward"));
@@ -43,7 +88,10 @@ static bool read_report(struct plan_options *options, const json_t *ranks, struc
             return fail_usage(failure, "%s: rank %zu computed nothing", options->from, rank);
         options->flops.values[rank] = forward;
         options->backward_flops.values[rank] = backward;
+        known = read_device(json_object_get(its, "device"), &options->devices[rank]) && known;
     }
+    if (!known)
+        forget_devices(options);
     return true;
 }
 
@@ -59,14 +107,19 @@ static bool is_alike(const struct plan_options *options, const json_t *problem)
 /* Of one rank of a case of vkring-bench. */
 static double speed_of_case(const json_t *its, double ranks)
 {
-    const double flop = number_in(its, "gflops") * 1e9 * number_in(its, "seconds_median"), seconds = number_in(its, "compute_seconds");
-    return flop > 0 && seconds > 0 ? flop / ranks / seconds : 0;
+    const double flop = number_in(its, "gflops") * 1e9 * number_in(its, "seconds_median"), computed = number_in(its, "computed_flop");
+    return divide(computed > 0 ? computed : flop / ranks, number_in(its, "compute_seconds"));
 }
 
-static bool read_cases(struct plan_options *options, const json_t *cases, double ranks, struct failure *failure)
+static bool read_cases(struct plan_options *options, const json_t *root, double ranks, struct failure *failure)
 {
+    const json_t *cases = json_object_get(root, "cases");
     size_t index;
     json_t *its;
+    if (!take_devices(options, 1, failure))
+        return false;
+    if (!read_device(root, options->devices))
+        forget_devices(options);
     if (!take(&options->flops, 1, failure) || !take(&options->backward_flops, 1, failure))
         return false;
     json_array_foreach(cases, index, its)
@@ -96,7 +149,7 @@ bool plan_speeds_read(struct plan_options *options, struct failure *failure)
     if (json_is_array(ranks) && json_array_size(ranks) > 0)
         good = read_report(options, ranks, failure);
     else if (json_is_array(cases) && number_in(root, "ranks") >= 1)
-        good = read_cases(options, cases, number_in(root, "ranks"), failure);
+        good = read_cases(options, root, number_in(root, "ranks"), failure);
     else
         fail_usage(failure, "%s: is neither a report of vkring attend nor results of vkring-bench", options->from);
     json_decref(root);

@@ -77,8 +77,9 @@ static json_t *problem_json(const struct report *report)
 
 static json_t *device_json(const struct rank_report *report)
 {
-    return json_pack("{s:I, s:o, s:o, s:s}", "index", (json_int_t)report->device_index, "name", json_text(report->device_name), "driver",
-                     json_text(report->device_driver), "kind", device_kind_text(report->device_kind));
+    return json_pack("{s:I, s:o, s:o, s:s, s:I, s:b}", "index", (json_int_t)report->device_index, "name", json_text(report->device_name),
+                     "driver", json_text(report->device_driver), "kind", device_kind_text(report->device_kind), "subgroup_size",
+                     (json_int_t)report->device_subgroup_size, "unified_memory", report->device_unified_memory);
 }
 
 static json_t *seconds_json(const struct rank_report *report)
@@ -101,10 +102,10 @@ static json_t *backward_json(const struct report *report, const struct vkring_ru
 {
     if (!attend_options_backward(report->options))
         return json_null();
-    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "seconds", "run", json_measure(stats->total_seconds), "compute",
+    return json_pack("{s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:o}", "seconds", "run", json_measure(stats->total_seconds), "compute",
                      json_measure(stats->compute_seconds), "transfer", json_measure(stats->transfer_seconds), "exposed_wait",
-                     json_measure(stats->exposed_wait_seconds), "flop", json_measure(stats->flop), "gflop_per_second",
-                     json_measure(stats->flop / stats->total_seconds * 1e-9));
+                     json_measure(stats->exposed_wait_seconds), "flop", json_measure(stats->flop), "computed_flop",
+                     json_measure(stats->computed_flop), "gflop_per_second", json_measure(stats->flop / stats->total_seconds * 1e-9));
 }
 
 static json_t *memory_json(const struct rank_report *report)
@@ -136,12 +137,13 @@ static json_t *rank_json(const struct report *all, const struct rank_report *rep
 {
     const struct vkring_plan_info *plan = &report->plan;
     const double q_len = (double)all->problem->lengths[DIM_Q_LEN];
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank, "host",
-                     json_text(report->host), "device", device_json(report), "kernel", json_text(plan->kernel), "share",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank,
+                     "host", json_text(report->host), "device", device_json(report), "kernel", json_text(plan->kernel), "share",
                      json_measure((double)plan->rows.query_rows / (q_len > 0 ? q_len : 1)), "measured_gflop_per_second", speed_json(report),
                      "query_rows", rows_json(plan->rows.query_spans), "key_rows", rows_json(plan->rows.key_spans), "seconds",
                      seconds_json(report), "steps", (json_int_t)report->stats.steps, "flop", json_measure(report->stats.flop),
-                     "gflop_per_second", json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "backward",
+                     "computed_flop", json_measure(report->stats.computed_flop), "gflop_per_second",
+                     json_measure(report->stats.flop / report->stats.total_seconds * 1e-9), "backward",
                      backward_json(all, &report->backward_stats), "bytes", bytes_json(report), "memory", memory_json(report));
 }
 

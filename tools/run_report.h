@@ -13,6 +13,8 @@ struct rank_report {
     enum vkring_device_kind device_kind;
     char device_name[256];
     char device_driver[512];
+    uint32_t device_subgroup_size;
+    bool device_unified_memory;
     struct vkring_plan_info plan;
     struct vkring_run_stats stats;          /**< of the forward run */
     struct vkring_run_stats backward_stats; /**< only where gradients are wanted */

@@ -44,6 +44,18 @@ cat >report.json <<'END'
   {"rank": 1, "flop": 1920.0, "seconds": {"compute": 10.0}, "backward": null}]}
 END
 plans "speeds of a report" run_seconds 400.0 --ranks 2 --q-len 40 --head-dim 16 --from report.json --shares measured
+
+# Kernels with tiles of 8 rows and steps of 8 keys, whose rows take 32 pairs each.
+cat >kernels.json <<'END'
+{"ranks": [{"flop": 1.0, "computed_flop": 640.0, "seconds": {"compute": 10.0},
+  "device": {"kind": "CPU", "driver": "llvmpipe Mesa 26.1.6", "subgroup_size": 8, "unified_memory": true}}]}
+END
+plans "kernels of a report" run_seconds 4352.0 --ranks 1 --q-len 64 --causal --head-dim 16 --from kernels.json
+cat >kernels.json <<'END'
+{"ranks": 2, "kind": "CPU", "driver": "llvmpipe Mesa 26.1.6", "subgroup_size": 8, "unified_memory": true, "cases": [
+  {"problem": {"type": "f32", "head_dim": 16, "value_dim": 16}, "gflops": 1, "seconds_median": 1, "computed_flop": 640, "compute_seconds": 10}]}
+END
+plans "kernels of results" run_seconds 4352.0 --ranks 1 --q-len 64 --causal --head-dim 16 --from kernels.json
 cat >bench.json <<'END'
 {"ranks": 2, "cases": [
   {"problem": {"type": "f32", "head_dim": 32, "value_dim": 32, "backward": false}, "gflops": 5, "seconds_median": 1, "compute_seconds": 1},
