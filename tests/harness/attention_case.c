@@ -181,12 +181,14 @@ static uint64_t query_row_of(const struct case_result *result, uint64_t row)
     return span->first + row * span->stride;
 }
 
+/* Of the rank's rows; of all where gradients are sums over them. */
 static double largest_lse(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     double largest = 0;
+    const uint64_t rows = c->params.backward ? c->params.q_len : result->info.rows.query_rows;
     for (uint64_t b = 0; b < c->params.batch * c->params.heads; b++)
-        for (uint64_t i = 0; i < result->info.rows.query_rows; i++) {
-            double lse = data->lse[b * c->params.q_len + query_row_of(result, i)];
+        for (uint64_t i = 0; i < rows; i++) {
+            double lse = data->lse[b * c->params.q_len + (c->params.backward ? i : query_row_of(result, i))];
             largest = isfinite(lse) ? fmax(largest, fabs(lse)) : largest;
         }
     return largest;

@@ -73,7 +73,7 @@ struct case_data {
 };
 
 bool case_make_data(const struct attention_case *c, struct case_data *out_data);
-/** The oracle's answer for a rank's query rows; with backward, also all of the gradients. */
+/** The oracle's answer for a rank's query rows; with backward, for all, and all of the gradients. */
 bool case_refer(const struct attention_case *c, struct case_data *data, const struct vkring_rank_rows *rows);
 void case_free_data(struct case_data *data);
 

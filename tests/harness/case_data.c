@@ -200,9 +200,10 @@ bool case_refer(const struct attention_case *c, struct case_data *data, const st
         data->output = calloc(head_rows * case_value_dim(c) + 1, sizeof(double));
     if (!data->lse)
         data->lse = calloc(head_rows + 1, sizeof(double));
+    const struct vkring_span all = {.rows = c->params.q_len, .stride = 1};
     bool referred = data->output && data->lse;
-    for (int i = 0; referred && i < VKRING_SPANS; i++)
-        referred = refer_span(&problem, data, &rows->query_spans[i]);
+    for (int i = 0; referred && i < (c->params.backward ? 1 : VKRING_SPANS); i++)
+        referred = refer_span(&problem, data, c->params.backward ? &all : &rows->query_spans[i]);
     if (!referred || (c->params.backward && !refer_gradients(c, &problem, data)))
         return case_complain(c, "no memory");
     return true;
