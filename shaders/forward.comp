@@ -146,8 +146,8 @@ void walk_step(uint at, uint left, bool whole)
 {
     dot_heads(walk_a, arguments.key.row_stride.x, left);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        float tanhs[STEP];
-        finish_scores(r, at, left, whole, tanhs);
+        float derivatives[STEP];
+        finish_scores(r, at, left, whole, derivatives);
         weigh_keys(r);
         if (DROPOUT) {
             uint dropped = dropped_keys(r, at);

@@ -71,14 +71,14 @@ void find_pair_gradients(uint at, uint left, bool whole)
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
             uint i = r * STEP + k;
             float bias = BIAS ? bias_load(bias_row, bias_column(uint(key_of[r]))) : 0.0;
-            float tanh_of_score;
-            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_place(key_of[r])) : 0, bias, tanh_of_score);
+            float derivative;
+            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_place(key_of[r])) : 0, bias, derivative);
             bool kept = (whole || row_is_kept(r, at, k, left)) && !(BIAS && bias_masks(bias));
             float weight = kept ? pair_probability(score, stats) : 0.0;
             float keep = DROPOUT ? (row_is_dropped(r, row) ? 0.0 : arguments.dropout_scale) : 1.0;
             pair_weight[i] = DROPOUT ? weight * keep : weight;
             bias_gradient[i] = weight * ((DROPOUT ? value_dot[i] * keep : value_dot[i]) - stats.z);
-            pair_gradient[i] = SOFTCAP ? bias_gradient[i] * fma(-tanh_of_score, tanh_of_score, 1.0) : bias_gradient[i];
+            pair_gradient[i] = SOFTCAP ? bias_gradient[i] * derivative : bias_gradient[i];
         }
     }
 }

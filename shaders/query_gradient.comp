@@ -44,7 +44,7 @@ void walk_end_block(bool continues, bool stores)
 }
 
 /* Turns the scores of row slot r, in head_dot[], into gradients of the dot products, but for the scale. */
-void score_gradients(uint r, uint at, float tanhs[STEP])
+void score_gradients(uint r, uint at, float derivatives[STEP])
 {
     uint dropped = DROPOUT ? dropped_keys(r, at) : 0;
     [[unroll]] for (uint k = 0; k < STEP; k++) {
@@ -53,7 +53,7 @@ void score_gradients(uint r, uint at, float tanhs[STEP])
         if (DROPOUT)
             gradient = (dropped & (1u << k)) != 0 ? 0.0 : gradient * arguments.dropout_scale;
         gradient = pair_probability(head_dot[i], stats[r]) * (gradient - stats[r].z);
-        head_dot[i] = SOFTCAP ? gradient * fma(-tanhs[k], tanhs[k], 1.0) : gradient;
+        head_dot[i] = SOFTCAP ? gradient * derivatives[k] : gradient;
     }
 }
 
@@ -79,9 +79,9 @@ void walk_step(uint at, uint left, bool whole)
     if (always())
         dot_values(walk_b, arguments.value.row_stride.x, left);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        float tanhs[STEP];
-        finish_scores(r, at, left, whole, tanhs);
-        score_gradients(r, at, tanhs);
+        float derivatives[STEP];
+        finish_scores(r, at, left, whole, derivatives);
+        score_gradients(r, at, derivatives);
     }
     add_keys(left);
 }

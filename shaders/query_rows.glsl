@@ -99,12 +99,12 @@ bool key_is_kept(uint r, uint at, uint k, uint left)
 }
 
 /* Turns head_dot[] of row slot r into scores; those of pairs that are not kept into SCORE_MASKED. whole: all STEP are kept, but for a bias. */
-void finish_scores(uint r, uint at, uint left, bool whole, out float tanhs[STEP])
+void finish_scores(uint r, uint at, uint left, bool whole, out float derivatives[STEP])
 {
     [[unroll]] for (uint k = 0; k < STEP; k++) {
         float bias = BIAS ? bias_of_key(r, at, k, left) : 0.0;
         int distance = ALIBI ? abs(alibi_of[r] - key_place(int(at + k))) : 0;
-        float score = score_of(head_dot[r * STEP + k], head_slope, distance, bias, tanhs[k]);
+        float score = score_of(head_dot[r * STEP + k], head_slope, distance, bias, derivatives[k]);
         head_dot[r * STEP + k] = BIAS && bias_masks(bias) ? SCORE_MASKED : score;
     }
     if (!whole) {

@@ -86,7 +86,14 @@ static double squares_of_delta(const struct backward *b, const struct reference_
     return squares;
 }
 
-/* P_ij · dP_ij and P_ij · delta_i count as two terms, and so do the 1 and the tanh² of softcap's derivative. */
+/* How much a relative error of a score grows in softcap's derivative 1 / cosh²(x). */
+static double condition_of_derivative(double derivative)
+{
+    const double x = derivative > 0 && derivative < 1 ? acosh(1 / sqrt(derivative)) : 0;
+    return 2 * x * tanh(x);
+}
+
+/* P_ij · dP_ij and P_ij · delta_i count as two terms. */
 static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j,
                         double delta_squares)
 {
@@ -96,7 +103,7 @@ static void add_squares(struct backward *b, const struct reference_row *row, con
     const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
     const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
     const double score = probability * probability * (squares_of_gradient(b, row, weights, j) + delta_squares);
-    const double by_dot = score * (1 + pow(1 - weights->derivative[j], 2)) * p->scale * p->scale;
+    const double by_dot = score * pow(weights->derivative[j] * p->scale, 2) * (1 + pow(condition_of_derivative(weights->derivative[j]), 2));
     b->squares.query += by_dot * reference_dot(key, key, p->head_dim);
     b->squares.key += by_dot * reference_dot(query, query, p->head_dim);
     b->squares.value += dropped * dropped * reference_dot(output_grad, output_grad, p->value_dim);

@@ -74,10 +74,9 @@ static double score_keys(const struct reference_problem *problem, const struct r
         const position distance = p < (position)j ? (position)j - p : p - (position)j;
         double score =
             problem->scale * reference_dot(query, key + reference_key_element(problem, row, j, problem->head_dim), problem->head_dim);
-        double capped = problem->softcap > 0 ? tanh(score / problem->softcap) : 0;
-        weights->derivative[j] = 1 - capped * capped;
+        weights->derivative[j] = problem->softcap > 0 ? pow(cosh(score / problem->softcap), -2) : 1; /* 1 - tanh² would cancel */
         if (problem->softcap > 0)
-            score = problem->softcap * capped;
+            score = problem->softcap * tanh(score / problem->softcap);
         score -= slope * (double)(distance - common);
         if (bias)
             score += (double)bias[j];
