@@ -136,7 +136,7 @@ struct round_state {
 static enum vkring_status fail_of_refusal(struct comm_gather *gather, uint32_t peer, const struct seal *seal)
 {
     const enum vkring_status reason = (enum vkring_status)seal->reason;
-    gather->told = true;
+    gather->told = reason;
     return status_fail_at(VKRING_ERROR_PEER, seal->culprit, VKRING_NONE, "rank %" PRIu32 " %s (%s), as rank %" PRIu32 " says",
                           seal->culprit, status_deed(reason), vkring_status_string(reason), peer);
 }
@@ -260,15 +260,18 @@ void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error)
     }
 }
 
-/* Those that have this rank's message wait for the next, and would wait for nothing. */
+/*
+ * Those that have this rank's message wait for the next, and would wait for nothing. So would those that lack it, where another's refusal
+ * ends this rank: they may have had all they wait for from that one, and the transport may not send what is given up.
+ */
 static void gather_refuse(const struct comm_gather *gather, enum vkring_status status)
 {
     struct vkring_error error = *vkring_last_error();
     struct vkring_error told = error;
-    if (gather->told)
-        return;
     if (error.rank == VKRING_NONE || (status != VKRING_ERROR_TIMEOUT && status != VKRING_ERROR_PEER))
         told.rank = gather->comm->fn.rank;
+    if (gather->told != VKRING_OK)
+        told.status = gather->told;
     comm_refuse(gather->comm, &told);
     status_fail_at(error.status, error.rank, error.step, "%s", error.message);
 }

@@ -57,7 +57,7 @@ struct comm_gather {
     uint64_t block_bytes;
     uint64_t offset; /* of this round's message in its block */
     uint64_t message_bytes;
-    bool told; /* by another rank that it takes no part */
+    enum vkring_status told; /* why another takes no part, once it said so */
 };
 
 /** Starts as comm_allgather does, without waiting. One at a time on a communicator. */
