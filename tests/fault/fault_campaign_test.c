@@ -1,38 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random faults, one after another, in rings of processes: fault_campaign_test [COUNT [FIRST [SEED]]]
+ * Random faults, one after another, in rings of processes: PROGRAM [COUNT [FIRST [SEED]]]
  *
  * Of each fault: every survivor returns within its deadline and a second, with an error that names the culprit, or with the bits of a run
- * without fault; and cleaning up takes no time. Ranks are processes of their own that this one, which never touches Vulkan, can replace.
+ * without fault; and cleaning up takes no time.
  */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <base/clock.h>
 
 #include "../harness/dice.h"
-#include "../harness/suite.h"
-#include "fault_job.h"
+#include "fault_ranks.h"
 
-enum { SIZES = 4, LAYOUTS = VKRING_LAYOUT_AUTO, TAG_AGREE = 1 };
-static const uint32_t sizes[SIZES] = {2, 3, 4, 8};
+enum { LAYOUTS = VKRING_LAYOUT_AUTO, TAG_AGREE = 1 };
 static const double unasked_seconds = 90; /* of a campaign that was given no count: then what is left is left out */
 /* A rank that is told while it compiles kernels for a new plan learns of it afterwards. */
-static const double late_seconds = 1, late_at_creation_seconds = 20, clean_seconds = 1, hang_seconds = 120;
-
-struct process {
-    pid_t id; /* 0: none */
-    int orders;
-    bool stopped;
-};
+static const double late_seconds = 1, late_at_creation_seconds = 20, clean_seconds = 1;
 
 /* What a job without fault gave. */
 struct reference {
@@ -43,15 +30,14 @@ struct reference {
 };
 
 struct tally {
-    uint64_t faults, failed, outcomes[WIRE_FAULTS][3], of_size[SIZES],
+    uint64_t faults, failed, outcomes[WIRE_FAULTS][3], of_size[FAULT_SIZES],
         of_kind[WIRE_FAULTS]; /* ranks that were well, that failed, that died */
     double worst_late /* of a run */, worst_plan_destroy, worst_comm_destroy;
 };
 
 struct campaign {
-    struct fault_job *job; /* shared */
-    struct process processes[WIRE_RANKS];
-    struct reference references[SIZES][LAYOUTS][2]; /* [1]: with backward */
+    struct fault_job *job;                                /* shared with its ranks */
+    struct reference references[FAULT_SIZES][LAYOUTS][2]; /* [1]: with backward */
     double timeout_seconds;
     const char *program;
     uint64_t seed, index;
@@ -75,106 +61,10 @@ static void complain(struct campaign *campaign, const char *format, ...)
     campaign->good = false;
 }
 
-/* Processes -------------------------------------------------------------------------------------------------------- */
-
-static void start_process(struct campaign *campaign, uint32_t rank)
-{
-    struct process *process = &campaign->processes[rank];
-    int ends[2];
-    if (pipe(ends) != 0)
-        abort();
-    fflush(NULL);
-    pid_t id = fork();
-    if (id == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(ends[1]);
-        for (uint32_t other = 0; other < WIRE_RANKS; other++)
-            if (other != rank && campaign->processes[other].id)
-                close(campaign->processes[other].orders);
-        fault_rank_serve(campaign->job, rank, ends[0]);
-    }
-    close(ends[0]);
-    *process = (struct process){.id = id, .orders = ends[1]};
-}
-
-static void forget_process(struct process *process)
-{
-    close(process->orders);
-    *process = (struct process){0};
-}
-
-/* One that ends by itself has no device to test, or is a defect. */
-static void watch_process(struct campaign *campaign, uint32_t rank)
-{
-    struct process *process = &campaign->processes[rank];
-    int status;
-    if (!process->id || waitpid(process->id, &status, WNOHANG | WUNTRACED) != process->id)
-        return;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == TEST_SKIPPED)
-        exit(TEST_SKIPPED);
-    if (WIFSTOPPED(status)) {
-        process->stopped = true;
-        return;
-    }
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        complain(campaign, "the process of rank %" PRIu32 " ended with wait status %#x", rank, (unsigned)status);
-    forget_process(process);
-}
-
-static void kill_process(struct process *process)
-{
-    int status;
-    kill(process->id, SIGKILL);
-    waitpid(process->id, &status, 0);
-    forget_process(process);
-}
-
-/* Those that are well keep what they compiled. */
-static void dismiss(struct campaign *campaign)
-{
-    for (uint32_t rank = 0; rank < WIRE_RANKS; rank++) {
-        const struct process process = campaign->processes[rank];
-        if (!process.id)
-            continue;
-        close(process.orders);
-        for (double begin = clock_seconds(); waitpid(process.id, NULL, WNOHANG) == 0 && clock_seconds() - begin < hang_seconds;)
-            clock_sleep(0.001);
-    }
-}
-
-static bool is_over(const struct campaign *campaign, uint32_t rank)
-{
-    const struct process *process = &campaign->processes[rank];
-    return !process->id || process->stopped || atomic_load(&campaign->job->reports[rank].done);
-}
-
-static void wait_for_all(struct campaign *campaign)
-{
-    const double begin = clock_seconds();
-    for (uint32_t rank = 0; rank < campaign->job->ranks;) {
-        watch_process(campaign, rank);
-        if (is_over(campaign, rank))
-            rank++;
-        else if (clock_seconds() - begin > hang_seconds) {
-            complain(campaign, "rank %" PRIu32 " hangs", rank);
-            kill_process(&campaign->processes[rank]);
-        } else
-            clock_sleep(0.001);
-    }
-}
-
 static void run_job(struct campaign *campaign)
 {
-    for (uint32_t rank = 0; rank < campaign->job->ranks; rank++)
-        if (!campaign->processes[rank].id)
-            start_process(campaign, rank);
-    for (uint32_t rank = 0; rank < campaign->job->ranks; rank++)
-        if (write(campaign->processes[rank].orders, "", 1) != 1)
-            abort();
-    wait_for_all(campaign);
-    for (uint32_t rank = 0; rank < WIRE_RANKS; rank++)
-        if (campaign->processes[rank].stopped)
-            kill_process(&campaign->processes[rank]);
+    if (!fault_ranks_run())
+        complain(campaign, "not all ranks ended as they should");
 }
 
 /* Judgement -------------------------------------------------------------------------------------------------------- */
@@ -304,7 +194,9 @@ static void judge(struct campaign *campaign, const struct reference *reference)
 static void clear_job(struct campaign *campaign, int size, int layout, bool backward)
 {
     memset(campaign->job, 0, sizeof(*campaign->job));
-    campaign->job->ranks = sizes[size];
+    campaign->job->ranks = fault_range.sizes[size];
+    campaign->job->kv_len = fault_range.kv_len;
+    campaign->job->chunk_bytes = fault_range.chunk_bytes;
     campaign->job->layout = (enum vkring_layout)layout;
     campaign->job->backward = backward;
     campaign->job->timeout_seconds = campaign->timeout_seconds;
@@ -348,16 +240,25 @@ static double draw_delay(struct dice *dice, double timeout)
     return timeout * (throw_dice(dice, 3) == 0 ? 3 : 0.05 + 0.01 * (double)throw_dice(dice, 60));
 }
 
+static uint64_t count_sizes(void)
+{
+    uint64_t count = 0;
+    while (count < FAULT_SIZES && fault_range.sizes[count])
+        count++;
+    return count;
+}
+
 static void draw(struct campaign *campaign)
 {
+    const uint64_t kinds = (uint64_t)(fault_range.last_kind - fault_range.first_kind) + 1;
     struct dice dice = {.seed = campaign->seed + 1000003 * campaign->index};
-    const int size = (int)throw_dice(&dice, SIZES), layout = (int)throw_dice(&dice, LAYOUTS);
+    const int size = (int)throw_dice(&dice, count_sizes()), layout = (int)throw_dice(&dice, LAYOUTS);
     const bool backward = throw_dice(&dice, 2);
     const struct reference *reference = reference_of(campaign, size, layout, backward);
     struct fault_job *job = campaign->job;
     clear_job(campaign, size, layout, backward);
     job->at_create = throw_dice(&dice, 8) == 0;
-    job->net.fault.kind = (enum wire_fault_kind)(1 + throw_dice(&dice, WIRE_FAULTS - 1));
+    job->net.fault.kind = fault_range.first_kind + (enum wire_fault_kind)throw_dice(&dice, kinds);
     if (strikes_calls(&job->net.fault))
         job->at_create = job->net.fault.kind == WIRE_MEMORY;
     job->net.fault.rank = (uint32_t)throw_dice(&dice, job->ranks);
@@ -378,8 +279,8 @@ static void report(const struct tally *tally)
     for (int kind = 1; kind < WIRE_FAULTS; kind++)
         printf("%-10s %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %7" PRIu64 "\n", wire_fault_name((enum wire_fault_kind)kind),
                tally->of_kind[kind], tally->outcomes[kind][0], tally->outcomes[kind][1], tally->outcomes[kind][2]);
-    for (int size = 0; size < SIZES; size++)
-        printf("%" PRIu32 " ranks: %" PRIu64 " faults\n", sizes[size], tally->of_size[size]);
+    for (uint64_t size = 0; size < count_sizes(); size++)
+        printf("%" PRIu32 " ranks: %" PRIu64 " faults\n", fault_range.sizes[size], tally->of_size[size]);
     printf("latest return from a run: deadline %+.3f s; slowest clean-up: plan %.3f s, communicator %.3f s\n", tally->worst_late,
            tally->worst_plan_destroy, tally->worst_comm_destroy);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", tally->faults - tally->failed, tally->failed);
@@ -387,14 +288,13 @@ static void report(const struct tally *tally)
 
 int main(int argc, char **argv)
 {
-    const uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 36;
+    const uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : fault_range.count;
     const uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
     struct campaign campaign = {.program = argv[0], .seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1, .timeout_seconds = 1};
-    campaign.job = mmap(NULL, sizeof(*campaign.job), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (campaign.job == MAP_FAILED)
+    campaign.job = fault_ranks_prepare();
+    if (!campaign.job)
         return EXIT_FAILURE;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    signal(SIGPIPE, SIG_IGN);
     const double begin = clock_seconds();
     for (campaign.index = first; campaign.index < first + count; campaign.index++) {
         if (argc == 1 && clock_seconds() - begin > unasked_seconds)
@@ -402,7 +302,7 @@ int main(int argc, char **argv)
         campaign.good = true;
         draw(&campaign);
     }
-    dismiss(&campaign);
+    fault_ranks_dismiss();
     report(&campaign.tally);
     return campaign.tally.failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -31,6 +31,7 @@ struct fault_job {
     uint32_t ranks;
     enum vkring_layout layout;
     bool backward;
+    uint64_t kv_len, chunk_bytes;
     double timeout_seconds;
     bool at_create;    /* the fault is armed while the plan is made; else once a run went well */
     bool is_reference; /* no fault: results are also compared with float64 */
@@ -46,7 +47,20 @@ static inline int fault_calls(const struct fault_job *job)
 /** The problem of a job. */
 struct attention_case fault_case(const struct fault_job *job);
 
-/** Serves jobs as a rank, one for each byte that comes through `orders`, until that is closed. Does not return. */
-_Noreturn void fault_rank_serve(struct fault_job *job, uint32_t rank, int orders);
+/** How the ranks of a job talk: one communicator at a time. */
+struct fault_transport {
+    /** Of the job's ranks. The fault waits until arm. */
+    enum vkring_status (*open)(uint32_t rank, vkring_comm **out_comm);
+    /** Counts from here. */
+    void (*arm)(void);
+    struct wire_counts (*count)(void);
+    /** Requests that are neither done nor given up. */
+    uint64_t (*live_requests)(void);
+    /** Waits until what was late is on its way. */
+    void (*settle)(void);
+};
+
+/** Runs the job as a rank, and reports. */
+void fault_rank_serve(struct fault_job *job, uint32_t rank, vkring_device *device, const struct fault_transport *transport);
 
 #endif

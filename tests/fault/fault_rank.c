@@ -2,7 +2,6 @@
 /* A rank of the campaign: a process that makes a plan, runs it well once, and then meets the fault. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <base/clock.h>
 #include <ring/plan.h>
@@ -19,7 +18,7 @@ struct attempt {
     struct attention_case c;
     struct case_data data;
     vkring_device *device;
-    struct wire *wire;
+    const struct fault_transport *transport;
     vkring_comm *comm;
     vkring_plan *plan;
     struct vkring_plan_info info;
@@ -32,7 +31,7 @@ struct attention_case fault_case(const struct fault_job *job)
                                    .seed = 5,
                                    .params = {.batch = 1,
                                               .q_len = 61,
-                                              .kv_len = 75,
+                                              .kv_len = job->kv_len,
                                               .heads = 2,
                                               .kv_heads = 1,
                                               .head_dim = 16,
@@ -41,7 +40,7 @@ struct attention_case fault_case(const struct fault_job *job)
                                               .backward = job->backward,
                                               .layout = job->layout,
                                               .timeout_seconds = job->at_create ? job->timeout_seconds : 60,
-                                              .chunk_bytes = 512}};
+                                              .chunk_bytes = job->chunk_bytes}};
 }
 
 static void note_failing_call(void *net)
@@ -162,7 +161,7 @@ static bool run_both(struct attempt *attempt)
 static bool make_plan(struct attempt *attempt)
 {
     if (attempt->job->at_create)
-        wire_arm(attempt->wire);
+        attempt->transport->arm();
     aim(attempt, FAILING_MEMORY);
     begin_call(attempt, CALL_CREATE);
     if (!end_call(attempt, CALL_CREATE, vkring_plan_create(attempt->device, attempt->comm, &attempt->c.params, &attempt->plan)))
@@ -181,7 +180,7 @@ static void meet_fault(struct attempt *attempt)
         attempt->report->right = case_passes(&attempt->c, attempt->device, attempt->comm);
     if (!make_plan(attempt) || !make_tensors(attempt) || !run_both(attempt) || job->at_create)
         return;
-    wire_arm(attempt->wire);
+    attempt->transport->arm();
     aim(attempt, FAILING_VULKAN);
     attempt->plan->timeout_seconds = job->timeout_seconds;
     run_both(attempt);
@@ -196,31 +195,22 @@ static void clean_up(struct attempt *attempt)
     attempt->report->plan_destroy_seconds = clock_seconds() - begin;
     for (int i = 0; i < TENSORS; i++)
         vkring_buffer_destroy(&attempt->buffers[i]);
-    attempt->report->live_requests = wire_live_requests(attempt->wire);
-    attempt->report->counts = wire_count(attempt->wire);
+    attempt->report->live_requests = attempt->transport->live_requests();
+    attempt->report->counts = attempt->transport->count();
     begin = clock_seconds();
     vkring_comm_destroy(&attempt->comm);
     attempt->report->comm_destroy_seconds = clock_seconds() - begin;
     case_free_data(&attempt->data);
 }
 
-static void serve_one(struct fault_job *job, uint32_t rank, vkring_device *device)
+void fault_rank_serve(struct fault_job *job, uint32_t rank, vkring_device *device, const struct fault_transport *transport)
 {
-    struct attempt attempt = {.job = job, .rank = rank, .report = &job->reports[rank], .c = fault_case(job), .device = device};
-    if (wire_comm_create(&job->net, rank, job->ranks, &attempt.wire, &attempt.comm) != VKRING_OK ||
-        !case_make_data(&attempt.c, &attempt.data))
+    struct attempt attempt = {
+        .job = job, .rank = rank, .report = &job->reports[rank], .c = fault_case(job), .device = device, .transport = transport};
+    if (transport->open(rank, &attempt.comm) != VKRING_OK || !case_make_data(&attempt.c, &attempt.data))
         abort();
     meet_fault(&attempt);
+    transport->settle();
     clean_up(&attempt);
     atomic_store(&job->reports[rank].done, true);
-}
-
-_Noreturn void fault_rank_serve(struct fault_job *job, uint32_t rank, int orders)
-{
-    char order;
-    vkring_device *device = test_device_open(NULL);
-    while (read(orders, &order, 1) == 1)
-        serve_one(job, rank, device);
-    vkring_device_destroy(&device);
-    exit(EXIT_SUCCESS);
 }
