@@ -16,7 +16,8 @@ extern "C" {
  * Destroy the result before MPI_Finalize. VKRING_ERROR_COMM: an MPI call failed. _TIMEOUT: not every rank of comm called it within 300 seconds.
  * _INVALID_ARGUMENT: MPI does not run, or comm is null or an intercommunicator.
  *
- * After a timeout or a peer's failure vkring_comm_destroy leaves unfinished requests and the duplicate to MPI: freeing them could wait for ever.
+ * After a timeout or a peer's failure vkring_comm_destroy leaves unfinished requests and the duplicate to MPI: freeing them could wait for ever,
+ * and messages that nobody asked for could come to a later communicator of the same number.
  */
 VKRING_API enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm);
 

@@ -251,6 +251,7 @@ void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error)
         return; /* nothing was ever gathered, so nobody waits; or all were told before */
     seal.crc = crc_of(&seal, &seal, 0);
     memcpy(comm->scratch, &seal, sizeof(seal));
+    comm->strays = true;
     for (uint32_t distance = 1; distance < comm->fn.size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % comm->fn.size);
         if (comm->fn.send(comm->fn.context, comm->scratch, sizeof(seal), peer, COMM_TAG_AGREE, &request) != VKRING_OK || !request)

@@ -9,6 +9,7 @@ struct vkring_comm {
     struct vkring_comm_functions fn;
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
     bool failed;            /* a message was given up, and could be taken for a later one: only destroy is left */
+    bool strays;            /* a message was sent that its receiver may never ask for */
     uint32_t rounds;        /* of comm_allgather, ever */
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
     void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */

@@ -199,13 +199,22 @@ static bool any_unfinished(struct mpi_link *link)
     return unfinished;
 }
 
+/*
+ * Not if a rank may wait for another in it, nor if messages are left that nobody asked for: Open MPI takes those that come after it is gone
+ * for messages of the next communicator of the same number.
+ */
+static bool can_be_freed(const struct mpi_link *link)
+{
+    return !link->damaged && !link->owner->failed && !link->owner->strays;
+}
+
 static void link_destroy(void *context)
 {
     struct mpi_link *link = context;
     if (mpi_is_running()) {
         if (any_unfinished(link))
             link->owner->scratch = NULL; /* left to MPI, which may still touch it */
-        if (!link->damaged)
+        if (can_be_freed(link))
             MPI_Comm_free(&link->comm);
     }
     free_list(&link->spare);

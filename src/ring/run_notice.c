@@ -24,6 +24,7 @@ static void tell(struct vkring_plan *plan, struct notice *notice, uint32_t peer,
     if (comm_test(plan->comm, &notice->request, peer, &sent, &ignored) != VKRING_OK)
         comm_abandon(plan->comm, &notice->request);
     notice->peer = peer;
+    plan->comm->strays = true;
 }
 
 void run_tell_waiting(struct run *run)

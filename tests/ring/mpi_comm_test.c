@@ -302,6 +302,32 @@ START_TEST(a_stopped_rank_is_named_in_time_and_its_late_answer_touches_nothing)
 }
 END_TEST
 
+static enum vkring_status gather_ranks(vkring_comm *comm)
+{
+    unsigned char block = (unsigned char)rank, *all = calloc(ranks, 1);
+    enum vkring_status status = comm_allgather(comm, &block, 1, all, patience_seconds);
+    free(all);
+    return status;
+}
+
+/* A refusal of rank 0 comes when the others, which wait for nothing, have destroyed their communicator and make another. */
+START_TEST(what_one_communicator_leaves_does_not_reach_the_next)
+{
+    const struct vkring_error error = {.status = VKRING_ERROR_COMM, .rank = 0};
+    vkring_comm *comm = make_comm();
+    ck_assert_int_eq(gather_ranks(comm), VKRING_OK);
+    if (rank == 0) {
+        clock_sleep(0.1);
+        comm_refuse(comm, &error);
+    }
+    vkring_comm_destroy(&comm);
+    comm = make_comm();
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(gather_ranks(comm) == VKRING_OK, "%s", vkring_last_error()->message);
+    vkring_comm_destroy(&comm);
+}
+END_TEST
+
 static bool is_refused(void)
 {
     vkring_comm *comm = NULL;
@@ -330,6 +356,7 @@ int main(int argc, char **argv)
     suite_add(suite, "faults", a_message_too_large_for_mpi_is_refused);
     suite_add(suite, "faults", an_mpi_error_comes_with_its_text);
     suite_add(suite, "faults", a_stopped_rank_is_named_in_time_and_its_late_answer_touches_nothing);
+    suite_add(suite, "faults", what_one_communicator_leaves_does_not_reach_the_next);
     int status = suite_run(suite);
 
     vkring_comm *outliving = NULL;
