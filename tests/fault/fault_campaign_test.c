@@ -38,7 +38,6 @@ struct tally {
 struct campaign {
     struct fault_job *job;                                /* shared with its ranks */
     struct reference references[FAULT_SIZES][LAYOUTS][2]; /* [1]: with backward */
-    double timeout_seconds;
     const char *program;
     uint64_t seed, index;
     struct tally tally;
@@ -84,7 +83,7 @@ static void judge_reference(struct campaign *campaign, struct reference *referen
         reference->device_calls[rank] = report->device_calls;
         reference->allocations[rank] = report->allocations;
     }
-    reference->there = true;
+    reference->there = campaign->good;
 }
 
 static bool strikes_rank(const struct wire_fault *fault)
@@ -97,19 +96,25 @@ static bool strikes_calls(const struct wire_fault *fault)
     return fault->kind >= WIRE_REFUSE_RECEIVE && fault->kind <= WIRE_MEMORY;
 }
 
+/* Messages that are taken for others leave both of their ends waiting. */
+static bool may_wait_for_each_other(const struct wire_fault *fault)
+{
+    return fault_range.sends_wait && (fault->kind == WIRE_DROP || fault->kind == WIRE_DUPLICATE);
+}
+
 /* Who may be named. A rank that is cut off sees all others silent; of what agrees, a lost message is its sender's or its receiver's loss.
  */
 static bool may_blame(const struct fault_job *job, uint32_t by, int call, uint32_t culprit)
 {
     const struct wire_fault *fault = &job->net.fault;
     if (fault->kind == WIRE_CUT && by == fault->rank)
-        return true;
+        return culprit != by;
     if (culprit == fault->rank)
         return true;
     if (job->at_create && call != CALL_CREATE)
         return true; /* its own plan was made, and theirs was not */
-    if (fault->kind >= WIRE_REFUSE && fault->kind <= WIRE_BREAK && by == fault->rank)
-        return culprit == job->net.fired_peer;
+    if (fault->kind <= WIRE_BREAK && (by == fault->rank || may_wait_for_each_other(fault)) && culprit == job->net.fired_peer)
+        return true;
     if (fault->kind == WIRE_MEMORY && by == fault->rank)
         return true; /* what was short was its own; whose message it was does not matter */
     return !strikes_rank(fault) && job->net.fired_tag == TAG_AGREE && culprit == job->net.fired_peer;
@@ -199,9 +204,10 @@ static void clear_job(struct campaign *campaign, int size, int layout, bool back
     campaign->job->chunk_bytes = fault_range.chunk_bytes;
     campaign->job->layout = (enum vkring_layout)layout;
     campaign->job->backward = backward;
-    campaign->job->timeout_seconds = campaign->timeout_seconds;
+    campaign->job->timeout_seconds = fault_range.timeout_seconds;
 }
 
+/* Null where even that failed. */
 static const struct reference *reference_of(struct campaign *campaign, int size, int layout, bool backward)
 {
     struct reference *reference = &campaign->references[size][layout][backward];
@@ -211,7 +217,7 @@ static const struct reference *reference_of(struct campaign *campaign, int size,
         run_job(campaign);
         judge_reference(campaign, reference);
     }
-    return reference;
+    return reference->there ? reference : NULL;
 }
 
 /* Which message. While a plan is made only the first round is struck: in the second, a rank may be late with its kernels. */
@@ -256,6 +262,8 @@ static void draw(struct campaign *campaign)
     const bool backward = throw_dice(&dice, 2);
     const struct reference *reference = reference_of(campaign, size, layout, backward);
     struct fault_job *job = campaign->job;
+    if (!reference)
+        return;
     clear_job(campaign, size, layout, backward);
     job->at_create = throw_dice(&dice, 8) == 0;
     job->net.fault.kind = fault_range.first_kind + (enum wire_fault_kind)throw_dice(&dice, kinds);
@@ -267,8 +275,6 @@ static void draw(struct campaign *campaign)
     draw_message(&dice, job, reference, &job->net.fault);
     run_job(campaign);
     judge(campaign, reference);
-    campaign->tally.faults++;
-    campaign->tally.failed += !campaign->good;
     campaign->tally.of_size[size]++;
     campaign->tally.of_kind[job->net.fault.kind]++;
 }
@@ -290,7 +296,7 @@ int main(int argc, char **argv)
 {
     const uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : fault_range.count;
     const uint64_t first = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-    struct campaign campaign = {.program = argv[0], .seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1, .timeout_seconds = 1};
+    struct campaign campaign = {.program = argv[0], .seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1};
     campaign.job = fault_ranks_prepare();
     if (!campaign.job)
         return EXIT_FAILURE;
@@ -301,6 +307,8 @@ int main(int argc, char **argv)
             break;
         campaign.good = true;
         draw(&campaign);
+        campaign.tally.faults++;
+        campaign.tally.failed += !campaign.good;
     }
     fault_ranks_dismiss();
     report(&campaign.tally);

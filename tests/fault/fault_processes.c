@@ -13,8 +13,13 @@
 #include "../harness/opened_device.h"
 #include "fault_ranks.h"
 
-const struct fault_range fault_range = {
-    .sizes = {2, 3, 4, 8}, .first_kind = WIRE_SOUND + 1, .last_kind = WIRE_FAULTS - 1, .kv_len = 75, .chunk_bytes = 512, .count = 36};
+const struct fault_range fault_range = {.sizes = {2, 3, 4, 8},
+                                        .first_kind = WIRE_SOUND + 1,
+                                        .last_kind = WIRE_FAULTS - 1,
+                                        .kv_len = 75,
+                                        .chunk_bytes = 512,
+                                        .timeout_seconds = 1,
+                                        .count = 36};
 
 static const double hang_seconds = 120;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A rank of the campaign: a process that makes a plan, runs it well once, and then meets the fault. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,8 +208,10 @@ void fault_rank_serve(struct fault_job *job, uint32_t rank, vkring_device *devic
 {
     struct attempt attempt = {
         .job = job, .rank = rank, .report = &job->reports[rank], .c = fault_case(job), .device = device, .transport = transport};
-    if (transport->open(rank, &attempt.comm) != VKRING_OK || !case_make_data(&attempt.c, &attempt.data))
+    if (transport->open(rank, &attempt.comm) != VKRING_OK || !case_make_data(&attempt.c, &attempt.data)) {
+        fprintf(stderr, "rank %u: %s\n", rank, vkring_last_error()->message);
         abort();
+    }
     meet_fault(&attempt);
     transport->settle();
     clean_up(&attempt);

@@ -11,7 +11,9 @@ struct fault_range {
     uint32_t sizes[FAULT_SIZES]; /* of rings; 0 after the last */
     enum wire_fault_kind first_kind, last_kind;
     uint64_t kv_len, chunk_bytes; /* of the problem */
-    uint64_t count;               /* of faults, if none is asked for */
+    double timeout_seconds;
+    bool sends_wait; /* until the receiver takes the message */
+    uint64_t count;  /* of faults, if none is asked for */
 };
 
 extern const struct fault_range fault_range;
