@@ -165,6 +165,8 @@ static void spoil(struct parcel *parcel, const struct wire_fault *fault)
 /* What becomes of the message. False: MPI refuses it. */
 static bool strike(const struct wire_fault *fault, const void *data, int bytes, int peer, int tag, MPI_Comm comm)
 {
+    if (fault->kind == WIRE_CUT)
+        cut_off(); /* which may take the kernel a second, in which messages still come */
     wire_note_fault(shim.net, (uint32_t)peer, (uint32_t)tag);
     switch (fault->kind) {
     case WIRE_DELAY:
@@ -186,9 +188,6 @@ static bool strike(const struct wire_fault *fault, const void *data, int bytes, 
         break;
     case WIRE_STOP:
         raise(SIGSTOP);
-        break;
-    case WIRE_CUT:
-        cut_off();
         break;
     default:
         break;
