@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ranks that LAUNCH starts, WORLD of them at a time, which serve many jobs; a job that lost one ends them all. The launcher keeps the
- * survivors of a rank that died; what they say is in the file that they share with this process.
+ * survivors of a rank that died; what they say is in the file that they share with this process. PULLS_WIRES: a rank is cut off by its
+ * network, for good. The build sets these, and FAULT_RANGE.
  */
 #include <fcntl.h>
 #include <signal.h>
