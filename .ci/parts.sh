@@ -143,6 +143,6 @@ sanitizers()
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     share_compiled_kernels
     VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
-    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers_ring detect_leaks=0 "${few_ring_tests[@]}" fault-campaign nth-call || status=$?
+    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers_ring detect_leaks=0 "${few_ring_tests[@]}" fault-campaign nth-call refusal || status=$?
     return "$status"
 }
