@@ -23,6 +23,7 @@ layout(constant_id = 18) const bool BIAS_PER_HEAD = false;
 layout(constant_id = 19) const bool PARTIAL = false;  /* gradients of keys are f32: sums that others add to */
 layout(constant_id = 20) const bool STRIDED = false;  /* rows, or keys, lie apart in the sequence */
 layout(constant_id = 21) const bool KEEPS_SCORE_GRADS = false; /* key_gradient leaves gradients of scores for query_sum */
+layout(constant_id = 22) const bool FEW_REGISTERS = false; /* own rows are read again at each step, and nothing far ahead */
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
 const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;

@@ -92,9 +92,9 @@ void add_queries(uint left)
 
 void walk_step(uint at, uint left, bool whole)
 {
-    if (always())
+    if (FEW_REGISTERS || always())
         dot_heads(walk_a, arguments.query.row_stride.x, left);
-    if (always())
+    if (FEW_REGISTERS || always())
         dot_values(walk_b, arguments.output_grad.row_stride.x, left);
     find_pair_gradients(at, left, whole);
     if (KEEPS_SCORE_GRADS)

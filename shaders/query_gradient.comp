@@ -74,9 +74,9 @@ void add_keys(uint left)
 
 void walk_step(uint at, uint left, bool whole)
 {
-    if (always())
+    if (FEW_REGISTERS || always())
         dot_heads(walk_a, arguments.key.row_stride.x, left);
-    if (always())
+    if (FEW_REGISTERS || always())
         dot_values(walk_b, arguments.value.row_stride.x, left);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         float derivatives[STEP];

@@ -22,6 +22,12 @@ bool always()
     return arguments.causal_block != 0;
 }
 
+/* The same, but for a quad of many rows: with FEW_REGISTERS compilers are kept from loading several ahead. */
+bool apart()
+{
+    return !FEW_REGISTERS || always();
+}
+
 uint slice_of_lane()
 {
     return gl_LocalInvocationID.x % LANES_PER_ROW;

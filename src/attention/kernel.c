@@ -72,6 +72,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         kernel->use.partial,
         kernel->use.strided,
         choice->keeps_score_grads,
+        choice->few_registers,
     };
     const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
@@ -96,10 +97,10 @@ enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_ker
         .use = use,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
-    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u",
+    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s",
              spirv_kernel_name(which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
              choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
-             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size);
+             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "");
     TRY(attention_kernel_prepare(device, problem, aligned, &kernel), fail);
     *out_kernel = kernel;
 fail:

@@ -6,9 +6,10 @@
 
 #include "../base/checked.h"
 
-/* Quads of the query and of the output that a GPU lane holds for a row: more would leave registers for too few lanes. */
-#define GPU_QUADS_PER_LANE 8u
+/* With fewer, lanes spend more on adding up what they share than on products. */
+#define GPU_LEAST_QUADS_PER_LANE 2u
 #define GPU_WORKGROUP_SIZE 128u
+#define GPU_MANY_REGISTERS 256u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -55,21 +56,52 @@ static struct kernel_choice choose_for_cpu_with_gathers(const vkring_device *dev
     return choice;
 }
 
+/* Registers that a lane fills with own rows and sums in the kernel that has most of them: forward, or that of key gradients. */
+static uint64_t state_registers(const struct kernel_choice *choice, const struct problem *problem)
+{
+    const uint64_t head = divide_up(divide_up(problem->head_dim, 4), choice->lanes_per_row);
+    const uint64_t value = divide_up(divide_up(problem->value_dim, 4), choice->lanes_per_row);
+    const uint64_t sums = problem->backward ? head + value : value;
+    const uint64_t own = problem->backward ? head + value : head;
+    return 4 * choice->rows_per_lane * (sums + (choice->few_registers ? 0 : own));
+}
+
+static bool has_costly_scores(const struct problem *problem)
+{
+    return problem->segment_ids || problem->softcap > 0 || problem->alibi || problem->bias.present || problem->dropout > 0;
+}
+
+/* Each key of a step has registers of its own. */
+static uint32_t gpu_keys_per_step(const struct vk_limits *limits, const struct problem *problem, bool state_fits)
+{
+    if (limits->lane_registers >= GPU_MANY_REGISTERS)
+        return 4;
+    return state_fits && !has_costly_scores(problem) ? 2 : 1;
+}
+
+/*
+ * The state of rows gets a quarter of the registers, which is what compilers of GPUs manage without spilling: two rows a lane, so that each
+ * key is read once for both, if they fit; else one; else what can be read again is not kept.
+ */
 static struct kernel_choice choose_for_gpu(const vkring_device *device, const struct problem *problem)
 {
     const struct vk_limits *limits = &device->limits;
-    uint32_t quads = (uint32_t)divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
+    const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4), room = limits->lane_registers / 4;
     struct kernel_choice choice = {
         .shuffle = true,
-        .subgroup_size = limits->subgroup_size_control ? limits->subgroup_size : 0,
+        .subgroup_size = limits->subgroup_size_control ? limits->min_subgroup_size : 0,
+        .workgroup_size = (uint32_t)max_u64(min_u64(GPU_WORKGROUP_SIZE, limits->max_workgroup_invocations), limits->subgroup_size),
         .lanes_per_row = 1,
         .rows_per_lane = 2,
-        .keys_per_step = 4,
         .keys_per_step_general = 1,
     };
-    while (divide_up(quads, choice.lanes_per_row) > GPU_QUADS_PER_LANE && choice.lanes_per_row < limits->min_subgroup_size)
+    while (state_registers(&choice, problem) > room && divide_up(quads, choice.lanes_per_row) > GPU_LEAST_QUADS_PER_LANE &&
+           choice.lanes_per_row < limits->min_subgroup_size)
         choice.lanes_per_row *= 2;
-    choice.workgroup_size = (uint32_t)max_u64(min_u64(GPU_WORKGROUP_SIZE, limits->max_workgroup_invocations), limits->subgroup_size);
+    if (state_registers(&choice, problem) > room)
+        choice.rows_per_lane = 1;
+    choice.few_registers = state_registers(&choice, problem) > room;
+    choice.keys_per_step = gpu_keys_per_step(limits, problem, state_registers(&choice, problem) <= room);
     return choice;
 }
 

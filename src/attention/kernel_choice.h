@@ -17,6 +17,7 @@ struct kernel_choice {
     /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
     bool keeps_score_grads;
     double row_pairs; /* what loading and storing an own row takes, in pairs */
+    bool few_registers; /* lanes read their own rows again at each step, where compilers would spill them */
 };
 
 /** The choice that should be fastest. */

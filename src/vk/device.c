@@ -186,6 +186,8 @@ static enum vkring_status take_application(vkring_device *device, const struct v
     candidate.limits.storage_16bit = candidate.limits.storage_16bit && params->storage_16bit;
     if (!params->subgroup_size_control) {
         candidate.limits.subgroup_size_control = false;
+        candidate.limits.lane_registers =
+            candidate.limits.lane_registers * candidate.limits.min_subgroup_size / candidate.limits.subgroup_size;
         candidate.limits.min_subgroup_size = candidate.limits.max_subgroup_size = candidate.limits.subgroup_size;
     }
     take_candidate(device, &candidate, overrides);

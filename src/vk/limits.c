@@ -12,6 +12,8 @@ void vk_limits_override(struct vk_limits *limits, const struct vk_limit_override
         limits->shared_memory_bytes = (uint32_t)min_u64(limits->shared_memory_bytes, overrides->shared_memory_bytes);
     if (overrides->max_buffer_bytes)
         limits->max_buffer_bytes = min_u64(limits->max_buffer_bytes, overrides->max_buffer_bytes);
+    if (overrides->lane_registers)
+        limits->lane_registers = overrides->lane_registers;
     limits->unified_memory = limits->unified_memory && !overrides->no_unified_memory;
     limits->transfer_queue = limits->transfer_queue && !overrides->no_transfer_queue;
     limits->subgroup_shuffle = limits->subgroup_shuffle && !overrides->no_subgroup_shuffle;

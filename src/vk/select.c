@@ -113,6 +113,17 @@ static bool has_memory_type(const VkPhysicalDeviceMemoryProperties *memory, VkMe
     return false;
 }
 
+/*
+ * Vulkan doesn't tell. AMD before RDNA has 256 for subgroups of 64, of which so many that three or four share a processor; RDNA and NVIDIA
+ * have about 256 that several subgroups of 32 can have; Intel has 4 or 8 KiB for each thread, a subgroup of at least 8 or 16.
+ */
+static uint32_t lane_registers(const struct vk_candidate *candidate)
+{
+    const uint32_t amd = 0x1002, nvidia = 0x10de;
+    const bool narrow = candidate->limits.min_subgroup_size <= 32;
+    return narrow && (candidate->info.vendor_id == amd || candidate->info.vendor_id == nvidia) ? 256 : 128;
+}
+
 static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysicalDeviceVulkan11Properties *v11,
                         const VkPhysicalDeviceVulkan13Properties *v13, const VkPhysicalDeviceMemoryProperties *memory,
                         const struct vk_features *features, struct vk_candidate *candidate)
@@ -139,6 +150,7 @@ static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysica
     limits->max_buffer_bytes = v13->maxBufferSize;
     candidate->tick_seconds = (double)basic->limits.timestampPeriod * 1e-9;
     limits->timestamp_seconds = candidate->timestamp_bits ? candidate->tick_seconds : 0;
+    limits->lane_registers = lane_registers(candidate);
 }
 
 void vk_candidate_describe_limits(const struct vk_limits *limits, struct vkring_device_info *info)
