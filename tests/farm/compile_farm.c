@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Compiles the kernels that the library chooses on device 0 and prints what the driver says of each, in tab-separated columns:
+ * compile-farm CHIP [few | PROBLEM]
+ *
+ * Nothing is run or waited for: the device may be a driver without hardware. A kernel's line comes as soon as it is compiled, so that what
+ * a compiler that dies was at follows the last.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention/kernel.h"
+#include "attention/rows.h"
+#include "attention/segments.h"
+#include "captured_pipelines.h"
+
+enum options { PLAIN, CAUSAL, ALL };
+
+static const struct farm_problem {
+    enum vkring_type type;
+    uint64_t head_dim, value_dim;
+    enum options options;
+    bool few; /* among the few that stand for the others */
+} problems[] = {
+    {VKRING_TYPE_F32, 64, 64, PLAIN, true},     {VKRING_TYPE_F32, 64, 64, CAUSAL, false},    {VKRING_TYPE_F32, 64, 64, ALL, true},
+    {VKRING_TYPE_F32, 128, 128, CAUSAL, false}, {VKRING_TYPE_F32, 128, 128, ALL, false},     {VKRING_TYPE_F32, 256, 256, ALL, false},
+    {VKRING_TYPE_F16, 64, 64, PLAIN, false},    {VKRING_TYPE_F16, 64, 64, ALL, false},       {VKRING_TYPE_F16, 128, 128, CAUSAL, true},
+    {VKRING_TYPE_F16, 128, 128, ALL, true},     {VKRING_TYPE_F16, 256, 256, PLAIN, false},   {VKRING_TYPE_F16, 256, 256, ALL, true},
+    {VKRING_TYPE_F16, 40, 72, ALL, false},      {VKRING_TYPE_BF16, 128, 128, CAUSAL, false}, {VKRING_TYPE_BF16, 128, 128, ALL, false},
+};
+
+static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
+static const char *const option_names[] = {[PLAIN] = "plain", [CAUSAL] = "causal", [ALL] = "all"};
+
+static struct vkring_plan_params params_of(const struct farm_problem *farmed)
+{
+    struct vkring_plan_params params = {
+        .type = farmed->type,
+        .batch = 2,
+        .q_len = 8192,
+        .kv_len = 8192,
+        .heads = 8,
+        .kv_heads = 2,
+        .head_dim = farmed->head_dim,
+        .value_dim = farmed->value_dim,
+        .causal = farmed->options != PLAIN,
+        .backward = true,
+    };
+    if (farmed->options == ALL) {
+        params.causal_block = 16;
+        params.has_window = true;
+        params.window_left = params.window_right = 1000;
+        params.segment_ids = params.alibi = params.sinks = true;
+        params.softcap = 30;
+        params.dropout = 0.1;
+        params.bias =
+            (struct vkring_bias_params){.present = true, .type = VKRING_TYPE_F32, .per_batch = true, .per_head = true, .per_query = true};
+    }
+    return params;
+}
+
+/* Gradients of a ring and rows that lie apart go with the problem that has everything. */
+static struct kernel_use use_of(const struct farm_problem *farmed)
+{
+    return (struct kernel_use){.partial = farmed->options != PLAIN, .strided = farmed->options == ALL};
+}
+
+struct farm {
+    vkring_device *device;
+    const char *chip;
+    const char *problem;    /* being compiled */
+    const char *kernels[2]; /* of the next pipelines, in the order in which they are made */
+    bool failed;
+};
+
+static void print_number(double value)
+{
+    if (value < 0)
+        printf("\t-");
+    else
+        printf("\t%.0f", value);
+}
+
+static void print_statistics(const struct captured_executable *executable)
+{
+    /* by RADV, ANV and NVK; names that a driver has none of add nothing */
+    static const char *const columns[][4] = {
+        {"VGPRs", "Max live registers", "Number of GPRs"},
+        {"Spilled VGPRs", "Spills", "Spills to memory"},
+        {"Spilled SGPRs", "Spills to reg"},
+        {"Scratch size", "Scratch Memory Size", "SLM size"},
+        {"LDS size", "Workgroup Memory Size"},
+        {"Subgroups per SIMD", "Max warps/SM"},
+        {"Instructions", "Instruction count"},
+    };
+    printf("\t%u", executable->subgroup_size);
+    for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+        print_number(captured_sum(executable, columns[i]));
+    printf("\n");
+}
+
+/* A pipeline that another problem has too is made once, and printed with the first. */
+static void print_pipeline(void *user)
+{
+    struct farm *farm = user;
+    for (uint32_t i = 0; i < captured_pipelines.executable_count; i++) {
+        printf("%s\t%s", farm->chip, farm->kernels[0]);
+        if (i > 0)
+            printf("#%u", i + 1);
+        printf("\t%s", farm->problem);
+        print_statistics(&captured_pipelines.executables[i]);
+    }
+    farm->kernels[0] = farm->kernels[1];
+    fflush(stdout);
+}
+
+static void name_next(struct farm *farm, const char *first, const char *second, const char *problem)
+{
+    farm->kernels[0] = first;
+    farm->kernels[1] = second;
+    farm->problem = problem;
+}
+
+static void check(struct farm *farm, enum vkring_status status)
+{
+    if (status == VKRING_OK)
+        return;
+    printf("%s\t%s\t%s\tfailed: %s\n", farm->chip, farm->kernels[0], farm->problem, vkring_last_error()->message);
+    farm->failed = true;
+}
+
+static bool is_used(enum spirv_kernel which, const struct problem *problem, const struct kernel_choice *choice)
+{
+    switch (which) {
+    case SPIRV_QUERY_GRADIENT:
+        return !choice->keeps_score_grads;
+    case SPIRV_QUERY_SUM:
+        return choice->keeps_score_grads;
+    case SPIRV_BIAS_GRADIENT:
+        return problem->bias.present;
+    case SPIRV_SINK_GRADIENT:
+        return problem->sinks;
+    default:
+        return true;
+    }
+}
+
+static void name_of(const struct farm_problem *farmed, char *out, size_t size)
+{
+    snprintf(out, size, "%s %llux%llu %s", type_names[farmed->type], (unsigned long long)farmed->head_dim,
+             (unsigned long long)farmed->value_dim, option_names[farmed->options]);
+}
+
+/* which: null for all, few, or a name. */
+static bool is_wanted(const struct farm *farm, const struct farm_problem *farmed, const char *which)
+{
+    char name[64];
+    name_of(farmed, name, sizeof(name));
+    if (farmed->type != VKRING_TYPE_F32 && !farm->device->limits.storage_16bit)
+        return false;
+    return !which || strcmp(which, name) == 0 || (farmed->few && strcmp(which, "few") == 0);
+}
+
+/* And for rows that are not whole quads, the problem with uneven dimensions. */
+static void compile_kernel(struct farm *farm, enum spirv_kernel which, const struct farm_problem *farmed, const struct problem *problem)
+{
+    const struct kernel_choice choice = kernel_choice_best(farm->device, problem);
+    struct attention_kernel kernel = {0};
+    char general[64];
+    snprintf(general, sizeof(general), "%s_general", spirv_kernel_name(which));
+    if (!is_used(which, problem, &choice))
+        return;
+    name_next(farm, spirv_kernel_name(which), NULL, farm->problem);
+    check(farm, attention_kernel_create(farm->device, which, problem, &choice, use_of(farmed), &kernel));
+    name_next(farm, general, NULL, farm->problem);
+    if (farmed->head_dim != farmed->value_dim)
+        check(farm, attention_kernel_prepare(farm->device, problem, false, &kernel));
+    attention_kernel_destroy(farm->device, &kernel);
+}
+
+static void compile_problem(struct farm *farm, const struct farm_problem *farmed)
+{
+    const struct vkring_plan_params params = params_of(farmed);
+    struct problem problem;
+    char name[64];
+    name_of(farmed, name, sizeof(name));
+    name_next(farm, "problem", NULL, name);
+    if (problem_resolve(&params, &problem) != VKRING_OK) {
+        check(farm, VKRING_ERROR_INVALID_ARGUMENT);
+        return;
+    }
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
+        compile_kernel(farm, which, farmed, &problem);
+}
+
+/* Those that know nothing of a problem. */
+static void compile_helpers(struct farm *farm)
+{
+    struct segment_kernels segments = {0};
+    for (int i = 0; i < 2; i++) {
+        struct rows_kernel pack = {0};
+        name_next(farm, "pack", "pack_general", i == 0 ? "16 bits" : "32 bits");
+        check(farm, pack_kernel_create(farm->device, i == 0 ? 2 : 4, &pack));
+        rows_kernel_destroy(farm->device, &pack);
+    }
+    for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++) {
+        struct rows_kernel add = {0};
+        name_next(farm, "add", "add_general", type_names[type]);
+        if (type == VKRING_TYPE_F32 || farm->device->limits.storage_16bit)
+            check(farm, add_kernel_create(farm->device, type, &add));
+        rows_kernel_destroy(farm->device, &add);
+    }
+    name_next(farm, "segment_ranges", "segment_bounds", "any");
+    check(farm, segment_kernels_create(farm->device, &segments));
+    segment_kernels_destroy(farm->device, &segments);
+}
+
+int main(int argc, char **argv)
+{
+    const struct vkring_device_params params = {.cache_folder = ""};
+    struct farm farm = {.chip = argv[1]};
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: compile-farm CHIP [few | PROBLEM]\n");
+        return 2;
+    }
+    if (vk_device_open(&params, NULL, &farm.device) != VKRING_OK) {
+        fprintf(stderr, "%s: %s\n", farm.chip, vkring_last_error()->message);
+        return 1;
+    }
+    captured_pipelines.on_created = print_pipeline;
+    captured_pipelines.user = &farm;
+    printf("# %s\t%s\t%s\n", farm.chip, farm.device->info.name, farm.device->info.driver);
+    for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++)
+        if (is_wanted(&farm, &problems[i], argc > 2 ? argv[2] : NULL))
+            compile_problem(&farm, &problems[i]);
+    compile_helpers(&farm);
+    if (!captured_pipelines.available)
+        fprintf(stderr, "%s: no " VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME "\n", farm.chip);
+    vkring_device_destroy(&farm.device);
+    return farm.failed;
+}
