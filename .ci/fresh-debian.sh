@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154  # checkout and work are the driver's
-# The part of .ci/run that makes a Debian 13 from nothing and runs scripts/test and scripts/demo in it, as a newcomer would.
+# The parts of .ci/run that need a Debian 13, made from nothing: scripts/test and scripts/demo in it, as a newcomer would, and the kernels of GPUs
+# by its drivers.
 
 fresh_root=$work/trixie
 fresh_checkout="/root/a fresh checkout"
@@ -19,13 +20,13 @@ make_fresh_root()
     cp -L -- /etc/resolv.conf /etc/hosts "$fresh_root/etc/"
 }
 
-install_backports_mesa()
+install_from_backports()
 {
     local sources=$fresh_root/etc/apt/sources.list
     sed -n 's/ trixie / trixie-backports /p' "$sources" >"$sources.d/backports.list"
     "${in_fresh_root[@]}" apt-get -qq update &&
         "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
-            --target-release trixie-backports mesa-vulkan-drivers >/dev/null
+            --target-release trixie-backports "$@" >/dev/null
 }
 
 copy_checkout()
@@ -43,12 +44,38 @@ second_run_does_nothing()
     [[ $said == *"no work to do"* && $said != *Installing* ]]
 }
 
+# Once for all parts.
+prepare_fresh_root()
+{
+    if [[ -d $fresh_root$fresh_checkout ]]; then
+        return
+    fi
+    make_fresh_root
+    install_from_backports mesa-vulkan-drivers || skip "Mesa could not be fetched from Debian 13's backports"
+    copy_checkout
+}
+
 fresh_debian()
 {
-    make_fresh_root
-    install_backports_mesa || skip "Mesa could not be fetched from Debian 13's backports"
-    copy_checkout
+    prepare_fresh_root
     results_of fresh_debian "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" "$fresh_checkout/scripts/test"
     second_run_does_nothing
     timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo"
+}
+
+# What was built for Intel's driver stays on this machine.
+driver_farm()
+{
+    local shim=.cache/vkring/libintel_noop_drm_shim.so kept=${XDG_CACHE_HOME:-$HOME/.cache}/vkring/trixie status=0
+    prepare_fresh_root
+    install_from_backports mesa-drm-shim || skip "mesa-drm-shim could not be fetched from Debian 13's backports"
+    mkdir -p -- "$fresh_root/root/${shim%/*}" "$kept"
+    if [[ -s $kept/${shim##*/} ]]; then
+        cp -- "$kept/${shim##*/}" "$fresh_root/root/$shim"
+    fi
+    "${in_fresh_root[@]}" "$fresh_checkout/scripts/driver-farm" --few || status=$?
+    if [[ -s $fresh_root/root/$shim ]]; then
+        cp -- "$fresh_root/root/$shim" "$kept/"
+    fi
+    return "$status"
 }
