@@ -32,6 +32,7 @@ struct reference {
 struct tally {
     uint64_t faults, failed, outcomes[WIRE_FAULTS][3], of_size[FAULT_SIZES],
         of_kind[WIRE_FAULTS]; /* ranks that were well, that failed, that died */
+    uint64_t held_up;         /* times that a rank was named that the culprit held up */
     double worst_late /* of a run */, worst_plan_destroy, worst_comm_destroy;
 };
 
@@ -102,6 +103,22 @@ static bool may_wait_for_each_other(const struct wire_fault *fault)
     return fault_range.sends_wait && (fault->kind == WIRE_DROP || fault->kind == WIRE_DUPLICATE);
 }
 
+/*
+ * Where sends wait, a rank that has all it needs and only passes on hears from nobody: at its deadline it names the rank that takes nothing
+ * from it, be that held up itself. So do those that it tells.
+ */
+static bool takes_nothing(const struct fault_job *job, int call, uint32_t culprit)
+{
+    char claim[32];
+    snprintf(claim, sizeof(claim), "rank %" PRIu32 " took no ", culprit);
+    for (uint32_t rank = 0; rank < job->ranks && fault_range.sends_wait; rank++) {
+        const struct vkring_error *error = &job->reports[rank].calls[call].error;
+        if (error->status == VKRING_ERROR_TIMEOUT && strncmp(error->message, claim, strlen(claim)) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Who may be named. A rank that is cut off sees all others silent; of what agrees, a lost message is its sender's or its receiver's loss.
  */
 static bool may_blame(const struct fault_job *job, uint32_t by, int call, uint32_t culprit)
@@ -131,7 +148,9 @@ static void judge_failure(struct campaign *campaign, uint32_t rank, int call, co
         complain(campaign, "rank %" PRIu32 ", call %d, failed before there was a fault: %s", rank, call, error->message);
     if (job->net.fault.kind == WIRE_DELAY && job->net.fault.seconds < job->timeout_seconds)
         complain(campaign, "rank %" PRIu32 ", call %d, failed for a message that was late, not lost: %s", rank, call, error->message);
-    if (!may_blame(job, rank, call, error->rank) || !error->message[0])
+    const bool is_culprit = may_blame(job, rank, call, error->rank), is_held_up = !is_culprit && takes_nothing(job, call, error->rank);
+    tally->held_up += is_held_up;
+    if ((!is_culprit && !is_held_up) || !error->message[0])
         complain(campaign, "rank %" PRIu32 ", call %d, blames rank %" PRId32 ": %s", rank, call, (int32_t)error->rank, error->message);
     if (call != CALL_CREATE && error->step == VKRING_NONE)
         complain(campaign, "rank %" PRIu32 ", call %d, names no step: %s", rank, call, error->message);
@@ -289,6 +308,7 @@ static void report(const struct tally *tally)
         printf("%" PRIu32 " ranks: %" PRIu64 " faults\n", fault_range.sizes[size], tally->of_size[size]);
     printf("latest return from a run: deadline %+.3f s; slowest clean-up: plan %.3f s, communicator %.3f s\n", tally->worst_late,
            tally->worst_plan_destroy, tally->worst_comm_destroy);
+    printf("%" PRIu64 " times a rank was named that the culprit held up\n", tally->held_up);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", tally->faults - tally->failed, tally->failed);
 }
 
