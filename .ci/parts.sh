@@ -42,7 +42,7 @@ configure_and_compile()
 }
 
 # All tests run in the fresh Debian, where one can be made; here then what other parts do not run on this driver: those of the device run
-# under the validation layer, and all of the tools under the sanitizers.
+# under the validation layer.
 tests_here()
 {
     local tests=("${few_tools_tests[@]}" "${few_ring_tests[@]}" vkring-ranks examples)
@@ -142,7 +142,8 @@ sanitizers()
     configure_and_compile "$work/sanitizers" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dtests=enabled
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     share_compiled_kernels
-    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device --suite tools || status=$?
+    VKRING_TEST_CASES=$few_cases run_sanitized sanitizers detect_leaks=1 --suite unit --suite device || status=$?
+    run_sanitized sanitizers_tools detect_leaks=1 "${few_tools_tests[@]}" || status=$?
     VKRING_TEST_CASES=$few_cases run_sanitized sanitizers_ring detect_leaks=0 "${few_ring_tests[@]}" fault-campaign nth-call refusal || status=$?
     return "$status"
 }
