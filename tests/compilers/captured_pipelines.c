@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/loader_hook.h"
+
 struct captured_pipelines captured_pipelines;
 
-static PFN_vkGetInstanceProcAddr real_get_instance_proc;
 static PFN_vkGetDeviceProcAddr real_get_device_proc;
 static PFN_vkEnumerateDeviceExtensionProperties enumerate_extensions;
 static PFN_vkCreateDevice real_create_device;
@@ -121,7 +122,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_device_proc(VkDevice device,
     return (PFN_vkVoidFunction)create_pipelines;
 }
 
-static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_instance_proc(VkInstance instance, const char *name)
+PFN_vkVoidFunction VKAPI_CALL hooked_get_instance_proc(VkInstance instance, const char *name)
 {
     PFN_vkVoidFunction found = real_get_instance_proc(instance, name);
     if (found && strcmp(name, "vkGetDeviceProcAddr") == 0) {
@@ -135,20 +136,6 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_instance_proc(VkInstance ins
         return (PFN_vkVoidFunction)create_device;
     }
     return found;
-}
-
-void *__real_dlsym(void *handle, const char *name);
-void *__wrap_dlsym(void *handle, const char *name);
-
-void *__wrap_dlsym(void *handle, const char *name)
-{
-    PFN_vkGetInstanceProcAddr hook = get_instance_proc;
-    void *symbol = __real_dlsym(handle, name);
-    if (!symbol || strcmp(name, "vkGetInstanceProcAddr") != 0)
-        return symbol;
-    memcpy(&real_get_instance_proc, &symbol, sizeof(symbol));
-    memcpy(&symbol, &hook, sizeof(symbol));
-    return symbol;
 }
 
 double captured_sum(const struct captured_executable *executable, const char *const *names)

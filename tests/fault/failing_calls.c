@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/loader_hook.h"
+
 struct failing_calls failing_calls;
 
 static bool fails(enum failing_kind kind, const char *name)
@@ -177,7 +179,6 @@ static PFN_vkVoidFunction wrap(const char *name, PFN_vkVoidFunction found)
     return found;
 }
 
-static PFN_vkGetInstanceProcAddr real_get_instance_proc;
 static PFN_vkGetDeviceProcAddr real_get_device_proc;
 
 static VkDevice last_device;
@@ -201,7 +202,7 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL failing_get_device_proc(VkDevice
     return wrap(name, real_get_device_proc(device, name));
 }
 
-static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL failing_get_instance_proc(VkInstance instance, const char *name)
+PFN_vkVoidFunction VKAPI_CALL hooked_get_instance_proc(VkInstance instance, const char *name)
 {
     PFN_vkVoidFunction found = real_get_instance_proc(instance, name);
     if (found && strcmp(name, "vkGetDeviceProcAddr") == 0) {
@@ -209,18 +210,4 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL failing_get_instance_proc(VkInst
         return (PFN_vkVoidFunction)failing_get_device_proc;
     }
     return wrap(name, found);
-}
-
-void *__real_dlsym(void *handle, const char *name);
-void *__wrap_dlsym(void *handle, const char *name);
-
-void *__wrap_dlsym(void *handle, const char *name)
-{
-    PFN_vkGetInstanceProcAddr hook = failing_get_instance_proc;
-    void *symbol = __real_dlsym(handle, name);
-    if (!symbol || strcmp(name, "vkGetInstanceProcAddr") != 0)
-        return symbol;
-    memcpy(&real_get_instance_proc, &symbol, sizeof(symbol));
-    memcpy(&symbol, &hook, sizeof(symbol));
-    return symbol;
 }
