@@ -113,10 +113,11 @@ fail:
 
 void pipeline_pool_release(vkring_device *device, const struct vk_pipeline **pipeline)
 {
-    struct pipeline_pool *pool = &device->pipelines;
+    struct pipeline_pool *pool;
     struct pooled_pipeline *surplus = NULL;
-    if (!*pipeline)
+    if (!*pipeline) /* a plan that could not be made may have no device either */
         return;
+    pool = &device->pipelines;
     pthread_mutex_lock(&pool->mutex);
     for (struct pooled_pipeline **at = &pool->first; *at; at = &(*at)->next) {
         if (&(*at)->pipeline == *pipeline) {
