@@ -334,7 +334,7 @@ struct vkring_plan_params {
     const uint64_t *key_rows_of_rank;
     double timeout_seconds;    /**< how long to wait for a peer or the device that makes no progress; 0 for 300. More than a step takes on the
                                     slowest rank. May differ between ranks */
-    uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for 4 MiB; at most 2^30 */
+    uint64_t chunk_bytes;      /**< size of one message of a packet; 0 for 256 KiB; at most 2^30 */
     double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1. May differ between ranks */
     uint64_t events;           /**< how many events of a run to keep for vkring_plan_get_events, of about 64 bytes each; 0 for 256; at most 2^24.
                                     May differ between ranks */

@@ -6,6 +6,16 @@
 #include "../base/checked.h"
 #include "../base/clock.h"
 
+/*
+ * A sender keeps as many bytes under way as the link moves in the time in which nobody may look: more would stand before the answers to the
+ * peer's own messages, where both directions share a connection, and each direction would wait for the other.
+ */
+#define UNATTENDED_SECONDS 2e-3
+#define LEAST_WINDOW 2u
+
+/* Of one event on record. */
+#define EVENT_BYTES ((uint64_t)4 << 20)
+
 void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_kind kind, uint64_t chunk_bytes, struct flight_record *record)
 {
     static const enum vkring_event_kind events[] = {
@@ -40,6 +50,7 @@ void link_start(struct link *link, const struct packet_identity *identity, struc
     link->crc = crc ? *crc : 0;
     link->crc_known = crc != NULL;
     link->started_seconds = link->moved_seconds = clock_seconds();
+    link->event_bytes = 0;
 }
 
 static uint64_t payload_bytes(const struct link *link)
@@ -57,9 +68,8 @@ static char *chunk_at(const struct link *link, uint64_t at, uint64_t *out_bytes)
     return link->memory.parts[part] + at;
 }
 
-/* A message begins when it was posted, or when the one before it was done. The step is this rank's: its peer has a packet one step later.
- */
-static void record_message(const struct link *link, double posted_seconds, double end_seconds, uint64_t bytes, bool finished)
+/* The step is this rank's: its peer has a packet one step later. */
+static void record_messages(const struct link *link, double begin_seconds, double end_seconds, uint64_t bytes, bool finished)
 {
     const struct vkring_event event = {
         .kind = link->event,
@@ -67,24 +77,40 @@ static void record_message(const struct link *link, double posted_seconds, doubl
         .step = link->identity.step - (link->sends ? 1 : 0),
         .peer = link->peer,
         .bytes = bytes,
-        .begin_seconds = posted_seconds > link->moved_seconds || !finished ? posted_seconds : link->moved_seconds,
+        .begin_seconds = begin_seconds,
         .end_seconds = end_seconds,
     };
     flight_record_add(link->record, &event);
 }
 
-static void message_done(struct link *link, double posted_seconds, uint64_t bytes)
+/* A chunk begins when it was posted, or when the one before it was done. */
+static void chunk_done(struct link *link, double posted_seconds, uint64_t bytes)
+{
+    const double begin = posted_seconds > link->moved_seconds ? posted_seconds : link->moved_seconds;
+    if (link->event_bytes == 0)
+        link->event_begin = begin;
+    link->moved_seconds = clock_seconds();
+    link->total_bytes += bytes;
+    link->done_bytes += bytes;
+    link->event_bytes += bytes;
+    if (link->event_bytes >= EVENT_BYTES || link->done_bytes == payload_bytes(link)) {
+        record_messages(link, link->event_begin, link->moved_seconds, link->event_bytes, true);
+        link->event_bytes = 0;
+    }
+}
+
+static void header_done(struct link *link)
 {
     const double now = clock_seconds();
-    record_message(link, posted_seconds, now, bytes, true);
+    record_messages(link, link->moved_seconds, now, sizeof(link->header), true);
     link->moved_seconds = now;
-    link->total_bytes += bytes;
+    link->total_bytes += sizeof(link->header);
 }
 
 void link_record_pending(const struct link *link)
 {
     if (link->active)
-        record_message(link, link->started_seconds, clock_seconds(), link->done_bytes, false);
+        record_messages(link, link->started_seconds, clock_seconds(), link->done_bytes, false);
 }
 
 static enum vkring_status start_message(struct link *link, void *data, uint64_t bytes, enum comm_tag tag, void **out_request)
@@ -93,10 +119,22 @@ static enum vkring_status start_message(struct link *link, void *data, uint64_t 
                        : comm_receive(link->comm, data, bytes, link->peer, tag, out_request);
 }
 
+/* How many chunks may be under way now. */
+static uint32_t window(const struct link *link)
+{
+    const double seconds = clock_seconds() - link->started_seconds;
+    const double bytes = seconds > 0 ? (double)link->done_bytes / seconds * UNATTENDED_SECONDS : 0;
+    const double chunks = bytes / (double)link->chunk_bytes;
+    if (!link->sends || chunks >= LINK_WINDOW)
+        return LINK_WINDOW;
+    return (uint32_t)max_u64((uint64_t)chunks, LEAST_WINDOW);
+}
+
 static enum vkring_status post_chunks(struct link *link)
 {
     enum vkring_status status;
-    while (link->pending < LINK_WINDOW && link->posted_bytes < payload_bytes(link)) {
+    const uint32_t most = window(link);
+    while (link->pending < most && link->posted_bytes < payload_bytes(link)) {
         uint32_t slot = (link->oldest + link->pending) % LINK_WINDOW;
         uint64_t bytes;
         char *data = chunk_at(link, link->posted_bytes, &bytes);
@@ -131,10 +169,9 @@ static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
                                   (unsigned long long)came, (unsigned long long)expected, link->identity.step);
         if (!link->sends)
             link->crc = packet_crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
-        message_done(link, link->request_seconds[link->oldest], expected);
+        chunk_done(link, link->request_seconds[link->oldest], expected);
         link->oldest = (link->oldest + 1) % LINK_WINDOW;
         link->pending--;
-        link->done_bytes += expected;
         *out_progress = true;
     }
     return VKRING_OK;
@@ -197,7 +234,7 @@ static enum vkring_status close_packet(struct link *link, bool *out_progress)
         link->header_came = false;
         link->due--;
     }
-    message_done(link, link->moved_seconds, sizeof(link->header));
+    header_done(link);
     link->active = false;
     *out_progress = true;
     return VKRING_OK;

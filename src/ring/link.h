@@ -8,8 +8,8 @@
 #include "flight_record.h"
 #include "packet.h"
 
-/** Chunks under way at a time, in each direction. */
-#define LINK_WINDOW 4u
+/** The most chunks that are under way at a time, in each direction. */
+#define LINK_WINDOW 64u
 
 /** The parts of a packet in host memory. */
 struct packet_memory {
@@ -38,6 +38,8 @@ struct link {
     uint64_t request_bytes[LINK_WINDOW];
     double request_seconds[LINK_WINDOW];   /* when it was posted */
     double started_seconds, moved_seconds; /* of the packet; of the last message that was done */
+    uint64_t event_bytes;                  /* of chunks that are done and not on record yet: several are one event */
+    double event_begin;
     uint32_t oldest, pending;
     uint32_t crc;
     bool crc_known; /* a packet that is passed on was checked when it came */

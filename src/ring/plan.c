@@ -13,7 +13,7 @@
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
 #define DEFAULT_DISPATCH_SECONDS 0.1
-#define DEFAULT_CHUNK_BYTES ((uint64_t)4 << 20)
+#define DEFAULT_CHUNK_BYTES ((uint64_t)256 << 10)
 #define MAX_CHUNK_BYTES ((uint64_t)1 << 30)
 #define DEFAULT_EVENTS ((uint64_t)256)
 #define MAX_EVENTS ((uint64_t)1 << 24)
