@@ -45,7 +45,7 @@ configure_and_compile()
 # under the validation layer.
 tests_here()
 {
-    local tests=("${few_tools_tests[@]}" "${few_ring_tests[@]}" vkring-ranks examples)
+    local tests=("${few_tools_tests[@]}" "${few_ring_tests[@]}" examples)
     export VKRING_TEST_CASES=$few_cases
     if ! can_make_fresh_root; then
         results_of tests_here "$build" "$checkout/scripts/test"
