@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/crc32c.h"
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
@@ -65,7 +66,7 @@ static uint64_t bits_of(double value)
 
 static uint32_t hash_of(const struct layout_side *side, uint32_t ranks)
 {
-    return packet_crc32c(0, side->spans, (size_t)ranks * side->count * sizeof(*side->spans));
+    return crc32c(0, side->spans, (size_t)ranks * side->count * sizeof(*side->spans));
 }
 
 static void record_fill(const struct problem *problem, const struct layout *layout, uint64_t chunk_bytes, struct record *record)

@@ -5,6 +5,7 @@
 
 #include "../base/checked.h"
 #include "../base/clock.h"
+#include "../base/crc32c.h"
 
 /*
  * A sender keeps as many bytes under way as the link moves in the time in which nobody may look: more would stand before the answers to the
@@ -146,7 +147,7 @@ static enum vkring_status post_chunks(struct link *link)
         link->pending++;
         link->posted_bytes += bytes;
         if (link->sends && !link->crc_known)
-            link->crc = packet_crc32c(link->crc, data, bytes);
+            link->crc = crc32c(link->crc, data, bytes);
     }
     return VKRING_OK;
 fail:
@@ -168,7 +169,7 @@ static enum vkring_status complete_chunks(struct link *link, bool *out_progress)
                                   "rank %u sent %llu bytes of a packet where %llu were due at step %u", link->peer,
                                   (unsigned long long)came, (unsigned long long)expected, link->identity.step);
         if (!link->sends)
-            link->crc = packet_crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
+            link->crc = crc32c(link->crc, chunk_at(link, link->done_bytes, &bytes), expected);
         chunk_done(link, link->request_seconds[link->oldest], expected);
         link->oldest = (link->oldest + 1) % LINK_WINDOW;
         link->pending--;

@@ -2,10 +2,9 @@
 #include "packet.h"
 
 #include <inttypes.h>
-#include <isa-l/crc.h>
 #include <stddef.h>
 
-#include "../base/checked.h"
+#include "../base/crc32c.h"
 
 #define PACKET_MAGIC UINT32_C(0x474e4952)   /* "RING" where the low byte comes first */
 #define WAITING_MAGIC UINT32_C(0x54494157)  /* "WAIT" */
@@ -16,7 +15,7 @@ _Static_assert(sizeof(struct packet_identity) == 56 && sizeof(struct packet_head
 
 static uint32_t crc_of_fields(const struct packet_header *header)
 {
-    return packet_crc32c(0, header, offsetof(struct packet_header, header_crc));
+    return crc32c(0, header, offsetof(struct packet_header, header_crc));
 }
 
 static void make(uint32_t magic, const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header)
@@ -122,18 +121,4 @@ enum vkring_status packet_header_check(const struct packet_header *header, uint6
     return VKRING_OK;
 fail:
     return status;
-}
-
-uint32_t packet_crc32c(uint32_t crc, const void *data, uint64_t bytes)
-{
-    /* ISA-L takes a length of type int, does not write to its buffer, and leaves both inversions of the CRC to its caller. */
-    const uint64_t largest_piece = UINT64_C(1) << 30;
-    unsigned char *next = (unsigned char *)data;
-    while (bytes > 0) {
-        uint64_t piece = min_u64(bytes, largest_piece);
-        crc = ~crc32_iscsi(next, (int)piece, ~crc);
-        next += piece;
-        bytes -= piece;
-    }
-    return crc;
 }

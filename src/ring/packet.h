@@ -33,8 +33,8 @@ struct packet_header {
     uint32_t magic;
     uint32_t version;
     struct packet_identity identity;
-    uint32_t payload_crc; /**< packet_crc32c of all chunks, in order */
-    uint32_t header_crc;  /**< packet_crc32c of the fields above */
+    uint32_t payload_crc; /**< crc32c of all chunks, in order */
+    uint32_t header_crc;  /**< crc32c of the fields above */
 };
 
 void packet_header_make(const struct packet_identity *identity, uint32_t payload_crc, struct packet_header *out_header);
@@ -60,8 +60,5 @@ enum vkring_status packet_given_up_fail(const struct packet_header *header, uint
  */
 enum vkring_status packet_header_check(const struct packet_header *header, uint64_t received_bytes, const struct packet_identity *expected,
                                        uint32_t payload_crc, uint32_t sender);
-
-/** CRC32C (Castagnoli, as in iSCSI, RFC 3720) of what crc covers and then bytes of data. Start with 0. */
-uint32_t packet_crc32c(uint32_t crc, const void *data, uint64_t bytes);
 
 #endif

@@ -4,14 +4,12 @@
  * short, damaged, or of another device is not handed over.
  */
 #include <errno.h>
-#include <isa-l.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "../base/crc32c.h"
+#include "cache_file.h"
 #include "pipeline.h"
 
 #define MAGIC 0x43524b56u /* "VKRC" */
@@ -22,51 +20,6 @@ struct file_header {
     uint32_t checksum; /* CRC32C of the driver's bytes */
     uint64_t bytes;
 };
-
-static uint32_t checksum(const void *data, size_t bytes)
-{
-    return crc32_iscsi((unsigned char *)(uintptr_t)data, (int)bytes, 0);
-}
-
-/* "" for nowhere. */
-static enum vkring_status folder_path(const char *cache_folder, char *out, size_t size)
-{
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length;
-    if (cache_folder)
-        length = snprintf(out, size, "%s", cache_folder);
-    else if (xdg && *xdg == '/') /* the specification has relative ones ignored */
-        length = snprintf(out, size, "%s/vkring", xdg);
-    else if (home && *home)
-        length = snprintf(out, size, "%s/.cache/vkring", home);
-    else
-        length = snprintf(out, size, "%s", "");
-    if (length < 0 || (size_t)length >= size)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "cache_folder is too long");
-    return VKRING_OK;
-}
-
-/* The name holds what makes a cache valid: the driver's own identifier of its caches. */
-static enum vkring_status file_path(vkring_device *device, const char *cache_folder, char **out_path)
-{
-    enum vkring_status status;
-    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
-    char folder[PATH_MAX - 128], path[PATH_MAX], uuid[2 * VK_UUID_SIZE + 1];
-    *out_path = NULL;
-    TRY(folder_path(cache_folder, folder, sizeof(folder)), fail);
-    if (!*folder)
-        return VKRING_OK;
-    device->instance.get_properties(device->physical, &properties);
-    for (size_t i = 0; i < VK_UUID_SIZE; i++)
-        snprintf(uuid + 2 * i, 3, "%02x", properties.properties.pipelineCacheUUID[i]);
-    snprintf(path, sizeof(path), "%s/pipelines-%04x-%04x-%s", folder, device->info.vendor_id, device->info.device_id, uuid);
-    *out_path = strdup(path);
-    if (!*out_path)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a path");
-    return VKRING_OK;
-fail:
-    return status;
-}
 
 static bool belongs_to(vkring_device *device, const void *data, size_t bytes)
 {
@@ -92,7 +45,7 @@ static void *read_file(vkring_device *device, size_t *out_bytes, uint32_t *out_c
         return NULL;
     if (fread(&header, sizeof(header), 1, file) == 1 && header.magic == MAGIC && header.bytes <= MAX_CACHE_BYTES)
         data = malloc(header.bytes + 1);
-    if (data && (fread(data, 1, header.bytes + 1, file) != header.bytes || checksum(data, header.bytes) != header.checksum ||
+    if (data && (fread(data, 1, header.bytes + 1, file) != header.bytes || crc32c(0, data, header.bytes) != header.checksum ||
                  !belongs_to(device, data, header.bytes))) {
         free(data);
         data = NULL;
@@ -136,48 +89,16 @@ static VkResult load(vkring_device *device)
 enum vkring_status vk_pipeline_cache_open(vkring_device *device, const char *cache_folder)
 {
     enum vkring_status status;
-    TRY(file_path(device, cache_folder, &device->pipeline_cache_path), fail);
+    TRY(cache_file_path(device, cache_folder, "pipelines", &device->pipeline_cache_path), fail);
     status = vk_status(load(device), "vkCreatePipelineCache");
 fail:
     return status;
 }
 
-static bool make_folders(const char *path)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof(folder), "%s", path);
-    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-            return false;
-        *slash = '/';
-    }
-    return true;
-}
-
 static bool write_file(const char *path, const void *data, size_t bytes)
 {
-    const struct file_header header = {.magic = MAGIC, .checksum = checksum(data, bytes), .bytes = bytes};
-    char temporary[PATH_MAX + 8];
-    bool good;
-    snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
-    if (!make_folders(path))
-        return false;
-    int descriptor = mkstemp(temporary);
-    if (descriptor < 0)
-        return false;
-    FILE *file = fdopen(descriptor, "wb");
-    if (!file) {
-        close(descriptor);
-        unlink(temporary);
-        return false;
-    }
-    good = fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data, 1, bytes, file) == bytes;
-    good = fclose(file) == 0 && good;
-    good = good && rename(temporary, path) == 0;
-    if (!good)
-        unlink(temporary);
-    return good;
+    const struct file_header header = {.magic = MAGIC, .checksum = crc32c(0, data, bytes), .bytes = bytes};
+    return cache_file_write(path, &header, sizeof(header), data, bytes);
 }
 
 static void save(vkring_device *device)
@@ -189,7 +110,7 @@ static void save(vkring_device *device)
         return;
     data = malloc(bytes);
     if (data && device->fn.vkGetPipelineCacheData(device->handle, device->pipeline_cache, &bytes, data) == VK_SUCCESS)
-        if (checksum(data, bytes) != device->pipeline_cache_checksum && !write_file(device->pipeline_cache_path, data, bytes))
+        if (crc32c(0, data, bytes) != device->pipeline_cache_checksum && !write_file(device->pipeline_cache_path, data, bytes))
             log_line(&device->log, VKRING_LOG_WARNING, "pipeline cache %s could not be written: %s", device->pipeline_cache_path,
                      strerror(errno));
     free(data);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <base/clock.h>
+#include <base/crc32c.h>
 #include <ring/plan.h>
 
 #include "../harness/case_tensors.h"
@@ -118,7 +119,7 @@ static uint32_t hash_of(struct attempt *attempt, enum case_tensor first, enum ca
         const uint64_t bytes = bytes_of(attempt, i);
         void *values = calloc(1, bytes + 1);
         vkring_buffer_download(attempt->buffers[i], 0, values, bytes);
-        hash = packet_crc32c(hash, values, bytes);
+        hash = crc32c(hash, values, bytes);
         free(values);
     }
     return hash;

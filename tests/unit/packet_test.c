@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <base/crc32c.h>
 #include <ring/packet.h>
 
 #include "../harness/suite.h"
@@ -38,14 +39,14 @@ START_TEST(checksum_gives_the_known_answers)
 {
     /* RFC 3720, B.4, and the check value of the CRC catalogue */
     unsigned char bytes[32];
-    ck_assert_uint_eq(packet_crc32c(0, "123456789", 9), 0xe3069283);
+    ck_assert_uint_eq(crc32c(0, "123456789", 9), 0xe3069283);
     memset(bytes, 0, sizeof(bytes));
-    ck_assert_uint_eq(packet_crc32c(0, bytes, sizeof(bytes)), 0x8a9136aa);
+    ck_assert_uint_eq(crc32c(0, bytes, sizeof(bytes)), 0x8a9136aa);
     memset(bytes, 0xff, sizeof(bytes));
-    ck_assert_uint_eq(packet_crc32c(0, bytes, sizeof(bytes)), 0x62a8ab43);
+    ck_assert_uint_eq(crc32c(0, bytes, sizeof(bytes)), 0x62a8ab43);
     for (unsigned char i = 0; i < 32; i++)
         bytes[i] = i;
-    ck_assert_uint_eq(packet_crc32c(0, bytes, sizeof(bytes)), 0x46dd794e);
+    ck_assert_uint_eq(crc32c(0, bytes, sizeof(bytes)), 0x46dd794e);
 }
 END_TEST
 
@@ -54,10 +55,10 @@ START_TEST(checksum_of_pieces_is_that_of_the_whole)
     unsigned char bytes[1000];
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = (unsigned char)(i * 37 + i / 251);
-    uint32_t whole = packet_crc32c(0, bytes, sizeof(bytes));
+    uint32_t whole = crc32c(0, bytes, sizeof(bytes));
     for (size_t cut = 0; cut <= sizeof(bytes); cut++)
-        ck_assert_uint_eq(packet_crc32c(packet_crc32c(0, bytes, cut), bytes + cut, sizeof(bytes) - cut), whole);
-    ck_assert_uint_eq(packet_crc32c(0, NULL, 0), 0);
+        ck_assert_uint_eq(crc32c(crc32c(0, bytes, cut), bytes + cut, sizeof(bytes) - cut), whole);
+    ck_assert_uint_eq(crc32c(0, NULL, 0), 0);
 }
 END_TEST
 
@@ -67,8 +68,8 @@ START_TEST(checksum_of_more_bytes_than_32_bits_count)
     const uint64_t half = (UINT64_C(1) << 31) + 123456;
     unsigned char *bytes = mmap(NULL, 2 * half, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ck_assert(bytes != MAP_FAILED);
-    uint32_t whole = packet_crc32c(0, bytes, 2 * half);
-    ck_assert_uint_eq(whole, packet_crc32c(packet_crc32c(0, bytes, half), bytes + half, half));
+    uint32_t whole = crc32c(0, bytes, 2 * half);
+    ck_assert_uint_eq(whole, crc32c(crc32c(0, bytes, half), bytes + half, half));
     munmap(bytes, 2 * half);
 }
 END_TEST
