@@ -8,6 +8,7 @@
 enum exit_status attend_command(struct ranks *ranks, int argc, char **argv);
 enum exit_status devices_command(struct ranks *ranks, int argc, char **argv);
 enum exit_status plan_command(struct ranks *ranks, int argc, char **argv);
+enum exit_status tune_command(struct ranks *ranks, int argc, char **argv);
 
 /** Rank 0 writes text to standard output. */
 bool command_print(const struct ranks *ranks, const char *text, struct failure *failure);

@@ -7,21 +7,24 @@
 #include <string.h>
 
 #include "commands.h"
+#include "device_kernels.h"
 #include "host_devices.h"
 #include "json_text.h"
 #include "verdict.h"
 
-static const char help[] = "usage: vkring devices [--json]\n"
+static const char help[] = "usage: vkring devices [--json] [--kernels]\n"
                            "\n"
                            "Lists the Vulkan devices of this host, best first, and what they support.\n"
                            "\n"
-                           "      --json   for programs\n"
-                           "  -h, --help   this text\n"
+                           "      --json      for programs\n"
+                           "      --kernels   also which kernels each gets for usual problems, and why; this opens the devices\n"
+                           "  -h, --help      this text\n"
                            "\n"
                            "Exit status: 0 done; 1 there is none; 2 wrong usage.\n";
 
 struct devices_options {
     bool json;
+    bool kernels;
     bool help;
 };
 
@@ -30,6 +33,8 @@ static bool parse(struct devices_options *options, int argc, char **argv, struct
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             options->json = true;
+        else if (strcmp(argv[i], "--kernels") == 0)
+            options->kernels = true;
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             options->help = true;
         else
@@ -52,12 +57,16 @@ static json_t *device_json(const struct vkring_device_info *info, uint32_t index
                      info->transfer_queue, "supported", info->supported, "reason", json_text(info->reason));
 }
 
-/* The text is the caller's to free; null when out of memory. */
-static char *list_as_json(const struct host_devices *devices)
+/* The text is the caller's to free; null when out of memory. kernels: one a device, each may be null. */
+static char *list_as_json(const struct host_devices *devices, json_t *const *kernels)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < devices->count; i++)
-        json_array_append_new(list, device_json(&devices->infos[i], i));
+    for (uint32_t i = 0; i < devices->count; i++) {
+        json_t *device = device_json(&devices->infos[i], i);
+        if (kernels[i])
+            json_object_set(device, "kernels", kernels[i]);
+        json_array_append_new(list, device);
+    }
     char *text = json_dumps(list, JSON_INDENT(2));
     json_decref(list);
     return text;
@@ -83,36 +92,63 @@ static void describe(FILE *out, const struct vkring_device_info *info, uint32_t 
     fprintf(out, "   supported        %s%s%s\n", yes_or_no(info->supported), info->supported ? "" : ": ", info->reason);
 }
 
-static char *list_as_text(const struct host_devices *devices)
+static char *list_as_text(const struct host_devices *devices, json_t *const *kernels)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
-    for (uint32_t i = 0; i < devices->count; i++)
+    for (uint32_t i = 0; i < devices->count; i++) {
         describe(out, &devices->infos[i], i);
+        device_kernels_print(out, kernels[i]);
+    }
     fclose(out);
     return text;
 }
 
+/* Of those that can be used, if they are wanted. */
+static bool find_kernels(const struct host_devices *devices, bool wanted, json_t **kernels, struct failure *failure)
+{
+    for (uint32_t i = 0; wanted && i < devices->count; i++) {
+        if (!devices->infos[i].supported)
+            continue;
+        kernels[i] = device_kernels(i, failure);
+        if (!kernels[i])
+            return false;
+    }
+    return true;
+}
+
+static bool print_devices(const struct ranks *ranks, const struct host_devices *devices, const struct devices_options *options,
+                          struct failure *failure)
+{
+    json_t **kernels = calloc(devices->count, sizeof(*kernels));
+    char *text = NULL;
+    bool good = (kernels || fail_memory(failure)) && find_kernels(devices, options->kernels, kernels, failure);
+    if (good) {
+        text = options->json ? list_as_json(devices, kernels) : list_as_text(devices, kernels);
+        good = text ? command_print(ranks, text, failure) : fail_memory(failure);
+    }
+    if (good && options->json)
+        good = command_print(ranks, "\n", failure);
+    for (uint32_t i = 0; kernels && i < devices->count; i++)
+        json_decref(kernels[i]);
+    free(kernels);
+    free(text);
+    return good;
+}
+
 /* Rank 0 lists those of its host. */
-static bool list(const struct ranks *ranks, bool json, struct failure *failure)
+static bool list(const struct ranks *ranks, const struct devices_options *options, struct failure *failure)
 {
     struct host_devices devices = {0};
-    char *text = NULL;
     if (ranks->rank > 0)
         return true;
     bool good = host_devices_list(&devices, ranks->rank, failure);
     if (good && devices.count == 0)
         good = fail_run(failure, "no Vulkan device on this host");
-    if (good) {
-        text = json ? list_as_json(&devices) : list_as_text(&devices);
-        good = text ? command_print(ranks, text, failure) : fail_memory(failure);
-    }
-    if (good && json)
-        good = command_print(ranks, "\n", failure);
-    free(text);
+    good = good && print_devices(ranks, &devices, options, failure);
     host_devices_free(&devices);
     return good;
 }
@@ -125,7 +161,7 @@ enum exit_status devices_command(struct ranks *ranks, int argc, char **argv)
         if (options.help)
             command_print(ranks, help, &failure);
         else
-            list(ranks, options.json, &failure);
+            list(ranks, &options, &failure);
     }
     return verdict_agree(ranks, &failure, false);
 }

@@ -9,14 +9,16 @@
 static const char help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
                            "       vkring devices [--json]\n"
                            "       vkring plan --ranks N --q-len N --head-dim N --flops F [options]\n"
+                           "       vkring tune [options]\n"
                            "       vkring --version\n"
                            "       vkring --help\n"
                            "\n"
                            "  attend    computes exact attention; under mpirun, the sequence cut over the ranks\n"
                            "  devices   lists the Vulkan devices of this host and what they support\n"
                            "  plan      simulates a run on ranks that need not be there: seconds, memory, what fits\n"
+                           "  tune      looks for faster kernels on this device, and remembers them\n"
                            "\n"
-                           "`vkring attend --help` and `vkring plan --help` tell their options.\n";
+                           "`vkring COMMAND --help` tells its options.\n";
 
 bool command_print(const struct ranks *ranks, const char *text, struct failure *failure)
 {
@@ -57,6 +59,8 @@ static enum exit_status run_command(struct ranks *ranks, int argc, char **argv)
         return devices_command(ranks, argc - 1, argv + 1);
     if (word && strcmp(word, "plan") == 0)
         return plan_command(ranks, argc - 1, argv + 1);
+    if (word && strcmp(word, "tune") == 0)
+        return tune_command(ranks, argc - 1, argv + 1);
     return without_command(ranks, word);
 }
 

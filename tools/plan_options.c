@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "option_counts.h"
 #include "option_rules.h"
 #include "option_values.h"
 
-#define LENGTH_MAX ((uint64_t)1 << 48)
 #define RANKS_MAX 65536
 
 /* The takers of vkring attend know no more than the options that come first. */
@@ -20,15 +20,11 @@ static struct plan_options *options_of(struct parsing *parsing)
 
 /* Values ------------------------------------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    size_t place;
-    uint64_t least, most;
-} numbers[] = {
+static const struct option_count counts[] = {
     {"--ranks", offsetof(struct plan_options, ranks), 1, RANKS_MAX},
-    {"--batch", offsetof(struct plan_options, batch), 1, LENGTH_MAX},
-    {"--q-len", offsetof(struct plan_options, q_len), 1, LENGTH_MAX},
-    {"--kv-len", offsetof(struct plan_options, kv_len), 1, LENGTH_MAX},
+    {"--batch", offsetof(struct plan_options, batch), 1, OPTION_LENGTH_MAX},
+    {"--q-len", offsetof(struct plan_options, q_len), 1, OPTION_LENGTH_MAX},
+    {"--kv-len", offsetof(struct plan_options, kv_len), 1, OPTION_LENGTH_MAX},
     {"--heads", offsetof(struct plan_options, heads), 1, UINT32_MAX},
     {"--kv-heads", offsetof(struct plan_options, kv_heads), 1, UINT32_MAX},
     {"--head-dim", offsetof(struct plan_options, head_dim), 1, 256},
@@ -37,17 +33,7 @@ static const struct {
 
 static bool take_count(struct parsing *parsing, const char *text)
 {
-    double value;
-    size_t i = 0;
-    while (strcmp(numbers[i].name, parsing->name) != 0)
-        i++;
-    if (!value_amount(text, &value) || value < (double)numbers[i].least || value > (double)numbers[i].most ||
-        value != (double)(uint64_t)value)
-        return fail_usage(parsing->failure, "%s: '%s' is not a whole number from %" PRIu64 " to %" PRIu64, parsing->name, text,
-                          numbers[i].least, numbers[i].most);
-    const uint64_t whole = (uint64_t)value;
-    memcpy((char *)options_of(parsing) + numbers[i].place, &whole, sizeof(whole));
-    return true;
+    return option_take_count(parsing, counts, text);
 }
 
 static const struct {

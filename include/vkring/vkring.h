@@ -338,6 +338,8 @@ struct vkring_plan_params {
     double dispatch_seconds;   /**< how long one piece of device work should take at most; 0 for 0.1. May differ between ranks */
     uint64_t events;           /**< how many events of a run to keep for vkring_plan_get_events, of about 64 bytes each; 0 for 256; at most 2^24.
                                     May differ between ranks */
+    const char *kernels;       /**< choices of kernels, in the words of vkring/tune.h; null: what was tuned, else by kind of device. Borrowed
+                                    during the call. May differ between ranks */
 };
 
 /** Which rows of the sequence a rank holds. */

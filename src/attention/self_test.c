@@ -210,6 +210,24 @@ fail:
     return status;
 }
 
+static enum vkring_status try_pass(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool backward,
+                                   bool *out_right)
+{
+    return backward ? self_test_backward(device, type, choice, out_right) : try_choice(device, type, choice, out_right);
+}
+
+/* A compiler that refuses the kernels is as good as one that breaks them. */
+enum vkring_status self_test_try(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, bool *out_right)
+{
+    enum vkring_status status = try_pass(device, problem->type, choice, false, out_right);
+    if (status == VKRING_OK && *out_right && problem->backward)
+        status = try_pass(device, problem->type, choice, true, out_right);
+    if (status != VKRING_ERROR_DEVICE)
+        return status;
+    *out_right = false;
+    return VKRING_OK;
+}
+
 /* Verdicts are bits of the device: one for each type, for the portable or the best choice, and for forward or backward. */
 static unsigned verdict_bit(enum vkring_type type, bool portable, bool backward)
 {
@@ -220,14 +238,12 @@ static enum vkring_status verdict(vkring_device *device, enum vkring_type type, 
 {
     const unsigned bit = verdict_bit(type, portable, backward);
     struct problem problem = known_problem;
-    struct kernel_choice choice;
 
     if (!((atomic_load(&device->kernels_passed) | atomic_load(&device->kernels_failed)) & bit)) {
         problem.type = type;
-        choice = portable ? kernel_choice_portable(device) : kernel_choice_best(device, &problem);
-        enum vkring_status status =
-            backward ? self_test_backward(device, type, &choice, out_right) : try_choice(device, type, &choice, out_right);
-        if (status == VKRING_ERROR_DEVICE && !portable) /* a compiler that refuses the kernel is as good as one that breaks it */
+        const struct kernel_choice choice = portable ? kernel_choice_portable(device) : kernel_choice_best(device, &problem);
+        const enum vkring_status status = try_pass(device, type, &choice, backward, out_right);
+        if (status == VKRING_ERROR_DEVICE && !portable) /* as in self_test_try */
             *out_right = false;
         else if (status != VKRING_OK)
             return status;
@@ -249,14 +265,21 @@ fail:
     return status;
 }
 
-enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice)
+enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem)
+{
+    if (problem->type != VKRING_TYPE_F32 && !device->limits.storage_16bit)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no 16-bit storage for f16 and bf16 tensors", device->info.name);
+    return VKRING_OK;
+}
+
+enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice,
+                                    bool *out_portable)
 {
     enum vkring_status status;
     bool right = false;
-    if (problem->type != VKRING_TYPE_F32 && !device->limits.storage_16bit)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no 16-bit storage for f16 and bf16 tensors", device->info.name);
-
+    TRY(self_test_type(device, problem), fail);
     TRY(verdicts(device, problem, false, &right), fail);
+    *out_portable = !right;
     if (right) {
         *out_choice = kernel_choice_best(device, problem);
         return VKRING_OK;
@@ -275,7 +298,8 @@ fail:
 static enum vkring_status admit(vkring_device *device, vkring_device **out_device)
 {
     struct kernel_choice choice;
-    enum vkring_status status = self_test_choose(device, &known_problem, &choice);
+    bool portable;
+    enum vkring_status status = self_test_choose(device, &known_problem, &choice, &portable);
     if (status != VKRING_OK) {
         vkring_device_destroy(&device);
         return status;

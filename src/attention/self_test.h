@@ -5,11 +5,18 @@
 
 #include "kernel_choice.h"
 
+/** VKRING_ERROR_UNSUPPORTED: the device can't hold tensors of the problem's type. */
+enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem);
+
 /**
  * The best choice for problem whose kernels gave the known answer on this device: the portable one if the first is wrong.
- * Each kind of kernel is tried once a device. VKRING_ERROR_SELF_TEST: none is right. _UNSUPPORTED: the device can't hold the type.
+ * Each kind of kernel is tried once a device. VKRING_ERROR_SELF_TEST: none is right. Errors also as of self_test_type.
  */
-enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice);
+enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice,
+                                    bool *out_portable);
+
+/** Whether kernels of a choice give the known answer in all that the problem needs; false, too, if the device's compiler refuses them. */
+enum vkring_status self_test_try(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, bool *out_right);
 
 /** Whether the kernels of a choice for gradients give the known answer. */
 enum vkring_status self_test_backward(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool *out_right);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "spirv.h"
 
+#include "../base/crc32c.h"
 #include "add_bf16.spv.h"
 #include "add_f16.spv.h"
 #include "add_f32.spv.h"
@@ -114,4 +115,16 @@ struct spirv_module spirv_segment_bounds(void)
 {
     static const struct spirv_module module = MODULE(segment_bounds);
     return module;
+}
+
+uint32_t spirv_checksum(void)
+{
+    uint32_t crc = 0;
+    for (int which = 0; which < SPIRV_KERNELS; which++)
+        for (int type = 0; type < 3; type++)
+            for (int shuffle = 0; shuffle < 2; shuffle++) {
+                const struct spirv_module module = kernels[which].modules[type][shuffle];
+                crc = crc32c(crc, module.code, module.bytes);
+            }
+    return crc;
 }

@@ -29,4 +29,7 @@ struct spirv_module spirv_add(enum vkring_type type);
 struct spirv_module spirv_segment_ranges(void);
 struct spirv_module spirv_segment_bounds(void);
 
+/** Of all kernels that take arguments.glsl. */
+uint32_t spirv_checksum(void);
+
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../attention/self_test.h"
+#include "../attention/choose.h"
 #include "../base/checked.h"
 #include "agree.h"
 #include "run.h"
@@ -150,11 +150,15 @@ fail:
     return status;
 }
 
-static enum vkring_status prepare(struct vkring_plan *plan)
+/* chosen may be null. */
+static enum vkring_status prepare(struct vkring_plan *plan, const char *kernels, const struct kernel_choice *chosen)
 {
     enum vkring_status status;
     struct kernel_choice choice;
-    TRY(self_test_choose(plan->device, &plan->problem, &choice), fail);
+    if (chosen)
+        choice = *chosen;
+    else
+        TRY(choose_kernels(plan->device, &plan->problem, kernels, &choice, NULL), fail);
     for (uint32_t step = 0; step < plan->steps; step++)
         plan->computed_pairs += schedule_computed_pairs(&plan->problem, &plan->layout, &choice, plan->layout.rank, step);
     tile(plan, &choice);
@@ -172,7 +176,7 @@ enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm,
     struct vkring_plan plan = {.device = device};
     struct kernel_choice choice;
     TRY(resolve(comm, params, &plan), fail);
-    TRY(self_test_choose(device, &plan.problem, &choice), fail);
+    TRY(choose_kernels(device, &plan.problem, params->kernels, &choice, NULL), fail);
     tile(&plan, &choice);
     TRY(measure(&plan, &choice, out_memory), fail);
 fail:
@@ -195,8 +199,8 @@ enum vkring_status plan_measure_described(vkring_device *described, const struct
     return measure(&plan, &choice, out_memory);
 }
 
-enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
-                                      vkring_plan **out_plan)
+static enum vkring_status create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                 const struct kernel_choice *chosen, vkring_plan **out_plan)
 {
     enum vkring_status status;
     const bool alone = ranks_of(comm) == 1;
@@ -217,7 +221,7 @@ enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, 
                                   plan_timeout_seconds(params));
     if (status != VKRING_OK)
         goto fail;
-    status = prepare(plan);
+    status = prepare(plan, params->kernels, chosen);
     if (!alone)
         status = agree_on_status(comm, status, "making its plan", plan->timeout_seconds);
     if (status != VKRING_OK)
@@ -227,6 +231,18 @@ enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, 
 fail:
     vkring_plan_destroy(&plan);
     return status;
+}
+
+enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                      vkring_plan **out_plan)
+{
+    return create(device, comm, params, NULL, out_plan);
+}
+
+enum vkring_status plan_create_alone(vkring_device *device, const struct vkring_plan_params *params, const struct kernel_choice *choice,
+                                     vkring_plan **out_plan)
+{
+    return create(device, NULL, params, choice, out_plan);
 }
 
 /* Whether the device is done with all that was submitted. */

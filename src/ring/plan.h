@@ -59,6 +59,9 @@ struct vkring_plan {
 
 /** As the parameter, or its default. */
 double plan_timeout_seconds(const struct vkring_plan_params *params);
+/** vkring_plan_create on one rank with kernels of a choice (null: as params and the device have it), which nobody has put to the test. */
+enum vkring_status plan_create_alone(vkring_device *device, const struct vkring_plan_params *params, const struct kernel_choice *choice,
+                                     vkring_plan **out_plan);
 /**
  * What a plan takes on a device that is only described (see vk_buffer_measure): its info and limits decide. dispatch_seconds as of
  * vkring_plan_params.

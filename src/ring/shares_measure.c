@@ -118,7 +118,7 @@ static enum vkring_status prepare(struct measuring *measuring)
     if (!measuring->rows || !measuring->accounts || !measuring->tenants)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the speeds of %u ranks", measuring->ranks);
     if (has_work(measuring))
-        TRY(speed_trial_create(measuring->device, params, divide_up(params->q_len, measuring->ranks),
+        TRY(speed_trial_create(measuring->device, params, NULL, divide_up(params->q_len, measuring->ranks),
                                divide_up(params->kv_len, measuring->ranks), &measuring->trial),
             fail);
     return VKRING_OK;

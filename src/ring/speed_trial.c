@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "../base/checked.h"
+#include "plan.h"
 
 #define FIRST_ROWS 128u
 #define MOST_ROWS 8192u
@@ -73,22 +74,24 @@ static enum vkring_status make_tensors(vkring_device *device, struct speed_trial
     return VKRING_OK;
 }
 
-static enum vkring_status make(vkring_device *device, const struct vkring_plan_params *problem, uint64_t queries, uint64_t keys,
-                               struct speed_trial *trial)
+enum vkring_status speed_trial_create_of(vkring_device *device, const struct vkring_plan_params *problem,
+                                         const struct kernel_choice *choice, uint64_t queries, uint64_t keys, struct speed_trial *out_trial)
 {
     enum vkring_status status;
     double flop = 0, seconds = 0;
-    *trial = (struct speed_trial){.params = *problem};
-    trial->params.batch = 1;
-    trial->params.q_len = queries;
-    trial->params.kv_len = keys;
-    trial->params.has_query_offset = false;
-    trial->params.query_rows_of_rank = trial->params.key_rows_of_rank = NULL;
-    TRY(vkring_plan_create(device, NULL, &trial->params, &trial->plan), fail);
-    TRY(make_tensors(device, trial), fail);
-    TRY(speed_trial_run(trial, &flop, &seconds), fail); /* to warm up */
+    struct speed_trial trial = {.params = *problem};
+    trial.params.batch = 1;
+    trial.params.q_len = queries;
+    trial.params.kv_len = keys;
+    trial.params.has_query_offset = false;
+    trial.params.query_rows_of_rank = trial.params.key_rows_of_rank = NULL;
+    TRY(plan_create_alone(device, &trial.params, choice, &trial.plan), fail);
+    TRY(make_tensors(device, &trial), fail);
+    TRY(speed_trial_run(&trial, &flop, &seconds), fail); /* to warm up */
+    *out_trial = trial;
     return VKRING_OK;
 fail:
+    speed_trial_destroy(&trial);
     return status;
 }
 
@@ -99,8 +102,8 @@ static uint64_t better_rows(uint64_t rows, double seconds, uint64_t most)
     return better < (double)most ? (uint64_t)better : most;
 }
 
-enum vkring_status speed_trial_create(vkring_device *device, const struct vkring_plan_params *problem, uint64_t most_queries,
-                                      uint64_t most_keys, struct speed_trial *out_trial)
+enum vkring_status speed_trial_create(vkring_device *device, const struct vkring_plan_params *problem, const struct kernel_choice *choice,
+                                      uint64_t most_queries, uint64_t most_keys, struct speed_trial *out_trial)
 {
     enum vkring_status status;
     struct speed_trial trial = {0};
@@ -108,7 +111,7 @@ enum vkring_status speed_trial_create(vkring_device *device, const struct vkring
     uint64_t rows = min_u64(FIRST_ROWS, most);
     for (int attempt = 1;; attempt++) {
         double flop = 0, seconds = 0;
-        TRY(make(device, problem, min_u64(rows, most_queries), min_u64(rows, most_keys), &trial), fail);
+        TRY(speed_trial_create_of(device, problem, choice, min_u64(rows, most_queries), min_u64(rows, most_keys), &trial), fail);
         TRY(speed_trial_run(&trial, &flop, &seconds), fail);
         if (seconds >= ENOUGH_SECONDS / 2 || rows == most || attempt == MOST_ATTEMPTS)
             break;

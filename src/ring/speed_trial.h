@@ -3,7 +3,7 @@
 #ifndef VKRING_RING_SPEED_TRIAL_H
 #define VKRING_RING_SPEED_TRIAL_H
 
-#include "../base/status.h"
+#include "../attention/kernel_choice.h"
 
 enum { TRIAL_TENSORS = 16 };
 
@@ -16,10 +16,15 @@ struct speed_trial {
 
 /**
  * Of one batch entry of a problem, as many queries and keys as take the device a twentieth of a second, at most most_queries and most_keys,
- * each at least 1: warm, with kernels, mask and types as the problem has them. All tensors are zeros.
+ * each at least 1: warm, with mask and types as the problem has them, and kernels of a choice (null: that a plan for it has). All tensors
+ * are zeros.
  */
-enum vkring_status speed_trial_create(vkring_device *device, const struct vkring_plan_params *problem, uint64_t most_queries,
-                                      uint64_t most_keys, struct speed_trial *out_trial);
+enum vkring_status speed_trial_create(vkring_device *device, const struct vkring_plan_params *problem, const struct kernel_choice *choice,
+                                      uint64_t most_queries, uint64_t most_keys, struct speed_trial *out_trial);
+/** The same with so many queries and keys. */
+enum vkring_status speed_trial_create_of(vkring_device *device, const struct vkring_plan_params *problem,
+                                         const struct kernel_choice *choice, uint64_t queries, uint64_t keys,
+                                         struct speed_trial *out_trial);
 /** Accepts one that was not created. */
 void speed_trial_destroy(struct speed_trial *trial);
 

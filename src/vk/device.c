@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cache_file.h"
 #include "functions.h"
 #include "pipeline_pool.h"
 #include "select.h"
@@ -143,6 +144,7 @@ enum vkring_status vk_device_open(const struct vkring_device_params *params, con
     for (int kind = 0; kind < VK_QUEUE_KINDS; kind++)
         device->fn.vkGetDeviceQueue(device->handle, device->queues[kind].family, 0, &device->queues[kind].handle);
     TRY(vk_pipeline_cache_open(device, params->cache_folder), fail);
+    TRY(cache_file_path(device, params->cache_folder, "kernels", &device->kernels_path), fail);
     log_line(&device->log, VKRING_LOG_INFO, "device: %s, %s", device->info.name, device->info.driver);
     *out_device = device;
     return VKRING_OK;
@@ -219,6 +221,7 @@ enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params 
         device->fn.vkGetDeviceQueue(device->handle, params->transfer->family, params->transfer->index,
                                     &device->queues[VK_QUEUE_TRANSFER].handle);
     TRY(vk_pipeline_cache_open(device, params->cache_folder), fail);
+    TRY(cache_file_path(device, params->cache_folder, "kernels", &device->kernels_path), fail);
     *out_device = device;
     return VKRING_OK;
 fail:
@@ -238,6 +241,8 @@ void vkring_device_destroy(vkring_device **device_pointer)
         return;
     *device_pointer = NULL;
     vk_pipeline_cache_close(device);
+    free(device->kernels_path);
+    device->kernels_path = NULL;
     if (atomic_load(&device->quarantined)) {
         log_line(&device->log, VKRING_LOG_WARNING, "%s is not freed: after a failed run its memory may still be in use", device->info.name);
         return;

@@ -51,6 +51,7 @@ struct vkring_device {
     VkPipelineCache pipeline_cache;
     char *pipeline_cache_path;        /* null: not kept */
     uint32_t pipeline_cache_checksum; /* of what was loaded; 0 for nothing */
+    char *kernels_path;               /* where src/attention remembers choices of kernels; null: nowhere */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
     atomic_bool quarantined; /* something may still touch memory of the device after all is destroyed: it is never freed */
     atomic_uint kernels_passed, kernels_failed; /* bits of the self-test's verdicts, owned by src/attention/self_test.c */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Which kernels a device gets, and measuring for better ones.
+ *
+ * Kernels do the same for any choice, at unlike speed. Of those that say something the first counts:
+ *
+ *  1. the environment variable VKRING_KERNELS,
+ *  2. vkring_plan_params.kernels,
+ *  3. what vkring_tune found on this device with this driver, by this build of the library, for a problem of the class: in the cache folder
+ *     that the device was created with,
+ *  4. what should be fast on devices of its kind.
+ *
+ * The first two are words with blanks between them, which change what the fourth says:
+ *
+ *     subgroup=S                lanes of a subgroup; 0 for the driver's choice
+ *     workgroup=W               lanes of a workgroup
+ *     lanes_per_row=L           lanes that share a row of queries (in backward also of keys), a power of two, at most a subgroup
+ *     rows_per_lane=R           rows that a lane has at once
+ *     keys_per_step=K           keys (in backward also queries) that a lane reads at once, of dimensions that are multiples of 4
+ *     keys_per_step_general=K   the same of other dimensions
+ *     few_registers=0|1         lanes read their own rows again at each step
+ *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
+ *
+ * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
+ */
+#ifndef VKRING_TUNE_H
+#define VKRING_TUNE_H
+
+#include <vkring/vkring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vkring_kernel_source {
+    VKRING_KERNELS_BY_KIND = 0,        /**< of the device */
+    VKRING_KERNELS_PORTABLE = 1,       /**< those of its kind gave a wrong answer */
+    VKRING_KERNELS_TUNED = 2,
+    VKRING_KERNELS_BY_PARAMETER = 3,
+    VKRING_KERNELS_BY_ENVIRONMENT = 4,
+};
+
+struct vkring_kernel_choice {
+    char words[256]; /**< all of them */
+    enum vkring_kernel_source source;
+};
+
+/**
+ * What a plan for the problem would get on this device. Lengths count as far as query rows are few (at most 64 that share their keys) or not.
+ * VKRING_ERROR_INVALID_ARGUMENT: a word is unknown, or asks for what the device cannot do. _SELF_TEST: what was asked for computes wrong
+ * results.
+ */
+VKRING_API enum vkring_status vkring_kernels_choose(vkring_device *device, const struct vkring_plan_params *problem,
+                                                    struct vkring_kernel_choice *out_choice);
+
+/** One choice that was measured. */
+struct vkring_tune_trial {
+    char words[256];
+    double seconds;      /**< of a run; 0 if it was refused: it did not compile, or gave a wrong answer */
+    double best_seconds; /**< of the best so far, of the same work */
+    uint32_t tried;      /**< so far */
+    double spent_seconds, budget_seconds;
+};
+
+struct vkring_tune_params {
+    double budget_seconds; /**< about; 0 for 20. A choice under way is finished */
+    bool exhaustive;       /**< all choices there are, however long it takes: to judge what is found otherwise */
+    bool forget;           /**< the result is not kept */
+    void (*trial)(void *user, const struct vkring_tune_trial *trial); /**< after each; may be null; must not call back into the library */
+    void *user;
+};
+
+struct vkring_tune_result {
+    struct vkring_kernel_choice choice; /**< the fastest */
+    double flops;                       /**< of it: FLOP/s of what kernels go through, forward and backward together if the problem has it */
+    double flops_by_kind;               /**< of what the device gets by its kind, in the same minutes */
+    uint32_t tried, refused;
+    double seconds; /**< that it took */
+    bool kept;      /**< in the cache folder */
+};
+
+/**
+ * Looks for faster kernels for problems like this one on this device: from those that a plan has now to those that differ in a word or two,
+ * as long as that is faster or until the time is over; each beside the best so far, in turns. What it finds counts for plans of the same
+ * class from then on, in this process and others.
+ *
+ * A problem's class: types, dimensions, mask and modifiers, backward or not, whether heads share keys, and whether its query rows are few.
+ * Lengths up to 8192 are measured as they are. params may be null. Errors as of vkring_plan_create.
+ */
+VKRING_API enum vkring_status vkring_tune(vkring_device *device, const struct vkring_plan_params *problem,
+                                          const struct vkring_tune_params *params, struct vkring_tune_result *out_result);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "choice_text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/checked.h"
+
+#define MOST_ROWS_PER_LANE 16u
+#define MOST_KEYS_PER_STEP 16u
+
+struct word {
+    const char *name;
+    size_t place; /* of a uint32_t, or of a bool if it is a flag */
+    bool is_flag;
+    bool on_cpus; /* of use there: without, it is varied on GPUs alone */
+};
+
+#define WORD(name, field, is_flag, on_cpus)                                                                                                \
+    {                                                                                                                                      \
+        name, offsetof(struct kernel_choice, field), is_flag, on_cpus                                                                      \
+    }
+
+static const struct word words[] = {
+    WORD("subgroup", subgroup_size, false, false),     WORD("workgroup", workgroup_size, false, false),
+    WORD("lanes_per_row", lanes_per_row, false, true), WORD("rows_per_lane", rows_per_lane, false, true),
+    WORD("keys_per_step", keys_per_step, false, true), WORD("keys_per_step_general", keys_per_step_general, false, true),
+    WORD("few_registers", few_registers, true, false), WORD("keeps_score_grads", keeps_score_grads, true, true),
+};
+enum { WORDS = sizeof(words) / sizeof(words[0]) };
+
+static uint32_t value_of(const struct kernel_choice *choice, const struct word *word)
+{
+    const char *at = (const char *)choice + word->place;
+    uint32_t value;
+    if (word->is_flag)
+        return *(const bool *)at;
+    memcpy(&value, at, sizeof(value));
+    return value;
+}
+
+static void set(struct kernel_choice *choice, const struct word *word, uint32_t value)
+{
+    char *at = (char *)choice + word->place;
+    if (word->is_flag)
+        *(bool *)at = value != 0;
+    else
+        memcpy(at, &value, sizeof(value));
+}
+
+void choice_describe(const struct kernel_choice *choice, char text[CHOICE_TEXT])
+{
+    size_t used = 0;
+    for (int i = 0; i < WORDS; i++)
+        used +=
+            (size_t)snprintf(text + used, CHOICE_TEXT - used, "%s%s=%" PRIu32, i ? " " : "", words[i].name, value_of(choice, &words[i]));
+}
+
+/* Parsing ------------------------------------------------------------------------------------------------------------------ */
+
+static const struct word *find(const char *name, size_t length)
+{
+    for (int i = 0; i < WORDS; i++)
+        if (strlen(words[i].name) == length && strncmp(words[i].name, name, length) == 0)
+            return &words[i];
+    return NULL;
+}
+
+/* One word, of so many characters. */
+static enum vkring_status take(const char *text, size_t length, struct kernel_choice *choice)
+{
+    const char *equals = memchr(text, '=', length);
+    const struct word *word = find(text, equals ? (size_t)(equals - text) : length);
+    char *end = NULL;
+    const unsigned long value = equals ? strtoul(equals + 1, &end, 10) : 1;
+    const bool is_number = !equals || (end == text + length && equals[1] >= '0' && equals[1] <= '9');
+    if (!word || !is_number || value > (word->is_flag ? 1u : UINT32_MAX) || (!equals && !word->is_flag))
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "no choice of kernels is called '%.*s'", (int)min_u64(length, 60), text);
+    set(choice, word, (uint32_t)value);
+    return VKRING_OK;
+}
+
+enum vkring_status choice_parse(const char *text, struct kernel_choice *choice)
+{
+    static const char spaces[] = " \t\n";
+    for (text += strspn(text, spaces); *text; text += strspn(text, spaces)) {
+        const size_t length = strcspn(text, spaces);
+        const enum vkring_status status = take(text, length, choice);
+        if (status != VKRING_OK)
+            return status;
+        text += length;
+    }
+    choice->shuffle = choice->lanes_per_row > 1;
+    return VKRING_OK;
+}
+
+/* Limits ------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_notch(uint32_t value, uint32_t most)
+{
+    return value > 0 && value <= most && (value & (value - 1)) == 0;
+}
+
+static bool has_subgroups(const struct vk_limits *limits, const struct kernel_choice *choice)
+{
+    const uint32_t size = choice->subgroup_size;
+    return size == 0 || (limits->subgroup_size_control && is_notch(size, limits->max_subgroup_size) && size >= limits->min_subgroup_size);
+}
+
+static uint32_t most_lanes(const struct vk_limits *limits, const struct kernel_choice *choice)
+{
+    if (!limits->subgroup_shuffle)
+        return 1;
+    return choice->subgroup_size ? choice->subgroup_size : limits->min_subgroup_size;
+}
+
+enum vkring_status choice_check(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
+{
+    const struct vk_limits *limits = &device->limits;
+    const uint32_t subgroup = choice->subgroup_size ? choice->subgroup_size : 1;
+    const char *wrong = NULL;
+    if (!has_subgroups(limits, choice))
+        wrong = "subgroup";
+    else if (!is_notch(choice->workgroup_size, limits->max_workgroup_invocations) || choice->workgroup_size % subgroup != 0)
+        wrong = "workgroup";
+    else if (!is_notch(choice->lanes_per_row, (uint32_t)min_u64(most_lanes(limits, choice), choice->workgroup_size)))
+        wrong = "lanes_per_row";
+    else if (!is_notch(choice->rows_per_lane, MOST_ROWS_PER_LANE))
+        wrong = "rows_per_lane";
+    else if (!is_notch(choice->keys_per_step, MOST_KEYS_PER_STEP))
+        wrong = "keys_per_step";
+    else if (!is_notch(choice->keys_per_step_general, MOST_KEYS_PER_STEP))
+        wrong = "keys_per_step_general";
+    else if (choice->keeps_score_grads && problem->heads / problem->kv_heads > limits->max_workgroup_count[1])
+        wrong = "keeps_score_grads";
+    if (wrong)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the choice of kernels is out of range on %s: %s=%" PRIu32, device->info.name,
+                           wrong, value_of(choice, find(wrong, strlen(wrong))));
+    return VKRING_OK;
+}
+
+/* Neighbours --------------------------------------------------------------------------------------------------------------- */
+
+static bool is_of_use(const vkring_device *device, const struct problem *problem, const struct word *word)
+{
+    const bool whole_quads = problem_has_whole_quads(problem);
+    if (word->place == offsetof(struct kernel_choice, keeps_score_grads))
+        return problem->backward;
+    if (word->place == offsetof(struct kernel_choice, keys_per_step))
+        return whole_quads;
+    if (word->place == offsetof(struct kernel_choice, keys_per_step_general))
+        return !whole_quads;
+    return word->on_cpus || device->info.kind != VKRING_DEVICE_CPU;
+}
+
+/* Up or down; false: there is no such notch. */
+static bool move(struct kernel_choice *choice, const struct word *word, bool up)
+{
+    const uint32_t value = value_of(choice, word);
+    if (word->is_flag ? up != (value == 0) : (up ? value > UINT32_MAX / 2 : value % 2 != 0) || value == 0)
+        return false;
+    set(choice, word, word->is_flag ? !value : up ? 2 * value : value / 2);
+    choice->shuffle = choice->lanes_per_row > 1;
+    return true;
+}
+
+enum { MOVES = 2 * WORDS };
+
+static bool move_at(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice, int at)
+{
+    return is_of_use(device, problem, &words[at / 2]) && move(choice, &words[at / 2], at % 2 == 0);
+}
+
+uint32_t choice_neighbours(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
+                           struct kernel_choice neighbours[CHOICE_NEIGHBOURS])
+{
+    uint32_t count = 0;
+    for (int first = -1; first < MOVES; first++)
+        for (int second = first < 0 ? 0 : 2 * (first / 2) + 2; second < MOVES && count < CHOICE_NEIGHBOURS; second++) {
+            struct kernel_choice moved = *choice;
+            if ((first < 0 || move_at(device, problem, &moved, first)) && move_at(device, problem, &moved, second) &&
+                choice_check(device, problem, &moved) == VKRING_OK)
+                neighbours[count++] = moved;
+        }
+    return count;
+}

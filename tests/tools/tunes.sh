@@ -1,0 +1,43 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# vkring tune: it finds something, remembers it, says so; and what is refused.
+# shellcheck source=tests/tools/tap.sh
+. "$(dirname -- "$0")/tap.sh"
+need_device
+make_inputs f32
+export XDG_CACHE_HOME="$work/cache"
+small="--q-len 64 --heads 1 --head-dim 16 --seconds 0.3"
+
+kept()
+{
+    cat cache/vkring/kernels-* 2>/dev/null
+}
+
+# shellcheck disable=SC2086
+{
+    succeeds 0 "$VKRING" tune $small --forget
+    [ -z "$(kept)" ] || complaint="it remembers: $(kept)"
+    report "forgets" "$complaint"
+
+    succeeds 0 "$VKRING" tune $small --json t.json
+    [ "$(kept | grep -c '^f32 head_dim=16 value_dim=16 few: ')" -eq 1 ] || complaint="no line of the class in: $(kept)"
+    grep -q 'GFLOP/s' stdout.txt || complaint="it says nothing"
+    for key in kernels flops flops_by_kind tried trials; do
+        grep -q "\"$key\": " t.json || complaint="no $key in the JSON"
+    done
+    report "remembers" "$complaint"
+
+    succeeds 0 "$VKRING" devices --kernels
+    [ "$(grep -c 'forward  *by kind: .*lanes_per_row=' stdout.txt)" -ge 2 ] || complaint="kernels are not listed"
+    report "devices tell" "$complaint"
+    VKRING_KERNELS="keys_per_step=2" succeeds 0 "$VKRING" devices --json --kernels
+    [ "$(grep -c '"source": "by environment"' stdout.txt)" -ge 4 ] || complaint="the environment does not count"
+    report "devices tell why" "$complaint"
+
+    refuses "a word that is none" 2 "unknown option --speed" 0 "$VKRING" tune --speed 3
+    refuses "no time" 2 "--seconds: '0' is not" 0 "$VKRING" tune --seconds 0
+    refuses "both ways" 2 "--exhaustive and --seconds contradict" 0 "$VKRING" tune --exhaustive --seconds 3
+    refuses "no such dimension" 2 "--head-dim: '300' is not" 0 "$VKRING" tune --head-dim 300
+    VKRING_KERNELS="rows_per_lane=3" refuses "the environment's wish" 2 "rows_per_lane=3" 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy
+}
+finish

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* Choices of kernels in words: there and back, what is refused, and which choices are near. */
+#include <string.h>
+
+#include <attention/choice_text.h>
+
+#include "../harness/suite.h"
+
+static const struct problem problem = {.batch = 1, .q_len = 64, .kv_len = 64, .heads = 4, .kv_heads = 2, .head_dim = 64, .value_dim = 64};
+
+static vkring_device gpu(void)
+{
+    vkring_device device = {.info = {.name = "a device", .kind = VKRING_DEVICE_DISCRETE}};
+    device.limits = (struct vk_limits){
+        .max_workgroup_count = {65535, 65535, 65535},
+        .max_workgroup_invocations = 256,
+        .subgroup_size = 32,
+        .min_subgroup_size = 32,
+        .max_subgroup_size = 64,
+        .subgroup_size_control = true,
+        .subgroup_shuffle = true,
+        .lane_registers = 128,
+    };
+    return device;
+}
+
+START_TEST(words_go_there_and_back)
+{
+    const vkring_device device = gpu();
+    const struct kernel_choice choice = kernel_choice_best(&device, &problem);
+    struct kernel_choice other = kernel_choice_portable(&device);
+    char words[CHOICE_TEXT], again[CHOICE_TEXT];
+    choice_describe(&choice, words);
+    ck_assert_int_eq(choice_parse(words, &other), VKRING_OK);
+    choice_describe(&other, again);
+    ck_assert_str_eq(words, again);
+    ck_assert_int_eq(choice_check(&device, &problem, &choice), VKRING_OK);
+}
+END_TEST
+
+START_TEST(a_word_changes_what_it_names)
+{
+    const vkring_device device = gpu();
+    const struct kernel_choice before = kernel_choice_best(&device, &problem);
+    struct kernel_choice after = before;
+    ck_assert_int_eq(choice_parse("  lanes_per_row=16\tfew_registers ", &after), VKRING_OK);
+    ck_assert_uint_eq(after.lanes_per_row, 16);
+    ck_assert(after.few_registers && after.shuffle);
+    ck_assert_uint_eq(after.rows_per_lane, before.rows_per_lane);
+    ck_assert_int_eq(choice_parse("few_registers=0 lanes_per_row=1", &after), VKRING_OK);
+    ck_assert(!after.few_registers && !after.shuffle);
+}
+END_TEST
+
+static const char *const unknown[] = {
+    "lanes",
+    "lanes_per_row",
+    "lanes_per_row=",
+    "lanes_per_row=x",
+    "lanes_per_row=4x",
+    "lanes_per_row=-4",
+    "few_registers=2",
+    "=4",
+    "rows=2",
+    "lanes_per_row=4,rows_per_lane=2",
+    "lanes_per_row=99999999999",
+};
+
+START_TEST(a_word_that_is_none_is_named)
+{
+    const vkring_device device = gpu();
+    struct kernel_choice choice = kernel_choice_best(&device, &problem);
+    ck_assert_int_eq(choice_parse(unknown[_i], &choice), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, unknown[_i]));
+}
+END_TEST
+
+static const char *const beyond[] = {
+    "subgroup=16",     "subgroup=128",    "subgroup=48",      "workgroup=512",           "workgroup=0",
+    "workgroup=96",    "lanes_per_row=0", "lanes_per_row=3",  "lanes_per_row=64",        "rows_per_lane=32",
+    "rows_per_lane=3", "keys_per_step=0", "keys_per_step=32", "keys_per_step_general=5",
+};
+
+START_TEST(what_the_device_cannot_do_is_named)
+{
+    const vkring_device device = gpu();
+    struct kernel_choice choice = kernel_choice_best(&device, &problem);
+    choice.subgroup_size = 0;
+    ck_assert_int_eq(choice_parse(beyond[_i], &choice), VKRING_OK);
+    ck_assert_int_eq(choice_check(&device, &problem, &choice), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, beyond[_i]));
+}
+END_TEST
+
+START_TEST(neighbours_can_be_run_and_differ)
+{
+    const vkring_device device = gpu();
+    const struct kernel_choice choice = kernel_choice_best(&device, &problem);
+    struct kernel_choice neighbours[CHOICE_NEIGHBOURS];
+    char words[CHOICE_NEIGHBOURS + 1][CHOICE_TEXT];
+    const uint32_t count = choice_neighbours(&device, &problem, &choice, neighbours);
+    ck_assert_uint_gt(count, 20);
+    choice_describe(&choice, words[count]);
+    for (uint32_t i = 0; i < count; i++) {
+        ck_assert_int_eq(choice_check(&device, &problem, &neighbours[i]), VKRING_OK);
+        choice_describe(&neighbours[i], words[i]);
+        ck_assert(!neighbours[i].keeps_score_grads); /* of no use without backward */
+        ck_assert_uint_eq(neighbours[i].keys_per_step_general, choice.keys_per_step_general);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = i + 1; j <= count; j++)
+            ck_assert_str_ne(words[i], words[j]);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("choices of kernels");
+    TCase *words = tcase_create("words");
+    tcase_add_test(words, words_go_there_and_back);
+    tcase_add_test(words, a_word_changes_what_it_names);
+    tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
+    tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
+    tcase_add_test(words, neighbours_can_be_run_and_differ);
+    suite_add_tcase(suite, words);
+    return suite_run(suite);
+}

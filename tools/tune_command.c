@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* vkring tune: looks for faster kernels, and remembers them. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <vkring/tune.h>
+
+#include "commands.h"
+#include "json_text.h"
+#include "progress.h"
+#include "tune_options.h"
+#include "verdict.h"
+
+#define GIGA 1e9
+/* Of the progress bar. */
+#define UNITS_PER_SECOND 100.0
+
+struct tune {
+    struct tune_options options;
+    struct vkring_plan_params problem;
+    struct vkring_device_info device;
+    struct vkring_tune_result result;
+    struct progress progress;
+    uint64_t shown; /* units of progress */
+    json_t *trials;
+};
+
+static void watch(void *user, const struct vkring_tune_trial *trial)
+{
+    struct tune *tune = user;
+    const uint64_t spent = (uint64_t)(fmin(trial->spent_seconds, trial->budget_seconds) * UNITS_PER_SECOND);
+    progress_advance(&tune->progress, spent - tune->shown);
+    tune->shown = spent;
+    json_array_append_new(tune->trials,
+                          json_pack("{s:s, s:o, s:b}", "kernels", trial->words, "seconds",
+                                    trial->seconds > 0 ? json_measure(trial->seconds) : json_null(), "refused", trial->seconds == 0));
+}
+
+static bool search(struct tune *tune, struct failure *failure)
+{
+    const struct tune_options *options = &tune->options;
+    const struct vkring_device_params device_params = {.index = options->attend.device};
+    const struct vkring_tune_params params = {
+        .budget_seconds = options->seconds,
+        .exhaustive = options->exhaustive,
+        .forget = options->forget,
+        .trial = watch,
+        .user = tune,
+    };
+    vkring_device *device = NULL;
+    if (vkring_device_create(&device_params, &device) != VKRING_OK)
+        return fail_library(failure, 0);
+    vkring_device_get_info(device, &tune->device);
+    const bool good = vkring_tune(device, &tune->problem, &params, &tune->result) == VKRING_OK || fail_library(failure, 0);
+    vkring_device_destroy(&device);
+    return good;
+}
+
+static bool write_json(const struct tune *tune, struct failure *failure)
+{
+    const struct vkring_tune_result *result = &tune->result;
+    json_t *whole =
+        json_pack("{s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:o, s:b, s:O}", "device", json_text(tune->device.name), "driver",
+                  json_text(tune->device.driver), "kernels", result->choice.words, "flops", json_measure(result->flops), "flops_by_kind",
+                  json_measure(result->flops_by_kind), "tried", (json_int_t)result->tried, "refused", (json_int_t)result->refused,
+                  "seconds", json_measure(result->seconds), "kept", result->kept, "trials", tune->trials);
+    if (!whole)
+        return fail_memory(failure);
+    const bool good = json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0;
+    json_decref(whole);
+    return good || fail_file(failure, "write", tune->options.json);
+}
+
+static bool print(const struct tune *tune, const struct ranks *ranks, struct failure *failure)
+{
+    const struct vkring_tune_result *result = &tune->result;
+    char text[1024];
+    snprintf(text, sizeof(text),
+             "%s\n%s\n%.3f GFLOP/s, %.2f times the %.3f of what devices of its kind get\n%" PRIu32 " choices tried, %" PRIu32
+             " refused, in %.1f s; %s\n",
+             tune->device.name, result->choice.words, result->flops / GIGA, result->flops / result->flops_by_kind,
+             result->flops_by_kind / GIGA, result->tried, result->refused, result->seconds, result->kept ? "remembered" : "not remembered");
+    return command_print(ranks, text, failure);
+}
+
+static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
+{
+    const double seconds = tune->options.seconds > 0 ? tune->options.seconds : 20;
+    tune->problem = tune_options_problem(&tune->options);
+    tune->trials = json_array();
+    progress_start(&tune->progress, ranks, tune->options.attend.quiet);
+    progress_phase(&tune->progress, "tuning", tune->options.exhaustive ? 0 : (uint64_t)(seconds * UNITS_PER_SECOND));
+    const bool good = search(tune, failure);
+    progress_stop(&tune->progress);
+    return good && (!tune->options.json || write_json(tune, failure)) && print(tune, ranks, failure);
+}
+
+/* Rank 0 does it alone. */
+enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
+{
+    struct tune tune = {0};
+    struct failure failure = {0};
+    if (tune_options_parse(&tune.options, argc, argv, &failure)) {
+        if (tune.options.attend.help)
+            command_print(ranks, tune_help, &failure);
+        else if (ranks->rank == 0)
+            run(&tune, ranks, &failure);
+    }
+    json_decref(tune.trials);
+    tune_options_free(&tune.options);
+    return verdict_agree(ranks, &failure, false);
+}
