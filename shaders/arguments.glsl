@@ -33,6 +33,8 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Ar
     uint query_fine_ranges, key_fine_ranges;       /* how many there are */
     uint first;                                    /* nonzero: the state starts empty, nothing is read */
     uint last;                                     /* nonzero: results are written, the state is not */
+    uint splits, split_keys;                       /* of a tile's keys; how many are the least of one */
+    uint entries;                                  /* batch entries of the dispatch */
 
     int lower, upper;                              /* band limits of the own side, see mask.glsl */
     int stair;

@@ -24,13 +24,15 @@ layout(constant_id = 19) const bool PARTIAL = false;  /* gradients of keys are f
 layout(constant_id = 20) const bool STRIDED = false;  /* rows, or keys, lie apart in the sequence */
 layout(constant_id = 21) const bool KEEPS_SCORE_GRADS = false; /* key_gradient leaves gradients of scores for query_sum */
 layout(constant_id = 22) const bool FEW_REGISTERS = false; /* own rows are read again at each step, and nothing far ahead */
+layout(constant_id = 23) const uint PACKED_HEADS = 1; /* query heads of a key/value head that share a tile; 1 with BIAS_PER_HEAD */
+layout(constant_id = 24) const bool SPLITS = false;   /* a tile's keys may be split over workgroups, for merge.comp to put together */
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
 const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;
 const uint LANE_HEAD_QUADS = (HEAD_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
 const uint LANE_VALUE_QUADS = (VALUE_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
 const uint ROW_LANES = gl_WorkGroupSize.x / LANES_PER_ROW; /* rows that are computed side by side */
-const uint TILE_ROWS = ROW_LANES * ROWS_PER_LANE;
+const uint TILE_ROWS = ROW_LANES * ROWS_PER_LANE / PACKED_HEADS; /* of each head */
 
 const float LOG2_E = 1.44269504088896340736;
 const float LN_2 = 0.69314718055994530942;

@@ -23,10 +23,7 @@ const uint SUM_QUADS = ROWS_PER_LANE * LANE_VALUE_QUADS;
 #include "state.glsl"
 #include "walk.glsl"
 #include "query_rows.glsl"
-
-/* Of the row slots of a lane; sums[] is the output. */
-float maximum[ROWS_PER_LANE];
-float sum[ROWS_PER_LANE];
+#include "result.glsl"
 
 /* The state that this dispatch continues gives the first bound on scores; the rest of it is added at the end of a block. */
 void load_maximum()
@@ -59,51 +56,6 @@ void walk_end_block(bool continues, bool stores)
     }
     if (stores)
         store_sums();
-}
-
-#ifndef TYPE_F32
-/* What a row of the output loses. */
-void store_rounding(uint r, uint tile, uint row, float factor)
-{
-    uvec2 address = tile_address(arguments.output_residual, tile);
-    uint stride = arguments.output_residual.row_stride.x / ELEMENT_BYTES, slice = slice_of_lane();
-    [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
-        vec4 values = sums[r * LANE_VALUE_QUADS + d] * factor;
-        store_quad(address, row * stride, d * LANES_PER_ROW + slice, VALUE_DIM, values - quad_decode(quad_encode(values)));
-    }
-}
-#endif
-
-void store_result(uint tile, uint last_row)
-{
-    uint slice = slice_of_lane();
-    uvec2 address = tile_address(arguments.outputs, tile);
-    uvec2 lse = address_add(head_address(arguments.lse, gl_WorkGroupID.y), tile * TILE_ROWS * 4);
-    uvec2 residual = address_add(head_address(arguments.lse_residual, gl_WorkGroupID.y), tile * TILE_ROWS * 4);
-    uint stride = arguments.outputs.row_stride.x / ELEMENT_BYTES;
-    uint head = arguments.first_head + gl_WorkGroupID.y;
-    float slope = score_slope(head);
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        uint row = row_of(r);
-        if (row <= last_row) {
-            float beyond = ALIBI ? slope * alibi_beyond(int(tile * TILE_ROWS + row)) : 0.0;
-            float sink = SINKS ? fma(Floats(arguments.sinks).at[head], LOG2_E, beyond) : 0.0;
-            SoftmaxRow finished = softmax_finish(maximum[r], sum[r], sink, beyond);
-            float factor = finished.shrink * finished.normaliser;
-            if (DROPOUT)
-                factor *= arguments.dropout_scale;
-            [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
-                store_quad(address, row * stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[r * LANE_VALUE_QUADS + d] * factor);
-            if (slice == 0 && is_there(arguments.lse))
-                Floats(lse).at[row] = finished.lse;
-            if (slice == 0 && is_there(arguments.lse_residual))
-                Floats(residual).at[row] = finished.residual;
-#ifndef TYPE_F32
-            if (is_there(arguments.output_residual))
-                store_rounding(r, tile, row, factor);
-#endif
-        }
-    }
 }
 
 /* Turns the scores of row slot r, in head_dot[], into weights exp2(score - maximum), rescaling the state when the maximum grows. */

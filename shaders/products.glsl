@@ -26,10 +26,9 @@ vec4 load_own_value_quad(uint r, uint d)
 
 void load_own_head(Rows rows, uint tile, uint last_row)
 {
-    uint stride = rows.row_stride.x / ELEMENT_BYTES;
     own_head_tile = tile_address(rows, tile);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        own_head_first[r] = min(row_of(r), last_row) * stride;
+        own_head_first[r] = row_index(rows, r, min(row_of(r), last_row), ELEMENT_BYTES);
         if (!FEW_REGISTERS) {
             [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
                 own_head[r * LANE_HEAD_QUADS + d] = load_own_head_quad(r, d);

@@ -6,44 +6,39 @@ int id_of[ROWS_PER_LANE];                                     /* with SEGMENTS *
 int alibi_of[ROWS_PER_LANE];                                  /* with ALIBI */
 uint bias_of[ROWS_PER_LANE];                                  /* with BIAS: where the row begins */
 uint place_of[ROWS_PER_LANE];                                 /* with DROPOUT */
-float head_slope;
+uint head_of[ROWS_PER_LANE];                                  /* of all query heads */
+float slope_of[ROWS_PER_LANE];                                /* with ALIBI */
 uvec2 bias_address;
 uvec2 key_ids_address;
 
-/* With a band the tiles with the most keys start first, so that they don't run alone at the end. */
-uint query_tile()
-{
-    return BAND ? gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x : gl_WorkGroupID.x;
-}
-
 void load_query_rows(uint tile, uint last_row)
 {
-    uint head = arguments.first_head + gl_WorkGroupID.y;
-    head_slope = score_slope(head);
     bias_address = BIAS ? tile_address(arguments.bias, tile) : uvec2(0);
     key_ids_address = head_address(arguments.key_ids, 0);
     uvec2 ids = head_address(arguments.query_ids, 0);
-    uint bias_stride = arguments.bias.row_stride.x / (BIAS_F32 ? 4 : ELEMENT_BYTES);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = min(row_of(r), last_row);
+        head_of[r] = arguments.first_head + own_head_index() + packed_head_of(r);
+        slope_of[r] = score_slope(head_of[r]);
         int own = int(tile * TILE_ROWS + row);
         band_first_of[r] = BAND ? band_first(own, arguments.keys) : 0;
         band_end_of[r] = BAND ? band_end(own, arguments.keys) : 0;
         id_of[r] = SEGMENTS ? Ids(ids).at[uint(own)] : 0;
         alibi_of[r] = ALIBI ? alibi_position(own) : 0;
-        bias_of[r] = row * bias_stride;
+        bias_of[r] = row_index(arguments.bias, r, row, BIAS_F32 ? 4 : ELEMENT_BYTES);
         place_of[r] = uint(query_place(own));
     }
 }
 
 Walk walk_of_queries(uint tile, uint last_row)
 {
-    uint kv_head = (arguments.first_head + gl_WorkGroupID.y) / arguments.heads_per_kv_head;
+    uint kv_head = (arguments.first_head + own_head_index()) / arguments.heads_per_kv_head;
     Walk w = walk_of_tile(tile, last_row + 1);
     w.a = head_address(arguments.key, kv_head);
     w.b = head_address(arguments.value, kv_head);
     w.a_stride = arguments.key.row_stride;
     w.b_stride = arguments.value.row_stride;
+    walk_take_split(w);
     return w;
 }
 
@@ -59,7 +54,7 @@ uint walk_limit(uint at)
 bool key_is_dropped(uint r, uint place)
 {
     uint word = arguments.key_phase + place;
-    return dropout_quad(word / 4, place_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z)[word % 4];
+    return dropout_quad(word / 4, place_of[r], head_of[r], batch_entry())[word % 4];
 }
 
 /* Bit k: row slot r drops key at + k. */
@@ -73,7 +68,7 @@ uint dropped_keys(uint r, uint at)
     }
     uint first = (arguments.key_phase + at) / DROPOUT_WINDOW * DROPOUT_WINDOW, bits = 0;
     [[unroll]] for (uint quad = 0; quad < DROPOUT_WINDOW / 4; quad++) {
-        bvec4 dropped = dropout_quad(first / 4 + quad, place_of[r], arguments.first_head + gl_WorkGroupID.y, gl_WorkGroupID.z);
+        bvec4 dropped = dropout_quad(first / 4 + quad, place_of[r], head_of[r], batch_entry());
         [[unroll]] for (uint c = 0; c < 4; c++)
             bits |= (dropped[c] ? 1u : 0u) << (4 * quad + c);
     }
@@ -104,7 +99,7 @@ void finish_scores(uint r, uint at, uint left, bool whole, out float derivatives
     [[unroll]] for (uint k = 0; k < STEP; k++) {
         float bias = BIAS ? bias_of_key(r, at, k, left) : 0.0;
         int distance = ALIBI ? abs(alibi_of[r] - key_place(int(at + k))) : 0;
-        float score = score_of(head_dot[r * STEP + k], head_slope, distance, bias, derivatives[k]);
+        float score = score_of(head_dot[r * STEP + k], slope_of[r], distance, bias, derivatives[k]);
         head_dot[r * STEP + k] = BIAS && bias_masks(bias) ? SCORE_MASKED : score;
     }
     if (!whole) {

@@ -16,7 +16,7 @@ struct SegmentSide {
 
 SegmentSide segment_side(Rows ranges, uint fine_ranges, uint first)
 {
-    return SegmentSide(address_advance(ranges.address, ranges.batch_stride, gl_WorkGroupID.z), fine_ranges, first);
+    return SegmentSide(address_advance(ranges.address, ranges.batch_stride, batch_entry()), fine_ranges, first);
 }
 
 /* The ids of rows first … last. */

@@ -45,8 +45,17 @@ void meet_state(bool continues, bool stores)
 }
 
 /* What follows the sums of all workgroups: a pair for each row slot of each lane. */
+uvec2 state_pairs_after(uint workgroups)
+{
+    return address_advance(arguments.state, uvec2(16 * SUM_QUADS * gl_WorkGroupSize.x, 0), workgroups);
+}
+
+uint state_workgroups()
+{
+    return gl_NumWorkGroups.x * gl_NumWorkGroups.y * gl_NumWorkGroups.z;
+}
+
 uvec2 state_pairs()
 {
-    uint workgroups = gl_NumWorkGroups.x * gl_NumWorkGroups.y * gl_NumWorkGroups.z;
-    return address_advance(arguments.state, uvec2(16 * SUM_QUADS * gl_WorkGroupSize.x, 0), workgroups);
+    return state_pairs_after(state_workgroups());
 }

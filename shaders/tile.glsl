@@ -4,6 +4,8 @@
  *
  * A workgroup (x: tile of rows, y: head, z: batch entry) owns TILE_ROWS rows. LANES_PER_ROW neighbouring lanes share each row: lane `slice` of them
  * holds every LANES_PER_ROW-th quad in registers. Lanes past the last row compute that one again and write nothing.
+ * With PACKED_HEADS y stands for so many heads, and a tile has the rows of each: row by row, and of a row head by head. With SPLITS z also counts
+ * splits, batch entry by batch entry of each: neighbours read the same keys of other heads.
  */
 
 layout(buffer_reference, scalar, buffer_reference_align = 4) buffer Floats {
@@ -33,10 +35,42 @@ uint slice_of_lane()
     return gl_LocalInvocationID.x % LANES_PER_ROW;
 }
 
-/* The row of the tile that slot r of this lane holds. */
-uint row_of(uint r)
+/* What slot r of this lane holds: a row of the tile, and a head of those that are packed. */
+uint slot_of(uint r)
 {
     return r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
+}
+
+uint row_of(uint r)
+{
+    return slot_of(r) / PACKED_HEADS;
+}
+
+uint packed_head_of(uint r)
+{
+    return slot_of(r) % PACKED_HEADS;
+}
+
+/* Of the heads of the dispatch, the workgroup's first. */
+uint own_head_index()
+{
+    return gl_WorkGroupID.y * PACKED_HEADS;
+}
+
+uint batch_entry()
+{
+    return SPLITS ? gl_WorkGroupID.z % arguments.entries : gl_WorkGroupID.z;
+}
+
+uint split_of_keys()
+{
+    return SPLITS ? gl_WorkGroupID.z / arguments.entries : 0;
+}
+
+/* With a band the tiles with the most keys start first, so that they don't run alone at the end. */
+uint query_tile()
+{
+    return BAND ? gl_NumWorkGroups.x - 1 - gl_WorkGroupID.x : gl_WorkGroupID.x;
 }
 
 bool is_there(Rows rows)
@@ -51,13 +85,20 @@ uvec2 rows_address(Rows rows, uint batch, uint head)
 
 uvec2 head_address(Rows rows, uint head)
 {
-    return rows_address(rows, gl_WorkGroupID.z, head);
+    return rows_address(rows, batch_entry(), head);
 }
 
-/* The first row of a tile in the workgroup's head and batch entry. */
+/* The first row of a tile in the workgroup's first head and its batch entry. */
 uvec2 tile_address(Rows rows, uint tile)
 {
-    return address_advance(head_address(rows, gl_WorkGroupID.y), rows.row_stride, tile * TILE_ROWS);
+    return address_advance(head_address(rows, own_head_index()), rows.row_stride, tile * TILE_ROWS);
+}
+
+/* From there, in elements, to a row of the tile in the head of row slot r. */
+uint row_index(Rows rows, uint r, uint row, uint element_bytes)
+{
+    uint index = row * (rows.row_stride.x / element_bytes);
+    return PACKED_HEADS > 1 ? index + packed_head_of(r) * (rows.head_stride.x / element_bytes) : index;
 }
 
 /*

@@ -61,6 +61,18 @@ Walk walk_of_tile(uint tile, uint rows)
     return w;
 }
 
+/* Of what a tile walks over, the split that is this workgroup's; those past the end are empty. */
+void walk_take_split(inout Walk w)
+{
+    if (SPLITS) {
+        uint splits = arguments.splits;
+        uint rows = max((w.end - w.first + splits - 1) / splits, arguments.split_keys);
+        rows = (rows + STEP - 1) / STEP * STEP;
+        w.first = min(w.first + split_of_keys() * rows, w.end);
+        w.end = min(w.first + rows, w.end);
+    }
+}
+
 void walk_to(Walk w, uint at)
 {
     walk_a = address_advance(w.a, w.a_stride, at);

@@ -32,6 +32,7 @@ struct kernel_arguments {
     uint32_t first_row, first_key;
     uint32_t query_fine_ranges, key_fine_ranges;
     uint32_t first, last;
+    uint32_t splits, split_keys, entries;
     int32_t lower, upper, stair;
     uint32_t stair_phase, causal_block;
     int32_t alibi_diagonal, alibi_low, alibi_high;
@@ -192,6 +193,9 @@ void arguments_write(const struct attention_dispatch *dispatch, void *to)
         .key_fine_ranges = (uint32_t)max_u64(segment_fine_ranges(dispatch->keys->keys), 1),
         .first = dispatch->first,
         .last = dispatch->last,
+        .splits = (uint32_t)dispatch->box.splits,
+        .split_keys = (uint32_t)dispatch->split_keys,
+        .entries = (uint32_t)dispatch->box.batch,
     };
     fill_tensors(dispatch, &extent, &arguments);
     fill_mask(dispatch, &block, &arguments);

@@ -27,6 +27,7 @@ struct attention_dispatch {
     struct tiling_box box;        /* of the own side */
     uint64_t other_first, others; /* of the other side, in its tensors */
     bool first, last;             /* the state starts empty; the results are written */
+    uint64_t split_keys;          /* the least of a split, where the box has several */
     uint64_t state_address;       /* of the whole state */
     uint64_t state_bytes_per_workgroup;
     struct tensor_view score_grads; /* of its pairs: a row of queries for each key */

@@ -23,6 +23,7 @@ static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *c
     const uint64_t value = lane_quads(problem->value_dim, choice->lanes_per_row);
     switch (which) {
     case SPIRV_FORWARD:
+    case SPIRV_MERGE:
         return value;
     case SPIRV_QUERY_GRADIENT:
         return head;
@@ -40,7 +41,7 @@ static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *c
 
 uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem)
 {
-    const uint64_t maximum_and_sum = which == SPIRV_FORWARD ? 8 : 0;
+    const uint64_t maximum_and_sum = which == SPIRV_FORWARD || which == SPIRV_MERGE ? 8 : 0;
     return (16 * sum_quads(which, choice, problem) + maximum_and_sum) * choice->rows_per_lane * choice->workgroup_size;
 }
 
@@ -73,6 +74,8 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         kernel->use.strided,
         choice->keeps_score_grads,
         choice->few_registers,
+        kernel_choice_packed_heads(choice),
+        kernel->use.splits,
     };
     const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
@@ -97,10 +100,11 @@ enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_ker
         .use = use,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
-    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s",
+    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s",
              spirv_kernel_name(which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
              choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
-             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "");
+             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "",
+             kernel_choice_packed_heads(choice) > 1 ? " packed" : "", use.splits ? " split" : "");
     TRY(attention_kernel_prepare(device, problem, aligned, &kernel), fail);
     *out_kernel = kernel;
 fail:
@@ -132,6 +136,7 @@ double attention_kernel_products(enum spirv_kernel which)
     case SPIRV_QUERY_SUM:
         return 0.5;
     case SPIRV_FORWARD:
+    case SPIRV_MERGE:
     case SPIRV_BIAS_GRADIENT:
     case SPIRV_ROW_STATS:
     case SPIRV_SINK_GRADIENT:
@@ -166,6 +171,7 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
         .max_rows = own->most_stride > 1 ? MASK_MAX_EXTENT / 2 / own->most_stride : MASK_MAX_EXTENT,
         .enough_workgroups = kernel_enough_workgroups(device),
         .flop = dispatch_seconds * kernel_device_flops(device),
+        .split = choice->split,
     };
     memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));
     if (which == SPIRV_KEY_GRADIENT && choice->keeps_score_grads)
@@ -189,7 +195,10 @@ void attention_kernel_record(vkring_device *device, const struct vk_commands *co
 {
     const uint64_t offset = slot * ARGUMENT_BYTES;
     const uint64_t address = arguments->address + offset;
-    const uint32_t workgroups[3] = {(uint32_t)dispatch->box.tiles, (uint32_t)dispatch->box.heads, (uint32_t)dispatch->box.batch};
+    const struct tiling_box *box = &dispatch->box;
+    const uint64_t splits = kernel->which == SPIRV_FORWARD ? box->splits : 1;
+    const uint64_t workgroups[3] = {box->tiles, box->heads / kernel_choice_packed_heads(&kernel->choice), box->batch * splits};
     arguments_write(dispatch, (char *)arguments->mapped + offset);
-    vk_commands_dispatch(device, commands, aligned ? kernel->aligned : kernel->general, &address, workgroups);
+    vk_commands_dispatch(device, commands, aligned ? kernel->aligned : kernel->general, &address,
+                         (const uint32_t[3]){(uint32_t)workgroups[0], (uint32_t)workgroups[1], (uint32_t)workgroups[2]});
 }

@@ -16,6 +16,7 @@
 struct kernel_use {
     bool partial; /* gradients of keys and values are f32, whatever the type */
     bool strided; /* rows or keys may lie apart */
+    bool splits;  /* of forward: keys of a tile may be split over workgroups */
 };
 
 struct attention_kernel {

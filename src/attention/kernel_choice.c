@@ -127,9 +127,19 @@ struct kernel_choice kernel_choice_portable(const vkring_device *device)
     return choice;
 }
 
+uint64_t kernel_choice_group(const struct problem *problem)
+{
+    return problem->bias.present && problem->bias.per_head ? 1 : problem->heads / problem->kv_heads;
+}
+
+uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice)
+{
+    return choice->packed_heads ? choice->packed_heads : 1;
+}
+
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice)
 {
-    return choice->workgroup_size / choice->lanes_per_row * choice->rows_per_lane;
+    return choice->workgroup_size / choice->lanes_per_row * choice->rows_per_lane / kernel_choice_packed_heads(choice);
 }
 
 static double whole_pairs(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block,

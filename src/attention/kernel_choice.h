@@ -5,6 +5,7 @@
 
 #include "../vk/device.h"
 #include "mask.h"
+#include "tiling.h"
 
 struct kernel_choice {
     bool shuffle;           /* lanes that share a row sum with subgroup shuffles */
@@ -16,8 +17,10 @@ struct kernel_choice {
     uint32_t keys_per_step_general; /* of others: they load element by element */
     /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
     bool keeps_score_grads;
-    double row_pairs; /* what loading and storing an own row takes, in pairs */
-    bool few_registers; /* lanes read their own rows again at each step, where compilers would spill them */
+    double row_pairs;          /* what loading and storing an own row takes, in pairs */
+    uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
+    struct tiling_split split; /* of keys, in forward */
+    bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
 };
 
 /** The choice that should be fastest. */
@@ -25,6 +28,10 @@ struct kernel_choice kernel_choice_best(const vkring_device *device, const struc
 /** The one that asks least of the device: a lane a row, no subgroup operation. */
 struct kernel_choice kernel_choice_portable(const vkring_device *device);
 
+/** Query heads that may share a tile: those that share a key head, unless each has a bias, whose rows lie too far apart for 32 bits. */
+uint64_t kernel_choice_group(const struct problem *problem);
+/** Query heads that a tile has rows of, and how many of each. */
+uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice);
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice);
 
 /**

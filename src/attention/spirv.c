@@ -23,6 +23,12 @@
 #include "key_gradient_f16_no_shuffle.spv.h"
 #include "key_gradient_f32.spv.h"
 #include "key_gradient_f32_no_shuffle.spv.h"
+#include "merge_bf16.spv.h"
+#include "merge_bf16_no_shuffle.spv.h"
+#include "merge_f16.spv.h"
+#include "merge_f16_no_shuffle.spv.h"
+#include "merge_f32.spv.h"
+#include "merge_f32_no_shuffle.spv.h"
 #include "pack_16.spv.h"
 #include "pack_32.spv.h"
 #include "query_gradient_bf16.spv.h"
@@ -74,6 +80,7 @@ static const struct {
     struct spirv_module modules[3][2];
 } kernels[SPIRV_KERNELS] = {
     [SPIRV_FORWARD] = {"forward", MODULES(forward)},
+    [SPIRV_MERGE] = {"merge", MODULES(merge)},
     [SPIRV_ROW_STATS] = {"row_stats", MODULES(row_stats)},
     [SPIRV_QUERY_GRADIENT] = {"query_gradient", MODULES(query_gradient)},
     [SPIRV_KEY_GRADIENT] = {"key_gradient", MODULES(key_gradient)},

@@ -13,6 +13,7 @@ struct spirv_module {
 /** Kernels that take arguments.glsl. */
 enum spirv_kernel {
     SPIRV_FORWARD,
+    SPIRV_MERGE, /* of what forward left of splits of keys */
     SPIRV_ROW_STATS,
     SPIRV_QUERY_GRADIENT,
     SPIRV_KEY_GRADIENT,

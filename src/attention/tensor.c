@@ -3,7 +3,7 @@
 
 #include "../base/checked.h"
 
-/* Kernels index the quads of a few neighbouring rows with 32 bits. */
+/* Kernels index the quads of a few neighbouring rows, or heads of them, with 32 bits. */
 #define MAX_ROW_STRIDE_BYTES ((uint64_t)1 << 27)
 
 bool tensor_is_empty(const struct tensor_shape *shape)
@@ -114,6 +114,13 @@ enum vkring_status tensor_check_distinct(const struct tensor_view *view, const s
         inner += (axes[i].count - 1) * axes[i].stride;
     }
     return VKRING_OK;
+}
+
+enum vkring_status tensor_check_near_heads(const struct tensor_view *view, const char *name)
+{
+    if (view->head_stride <= MAX_ROW_STRIDE_BYTES)
+        return VKRING_OK;
+    return status_fail(VKRING_ERROR_UNSUPPORTED, "%s: heads lie more than 128 MiB apart", name);
 }
 
 bool tensor_aligned(const struct tensor_view *view, uint64_t bytes)

@@ -199,6 +199,19 @@ bool tensors_are_aligned(const struct problem *problem, const struct query_tenso
            tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
 }
 
+enum vkring_status tensors_check_near_heads(const struct query_tensors *queries)
+{
+    enum vkring_status status;
+    TRY(tensor_check_near_heads(&queries->query, "query"), fail);
+    TRY(tensor_check_near_heads(&queries->output, "output"), fail);
+    TRY(tensor_check_near_heads(&queries->output_residual, "output_residual"), fail);
+    TRY(tensor_check_near_heads(&queries->lse, "lse"), fail);
+    TRY(tensor_check_near_heads(&queries->lse_residual, "lse_residual"), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t rows)
 {
     return rows_shape(problem, "query", rows, problem->heads, problem->head_dim);

@@ -39,6 +39,9 @@ enum vkring_status tensors_resolve_backward(const struct problem *problem, const
 /** Whether kernels may read and write them by quads. */
 bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
 
+/** What forward reads and writes of rows, for a kernel that packs heads: VKRING_ERROR_UNSUPPORTED where those lie too far apart. */
+enum vkring_status tensors_check_near_heads(const struct query_tensors *queries);
+
 /** A bias, or its gradient, for a number of query rows and keys: seen as rows of keys. */
 struct tensor_shape tensors_bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys);
 

@@ -17,11 +17,24 @@ static uint64_t keys_of_dispatch(const struct tiling_limits *limits, uint64_t wo
     return min_u64(max_u64(cut, KEY_CUT), most);
 }
 
+/* More workgroups where rows make few. */
+static uint64_t splits_of(const struct tiling_limits *limits, const struct tiling *tiling)
+{
+    const uint64_t workgroups = tiling->batch * tiling->heads * tiling->tiles;
+    const uint64_t of_box = tiling->box_batch * tiling->box_heads * tiling->box_tiles;
+    if (limits->split.keys == 0 || workgroups >= limits->split.below)
+        return 1;
+    const uint64_t keys = max_u64(limits->split.keys, limits->split.keys_per_row * tiling->rows);
+    uint64_t most = min_u64(limits->split.workgroups / workgroups, tiling->keys / keys);
+    most = min_u64(most, limits->max_workgroup_count[2] / tiling->box_batch);
+    return max_u64(min_u64(most, limits->max_workgroups / of_box), 1);
+}
+
 void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t heads, uint64_t rows, uint64_t tile_rows,
                  double flop_per_row_key, uint64_t most_keys, struct tiling *out_tiling)
 {
     struct tiling tiling = {
-        .batch = batch, .heads = heads, .rows = rows, .tile_rows = tile_rows, .tiles = divide_up(rows, tile_rows), .keys = 1};
+        .batch = batch, .heads = heads, .rows = rows, .tile_rows = tile_rows, .tiles = divide_up(rows, tile_rows), .keys = 1, .splits = 1};
     double workgroup_flop_per_key = (double)tile_rows * flop_per_row_key;
     if (batch == 0 || rows == 0) {
         *out_tiling = tiling;
@@ -42,6 +55,7 @@ void tiling_make(const struct tiling_limits *limits, uint64_t batch, uint64_t he
     tiling.boxes_heads = divide_up(heads, tiling.box_heads);
     tiling.boxes_batch = divide_up(batch, tiling.box_batch);
     tiling.boxes = tiling.boxes_tiles * tiling.boxes_heads * tiling.boxes_batch;
+    tiling.splits = splits_of(limits, &tiling);
     *out_tiling = tiling;
 }
 
@@ -59,11 +73,12 @@ struct tiling_box tiling_box_at(const struct tiling *tiling, uint64_t index)
     box.batch = min_u64(tiling->box_batch, tiling->batch - box.first_batch);
     box.first_row = box.first_tile * tiling->tile_rows;
     box.rows = min_u64(box.tiles * tiling->tile_rows, tiling->rows - box.first_row);
-    box.first_workgroup = (box.first_batch * tiling->heads + box.first_head) * tiling->tiles + box.first_tile;
+    box.splits = tiling->splits;
+    box.first_workgroup = ((box.first_batch * tiling->heads + box.first_head) * tiling->tiles + box.first_tile) * tiling->splits;
     return box;
 }
 
 uint64_t tiling_workgroups(const struct tiling *tiling)
 {
-    return tiling->batch * tiling->heads * tiling->tiles;
+    return tiling->batch * tiling->heads * tiling->tiles * tiling->splits;
 }

@@ -169,11 +169,11 @@ static enum vkring_status create_kernels(struct backward *backward, vkring_devic
     const struct kernel_choice *choice = &backward->choice;
     const struct kernel_use use = {.strided = layout->most_stride > 1};
     const struct kernel_use of_keys = {.partial = steps > 1, .strided = use.strided};
-    TRY(query_walk_create(&backward->row_stats, device, problem, layout, choice, 0), fail);
+    TRY(query_walk_create(&backward->row_stats, device, problem, layout, 0), fail);
     if (backward_is_joint(backward))
         TRY(attention_kernel_create(device, SPIRV_QUERY_SUM, problem, choice, use, &backward->query_sum), fail);
     else
-        TRY(query_walk_create(&backward->query, device, problem, layout, choice, steps), fail);
+        TRY(query_walk_create(&backward->query, device, problem, layout, steps), fail);
     TRY(attention_kernel_create(device, SPIRV_KEY_GRADIENT, problem, choice, of_keys, &backward->key), fail);
     if (problem->bias.present)
         TRY(attention_kernel_create(device, SPIRV_BIAS_GRADIENT, problem, choice, use, &backward->bias), fail);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../attention/choose.h"
+#include "../attention/forward_choice.h"
 #include "../base/checked.h"
 #include "agree.h"
 #include "run.h"
@@ -59,11 +60,11 @@ fail:
 }
 
 /* Forward and backward take turns. */
-static uint64_t state_bytes(const struct vkring_plan *plan, const struct kernel_choice *choice)
+static uint64_t state_bytes(const struct vkring_plan *plan)
 {
     const struct problem *problem = &plan->problem;
-    const uint64_t forward = query_walk_state_bytes(&plan->forward, problem, &plan->layout, choice);
-    return problem->backward ? max_u64(forward, query_walk_state_bytes(&plan->backward.query, problem, &plan->layout, choice)) : forward;
+    const uint64_t forward = query_walk_state_bytes(&plan->forward, problem, &plan->layout);
+    return problem->backward ? max_u64(forward, query_walk_state_bytes(&plan->backward.query, problem, &plan->layout)) : forward;
 }
 
 static uint64_t query_segments_bytes(const struct vkring_plan *plan)
@@ -81,12 +82,13 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     const struct problem *problem = &plan->problem;
-    query_walk_tile(&plan->forward, plan->device, SPIRV_FORWARD, problem, &plan->layout, choice, true, plan->dispatch_seconds);
+    const struct kernel_choice forward = forward_choice(plan->device, problem, choice);
+    query_walk_tile(&plan->forward, plan->device, SPIRV_FORWARD, problem, &plan->layout, &forward, true, plan->dispatch_seconds);
     if (problem->backward)
         backward_tile(&plan->backward, plan->device, problem, &plan->layout, choice, plan->dispatch_seconds);
 }
 
-static enum vkring_status measure(const struct vkring_plan *plan, const struct kernel_choice *choice, struct vkring_plan_memory *out_memory)
+static enum vkring_status measure(const struct vkring_plan *plan, struct vkring_plan_memory *out_memory)
 {
     enum vkring_status status;
     const struct problem *problem = &plan->problem;
@@ -94,7 +96,7 @@ static enum vkring_status measure(const struct vkring_plan *plan, const struct k
     uint64_t bytes;
     bool counts_as_host;
     const uint64_t on_device[] = {
-        state_bytes(plan, choice),
+        state_bytes(plan),
         query_segments_bytes(plan),
         key_segments_bytes(plan),
     };
@@ -122,15 +124,15 @@ static bool needs_pack_of_masks(const struct problem *problem)
     return problem->type != VKRING_TYPE_F32 && (problem->segment_ids || problem->bias.present);
 }
 
-static enum vkring_status take(struct vkring_plan *plan, const struct kernel_choice *choice)
+static enum vkring_status take(struct vkring_plan *plan)
 {
     enum vkring_status status;
     vkring_device *device = plan->device;
-    TRY(query_walk_create(&plan->forward, device, &plan->problem, &plan->layout, choice, plan->steps), fail);
+    TRY(query_walk_create(&plan->forward, device, &plan->problem, &plan->layout, plan->steps), fail);
     TRY(program_make_forward(plan->steps, &plan->forward_program), fail);
     if (plan->problem.backward)
         TRY(backward_create(&plan->backward, device, &plan->problem, &plan->layout, plan->steps), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan, choice), &plan->state), fail);
+    TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, state_bytes(plan), &plan->state), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, (uint64_t)COMPUTE_SLOTS * COMPUTE_DISPATCHES * ARGUMENT_BYTES, &plan->arguments),
         fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_segments_bytes(plan), &plan->query_segments), fail);
@@ -159,11 +161,11 @@ static enum vkring_status prepare(struct vkring_plan *plan, const char *kernels,
         choice = *chosen;
     else
         TRY(choose_kernels(plan->device, &plan->problem, kernels, &choice, NULL), fail);
-    for (uint32_t step = 0; step < plan->steps; step++)
-        plan->computed_pairs += schedule_computed_pairs(&plan->problem, &plan->layout, &choice, plan->layout.rank, step);
     tile(plan, &choice);
-    TRY(measure(plan, &choice, &plan->memory), fail);
-    TRY(take(plan, &choice), fail);
+    for (uint32_t step = 0; step < plan->steps; step++)
+        plan->computed_pairs += schedule_computed_pairs(&plan->problem, &plan->layout, &plan->forward.choice, plan->layout.rank, step);
+    TRY(measure(plan, &plan->memory), fail);
+    TRY(take(plan), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -178,7 +180,7 @@ enum vkring_status vkring_plan_measure(vkring_device *device, vkring_comm *comm,
     TRY(resolve(comm, params, &plan), fail);
     TRY(choose_kernels(device, &plan.problem, params->kernels, &choice, NULL), fail);
     tile(&plan, &choice);
-    TRY(measure(&plan, &choice, out_memory), fail);
+    TRY(measure(&plan, out_memory), fail);
 fail:
     layout_free(&plan.layout);
     return status;
@@ -196,7 +198,7 @@ enum vkring_status plan_measure_described(vkring_device *described, const struct
         .dispatch_seconds = dispatch_seconds_of(dispatch_seconds),
     };
     tile(&plan, &choice);
-    return measure(&plan, &choice, out_memory);
+    return measure(&plan, out_memory);
 }
 
 static enum vkring_status create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,

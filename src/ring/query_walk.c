@@ -9,29 +9,34 @@ void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum 
                      const struct layout *layout, const struct kernel_choice *choice, bool with_keys, double dispatch_seconds)
 {
     const uint64_t most_keys = with_keys ? layout_most_key_rows(layout) : 0;
+    const uint64_t packed = kernel_choice_packed_heads(choice);
     walk->which = which;
+    walk->choice = *choice;
     walk->boxes = 0;
     walk->block_keys = UINT64_MAX;
+    walk->splits = false;
     for (uint32_t span = 0; span < layout->queries.count; span++) {
-        const struct own_side queries = {problem->batch, problem->heads, layout_span_of(&layout->queries, layout->rank, span)->rows,
-                                         layout->most_stride};
+        const struct own_side queries = {problem->batch, problem->heads / packed,
+                                         layout_span_of(&layout->queries, layout->rank, span)->rows, layout->most_stride};
         struct tiling *tiling = &walk->tilings[span];
         attention_kernel_tile(device, which, problem, choice, &queries, most_keys, dispatch_seconds, tiling);
         walk->boxes += tiling->boxes;
         if (tiling->boxes > 0)
             walk->block_keys = min_u64(walk->block_keys, tiling->keys);
+        walk->splits = walk->splits || tiling->splits > 1;
     }
 }
 
-uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout,
-                                const struct kernel_choice *choice)
+uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout)
 {
     uint64_t workgroups = 0;
-    if (layout->ranks == 1 && layout_most_key_rows(layout) <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
+    if (walk->boxes == 0)
+        return 0;
+    if (!walk->splits && layout->ranks == 1 && layout_most_key_rows(layout) <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
         return 0;
     for (uint32_t span = 0; span < layout->queries.count; span++)
         workgroups += tiling_workgroups(&walk->tilings[span]);
-    return workgroups * attention_kernel_state_bytes(walk->which, choice, problem);
+    return workgroups * attention_kernel_state_bytes(walk->which, &walk->choice, problem);
 }
 
 /* Each box writes its rows at the last step at which it keeps a key. */
@@ -60,13 +65,24 @@ enum vkring_status query_walk_find_steps(struct query_walk *walk, const struct p
 }
 
 enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *device, const struct problem *problem,
-                                     const struct layout *layout, const struct kernel_choice *choice, uint32_t steps)
+                                     const struct layout *layout, uint32_t steps)
 {
     enum vkring_status status;
-    TRY(attention_kernel_create(device, walk->which, problem, choice, (struct kernel_use){.strided = layout->most_stride > 1},
-                                &walk->kernel),
-        fail);
+    const struct kernel_use use = {.strided = layout->most_stride > 1, .splits = walk->splits};
+    TRY(attention_kernel_create(device, walk->which, problem, &walk->choice, use, &walk->kernel), fail);
+    if (walk->splits)
+        TRY(attention_kernel_create(device, SPIRV_MERGE, problem, &walk->choice, use, &walk->merge), fail);
     TRY(query_walk_find_steps(walk, problem, layout, steps), fail);
+fail:
+    return status;
+}
+
+enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem, bool aligned)
+{
+    enum vkring_status status;
+    TRY(attention_kernel_prepare(device, problem, aligned, &walk->kernel), fail);
+    if (walk->splits)
+        TRY(attention_kernel_prepare(device, problem, aligned, &walk->merge), fail);
 fail:
     return status;
 }
@@ -74,6 +90,7 @@ fail:
 void query_walk_destroy(struct query_walk *walk, vkring_device *device)
 {
     attention_kernel_destroy(device, &walk->kernel);
+    attention_kernel_destroy(device, &walk->merge);
     free(walk->box_steps);
     walk->box_steps = NULL;
 }
@@ -81,6 +98,7 @@ void query_walk_destroy(struct query_walk *walk, vkring_device *device)
 struct query_box query_walk_box(const struct query_walk *walk, const struct layout *layout, uint64_t index)
 {
     struct query_box box = {0};
+    const uint64_t packed = kernel_choice_packed_heads(&walk->choice);
     uint64_t workgroups = 0;
     while (index >= walk->tilings[box.span].boxes) {
         index -= walk->tilings[box.span].boxes;
@@ -90,6 +108,8 @@ struct query_box query_walk_box(const struct query_walk *walk, const struct layo
     box.rows = tiling_box_at(&walk->tilings[box.span], index);
     box.rows.first_row += layout_span_of(&layout->queries, layout->rank, box.span)->local;
     box.rows.first_workgroup += workgroups;
+    box.rows.first_head *= packed;
+    box.rows.heads *= packed;
     return box;
 }
 

@@ -22,10 +22,13 @@ struct query_box {
 
 struct query_walk {
     enum spirv_kernel which;
+    struct kernel_choice choice;
     struct attention_kernel kernel;
+    struct attention_kernel merge;       /* of splits, where there are any */
     struct tiling tilings[LAYOUT_SPANS]; /* of the query rows of each span */
     uint64_t boxes;                      /* of all */
     uint64_t block_keys;                 /* the most of one dispatch */
+    bool splits;                         /* some boxes split their keys over workgroups */
     struct box_steps *box_steps;         /* [boxes] */
 };
 
@@ -33,14 +36,15 @@ struct query_walk {
 void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
                      const struct layout *layout, const struct kernel_choice *choice, bool with_keys, double dispatch_seconds);
 /** The state of all boxes, once it is tiled; 0 where every row meets all its keys in one block. */
-uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout,
-                                const struct kernel_choice *choice);
+uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct problem *problem, const struct layout *layout);
 /** Finds what each box meets in so many steps, once it is tiled. Of what there is of a walk without a device. */
 enum vkring_status query_walk_find_steps(struct query_walk *walk, const struct problem *problem, const struct layout *layout,
                                          uint32_t steps);
 /** Compiles, and finds what each box meets in so many steps, once it is tiled. */
 enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *device, const struct problem *problem,
-                                     const struct layout *layout, const struct kernel_choice *choice, uint32_t steps);
+                                     const struct layout *layout, uint32_t steps);
+/** Compiles what tensors that are aligned, or not, need. */
+enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem, bool aligned);
 /** Accepts one that was not created. */
 void query_walk_destroy(struct query_walk *walk, vkring_device *device);
 

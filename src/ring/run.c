@@ -255,7 +255,7 @@ enum vkring_status vkring_forward_start(vkring_plan *plan, const struct vkring_f
     TRY(check_can_start(plan), fail);
     *run = (struct run){.plan = plan, .program = &plan->forward_program, .flop_factor = 1, .segments_step = VKRING_NONE};
     TRY(run_resolve_forward(run, io), refused);
-    TRY(attention_kernel_prepare(plan->device, &plan->problem, run->aligned, &plan->forward.kernel), refused);
+    TRY(query_walk_prepare(&plan->forward, plan->device, &plan->problem, run->aligned), refused);
     return start(run);
 refused:
     refuse(run);

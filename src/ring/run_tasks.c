@@ -152,7 +152,7 @@ static bool task_is_done(const struct run *run)
 
 /* Dispatches ------------------------------------------------------------------------------------------------------------- */
 
-/* At most of a piece: key gradients, and the query gradients that follow from them. */
+/* At most of a piece: key gradients, and the query gradients that follow from them; splits of keys, and their merge. */
 #define DISPATCHES_OF_PIECE 2u
 
 /* A piece of a task as the device gets it. */
@@ -227,6 +227,7 @@ static void place(const struct run *run, const struct task *task, const struct p
         .first = piece->first,
         .last = piece->last,
         .state_address = of_queries ? plan->state->address : plan->backward.state->address,
+        .split_keys = of_queries ? walk_of(plan, task->kind)->choice.split.keys : 0,
         .state_bytes_per_workgroup = kernel_of(plan, task->kind)->state_bytes_per_workgroup,
     };
     if (task->kind == TASK_KEY && backward_is_joint(&plan->backward))
@@ -317,6 +318,23 @@ static void record_query_sum(struct run *run, const struct vk_commands *commands
                             slots->first + slots->used++);
 }
 
+/* Boxes that were split are not written before their merge. */
+static void record_own(struct run *run, const struct vk_commands *commands, const struct task *task,
+                       const struct attention_dispatch *dispatch, struct argument_slots *slots)
+{
+    const struct vkring_plan *plan = run->plan;
+    const bool merges = dispatch->last && dispatch->box.splits > 1;
+    struct attention_dispatch own = *dispatch;
+    own.last = dispatch->last && !merges;
+    attention_kernel_record(plan->device, commands, kernel_of(plan, task->kind), run->aligned, &own, plan->arguments,
+                            slots->first + slots->used++);
+    if (!merges)
+        return;
+    vk_commands_barrier(plan->device, commands);
+    attention_kernel_record(plan->device, commands, &walk_of(plan, task->kind)->merge, run->aligned, dispatch, plan->arguments,
+                            slots->first + slots->used++);
+}
+
 /* As many dispatches of a task as should take dispatch_seconds, at least the one at hand. */
 static enum vkring_status submit_job(struct run *run, const struct task *task, struct job *job)
 {
@@ -337,7 +355,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
     do {
         if (slots.used > 0 && job->again)
             vk_commands_barrier(plan->device, &commands); /* boxes share a state, or go on with theirs */
-        attention_kernel_record(plan->device, &commands, kernel, run->aligned, &job->dispatch, plan->arguments, slots.first + slots.used++);
+        record_own(run, &commands, task, &job->dispatch, &slots);
         record_query_sum(run, &commands, &job->dispatch, &slots);
         flop += more;
         here = run->at;

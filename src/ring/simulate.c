@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../attention/forward_choice.h"
 #include "../base/checked.h"
 #include "plan.h"
 #include "schedule.h"
@@ -128,9 +129,10 @@ static void describe(const struct vkring_simulated_rank *rank, vkring_device *de
 /* Of kernels that nobody knows, only what is kept counts. */
 static struct kernel_choice choose(const struct vkring_simulated_rank *rank, const vkring_device *described, const struct problem *problem)
 {
-    struct kernel_choice choice = kernel_choice_best(described, problem);
+    const struct kernel_choice best = kernel_choice_best(described, problem);
+    struct kernel_choice choice = forward_choice(described, problem, &best);
     if (!rank->device)
-        choice.workgroup_size = choice.lanes_per_row = choice.rows_per_lane = choice.keys_per_step = 1;
+        choice.workgroup_size = choice.lanes_per_row = choice.rows_per_lane = choice.keys_per_step = choice.packed_heads = 1;
     return choice;
 }
 

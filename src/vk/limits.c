@@ -14,6 +14,8 @@ void vk_limits_override(struct vk_limits *limits, const struct vk_limit_override
         limits->max_buffer_bytes = min_u64(limits->max_buffer_bytes, overrides->max_buffer_bytes);
     if (overrides->lane_registers)
         limits->lane_registers = overrides->lane_registers;
+    if (overrides->split_keys)
+        limits->split_keys = overrides->split_keys;
     limits->unified_memory = limits->unified_memory && !overrides->no_unified_memory;
     limits->transfer_queue = limits->transfer_queue && !overrides->no_transfer_queue;
     limits->subgroup_shuffle = limits->subgroup_shuffle && !overrides->no_subgroup_shuffle;

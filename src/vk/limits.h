@@ -21,6 +21,7 @@ struct vk_limits {
     uint64_t non_coherent_atom_bytes;
     uint64_t max_buffer_bytes;
     double timestamp_seconds;   /* a tick; 0 where the compute queue has no timestamps */
+    uint32_t split_keys;        /* the least of a split of a tile's keys; 0: as kernels are chosen */
     uint32_t lane_registers;    /* of 32 bits, that a lane of a subgroup of the smallest size can have without keeping others off; by vendor */
 };
 
@@ -31,6 +32,7 @@ struct vk_limit_overrides {
     uint32_t shared_memory_bytes;
     uint64_t max_buffer_bytes;
     uint32_t lane_registers;
+    uint32_t split_keys;
     bool no_unified_memory;
     bool no_transfer_queue;
     bool no_timestamps;

@@ -137,6 +137,8 @@ static bool is_used(enum spirv_kernel which, const struct problem *problem, cons
         return !choice->keeps_score_grads;
     case SPIRV_QUERY_SUM:
         return choice->keeps_score_grads;
+    case SPIRV_MERGE:
+        return false; /* of few queries */
     case SPIRV_BIAS_GRADIENT:
         return problem->bias.present;
     case SPIRV_SINK_GRADIENT:

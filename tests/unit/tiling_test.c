@@ -28,7 +28,9 @@ static void assert_covers_once(const struct tiling_limits *limits, const struct 
         ck_assert_uint_le(box.batch, limits->max_workgroup_count[2]);
         ck_assert_uint_le(box.tiles * box.heads * box.batch, limits->max_workgroups);
         ck_assert_uint_eq(box.first_workgroup, workgroups);
-        workgroups += box.tiles * box.heads * box.batch;
+        ck_assert_uint_le(box.batch * box.splits, limits->max_workgroup_count[2]);
+        ck_assert_uint_le(box.tiles * box.heads * box.batch * box.splits, limits->max_workgroups);
+        workgroups += box.tiles * box.heads * box.batch * box.splits;
         for (uint64_t b = 0; b < box.batch; b++)
             for (uint64_t h = 0; h < box.heads; h++)
                 for (uint64_t r = 0; r < box.rows; r++)
@@ -51,6 +53,7 @@ START_TEST(every_row_is_in_one_box)
         limits.max_workgroups = below(&state, 40) + 1;
         limits.enough_workgroups = below(&state, 9) + 1;
         limits.flop = (double)below(&state, 100000) + 1;
+        limits.split = (struct tiling_split){below(&state, 20), below(&state, 3), below(&state, 50), below(&state, 100)};
         tiling_make(&limits, below(&state, 4), below(&state, 6) + 1, below(&state, 70), below(&state, 16) + 1, 4.0, below(&state, 500),
                     &tiling);
         assert_covers_once(&limits, &tiling);
@@ -91,6 +94,26 @@ START_TEST(keys_are_cut_where_rows_cannot_be)
 }
 END_TEST
 
+START_TEST(keys_are_split_where_rows_are_few)
+{
+    struct tiling_limits limits = roomy;
+    struct tiling tiling;
+    limits.split = (struct tiling_split){.keys = 100, .below = 64, .workgroups = 300};
+    tiling_make(&limits, 1, 8, 16, 16, 256, 5000, &tiling);
+    ck_assert_uint_eq(tiling.splits, 300 / 8);
+    ck_assert_uint_eq(tiling_workgroups(&tiling), 8 * (300 / 8));
+    tiling_make(&limits, 1, 8, 16, 16, 256, 999, &tiling);
+    ck_assert_uint_eq(tiling.splits, 9);
+    tiling_make(&limits, 1, 8, 16, 16, 256, 99, &tiling);
+    ck_assert_uint_eq(tiling.splits, 1);
+    tiling_make(&limits, 1, 8, 8 * 16, 16, 256, 5000, &tiling);
+    ck_assert_uint_eq(tiling.splits, 1); /* there are 64 workgroups */
+    limits.split.keys_per_row = 20; /* 320 keys for 16 rows */
+    tiling_make(&limits, 1, 8, 16, 16, 256, 999, &tiling);
+    ck_assert_uint_eq(tiling.splits, 3);
+}
+END_TEST
+
 START_TEST(no_rows_make_no_boxes)
 {
     struct tiling tiling;
@@ -109,6 +132,7 @@ int main(void)
     suite_add(suite, "boxes", what_is_small_stays_whole);
     suite_add(suite, "boxes", rows_are_cut_before_keys);
     suite_add(suite, "boxes", keys_are_cut_where_rows_cannot_be);
+    suite_add(suite, "boxes", keys_are_split_where_rows_are_few);
     suite_add(suite, "boxes", no_rows_make_no_boxes);
     return suite_run(suite);
 }
