@@ -10,6 +10,9 @@
 #define GPU_LEAST_QUADS_PER_LANE 2u
 #define GPU_WORKGROUP_SIZE 128u
 #define GPU_MANY_REGISTERS 256u
+/* Of a narrow tile: keys are read from memory, and several on their way at a time hide how long that takes. */
+#define GPU_NARROW_KEYS_PER_STEP 4u
+#define GPU_NARROW_ROWS_PER_LANE 8u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -105,14 +108,43 @@ static struct kernel_choice choose_for_gpu(const vkring_device *device, const st
     return choice;
 }
 
+/* A subgroup to a tile, and a row over as many lanes as it has quads. */
+static void narrow_for_gpu(const struct vk_limits *limits, const struct problem *problem, struct kernel_choice *choice)
+{
+    const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
+    choice->workgroup_size = choice->subgroup_size ? choice->subgroup_size : limits->subgroup_size;
+    choice->rows_per_lane = GPU_NARROW_ROWS_PER_LANE;
+    choice->keys_per_step = GPU_NARROW_KEYS_PER_STEP;
+    while (2 * choice->lanes_per_row <= min_u64(quads, limits->min_subgroup_size))
+        choice->lanes_per_row *= 2;
+}
+
+/* Lanes that would own rows which are not there share those that are. Not with backward, where lanes also own keys. */
+static void narrow(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
+{
+    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    const uint64_t rows = kernel_choice_group(problem) * problem->q_len;
+    const uint64_t room = is_cpu ? UINT64_MAX : device->limits.lane_registers / 4;
+    if (problem->backward || rows >= kernel_choice_tile_rows(choice))
+        return;
+    if (!is_cpu)
+        narrow_for_gpu(&device->limits, problem, choice);
+    choice->few_registers = false;
+    while (choice->rows_per_lane > 1 && (kernel_choice_tile_rows(choice) / 2 >= rows || state_registers(choice, problem) > room))
+        choice->rows_per_lane /= 2;
+    choice->few_registers = state_registers(choice, problem) > room;
+}
+
 struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem)
 {
     const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
     if (is_cpu && loads_uniform_addresses_once(device))
         return choose_for_cpu(device, problem);
-    if (device->limits.subgroup_shuffle)
-        return is_cpu ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
-    return kernel_choice_portable(device);
+    if (!device->limits.subgroup_shuffle)
+        return kernel_choice_portable(device);
+    struct kernel_choice choice = is_cpu ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
+    narrow(device, problem, &choice);
+    return choice;
 }
 
 struct kernel_choice kernel_choice_portable(const vkring_device *device)

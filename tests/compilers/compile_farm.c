@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/forward_choice.h"
 #include "attention/kernel.h"
 #include "attention/rows.h"
 #include "attention/segments.h"
@@ -181,6 +182,31 @@ static void compile_kernel(struct farm *farm, enum spirv_kernel which, const str
     attention_kernel_destroy(farm->device, &kernel);
 }
 
+/* Forward of few query rows, and the merge of its splits. */
+static void compile_few_queries(struct farm *farm, const struct farm_problem *farmed)
+{
+    static const enum spirv_kernel kernels[] = {SPIRV_FORWARD, SPIRV_MERGE};
+    static const char *const names[] = {"forward_few_queries", "merge"};
+    struct vkring_plan_params params = params_of(farmed);
+    struct problem problem;
+    params.q_len = 1;
+    params.backward = false;
+    if (problem_resolve(&params, &problem) != VKRING_OK) {
+        check(farm, VKRING_ERROR_INVALID_ARGUMENT);
+        return;
+    }
+    const struct kernel_choice best = kernel_choice_best(farm->device, &problem);
+    const struct kernel_choice choice = forward_choice(farm->device, &problem, &best);
+    for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++) {
+        struct attention_kernel kernel = {0};
+        struct kernel_use use = use_of(farmed);
+        use.splits = true;
+        name_next(farm, names[i], NULL, farm->problem);
+        check(farm, attention_kernel_create(farm->device, kernels[i], &problem, &choice, use, &kernel));
+        attention_kernel_destroy(farm->device, &kernel);
+    }
+}
+
 static void compile_problem(struct farm *farm, const struct farm_problem *farmed)
 {
     const struct vkring_plan_params params = params_of(farmed);
@@ -194,6 +220,8 @@ static void compile_problem(struct farm *farm, const struct farm_problem *farmed
     }
     for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
         compile_kernel(farm, which, farmed, &problem);
+    if (farmed->few)
+        compile_few_queries(farm, farmed);
 }
 
 /* Those that know nothing of a problem. */
