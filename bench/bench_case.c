@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define SQUARE(rows) .batch = 1, .q_len = (rows), .kv_len = (rows), .heads = 8
+#define DECODE(rows, keys) .batch = 1, .q_len = (rows), .kv_len = (keys), .heads = 8
 /* a query keeps itself and the keys before it, so many in all */
 #define WINDOW(keys) .causal = true, .has_window = true, .window_left = (keys)-1, .window_right = -1
 
@@ -15,7 +16,10 @@ const struct bench_case bench_cases[] = {
     {"f32-d80-v48-n1k", false, {SQUARE(1024), .head_dim = 80, .value_dim = 48}},
     {"f32-d33-n1000-causal", false, {SQUARE(1000), .head_dim = 33, .causal = true}},
     {"f32-d64-n1k-gqa8", false, {SQUARE(1024), .kv_heads = 1, .head_dim = 64}},
-    {"f32-d64-q8-k8k", false, {.batch = 1, .q_len = 8, .kv_len = 8192, .heads = 8, .head_dim = 64}},
+    {"f32-d64-q8-k8k", false, {DECODE(8, 8192), .head_dim = 64}},
+    {"f32-d64-q1-k64k", false, {DECODE(1, 65536), .head_dim = 64}},
+    {"f32-d64-q1-k64k-gqa4", false, {DECODE(1, 65536), .kv_heads = 2, .head_dim = 64}},
+    {"f16-d128-q1-k64k-gqa4", false, {DECODE(1, 65536), .type = VKRING_TYPE_F16, .kv_heads = 2, .head_dim = 128}},
     {"f32-d64-n256-b8", false, {.batch = 8, .q_len = 256, .kv_len = 256, .heads = 8, .head_dim = 64, .causal = true}},
     {"f16-d64-n1k", false, {SQUARE(1024), .type = VKRING_TYPE_F16, .head_dim = 64}},
     {"f16-d128-n1k-causal", false, {SQUARE(1024), .type = VKRING_TYPE_F16, .head_dim = 128, .causal = true}},
