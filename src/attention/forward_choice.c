@@ -8,7 +8,7 @@
 #define GPU_SPLIT_KEYS_PER_ROW 8u
 #define GPU_SPLIT_LANES (1u << 17)
 /* Measured: 64 to 256 rows of 65536 keys in half the time; with more rows nothing changes. */
-#define CPU_SPLIT_KEYS 512u
+#define CPU_SPLIT_BYTES (1u << 18) /* of keys and values of a head */
 #define CPU_SPLIT_KEYS_PER_ROW 2u
 #define CPU_SPLIT_BELOW 512u
 #define CPU_SPLIT_WORKGROUPS 4096u
@@ -31,12 +31,13 @@ static uint64_t tiles_of(const struct problem *problem, uint64_t tile_rows, uint
  * A GPU should have lanes enough. On a CPU tiles and heads take turns at each split: it stays in the caches for the tiles, and heads' keys
  * lie side by side.
  */
-static struct tiling_split split_for(const vkring_device *device, const struct kernel_choice *choice)
+static struct tiling_split split_for(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    const uint64_t key_bytes = (problem->head_dim + problem->value_dim) * vkring_type_bytes(problem->type);
     const uint64_t gpu_workgroups = GPU_SPLIT_LANES / choice->workgroup_size;
     const struct tiling_split split = {
-        .keys = is_cpu ? CPU_SPLIT_KEYS : GPU_SPLIT_KEYS,
+        .keys = is_cpu ? divide_up(CPU_SPLIT_BYTES, key_bytes) : GPU_SPLIT_KEYS,
         .keys_per_row = is_cpu ? CPU_SPLIT_KEYS_PER_ROW : GPU_SPLIT_KEYS_PER_ROW,
         .below = is_cpu ? CPU_SPLIT_BELOW : gpu_workgroups,
         .workgroups = is_cpu ? CPU_SPLIT_WORKGROUPS : gpu_workgroups,
@@ -51,7 +52,7 @@ struct kernel_choice forward_choice(const vkring_device *device, const struct pr
     const uint32_t packed = packed_heads(kernel_choice_group(problem), tile_rows);
     if (4 * tiles_of(problem, tile_rows, packed) <= 3 * tiles_of(problem, tile_rows, 1))
         forward.packed_heads = packed;
-    forward.split = split_for(device, choice);
+    forward.split = split_for(device, problem, choice);
     if (device->limits.split_keys) {
         forward.split.keys = device->limits.split_keys;
         forward.split.keys_per_row = 0;
