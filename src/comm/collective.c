@@ -19,6 +19,8 @@ static const uint64_t largest_message_bytes = 65536;
 
 /* How long after the deadline others are given to say who is silent, and why: a rank may be silent only because it waits elsewhere. */
 static const double excuse_seconds = 0.3;
+/* And how much longer if several are, of whom some may wait for the others. */
+static const double excuse_of_several_seconds = 0.2;
 
 /*
  * Goes before each message: which it is, and that it is whole. One with a reason has nothing behind it: its sender takes no part, now or
@@ -223,6 +225,12 @@ static uint32_t count_pending(void *const *requests, uint32_t size, uint32_t *ou
     return count;
 }
 
+double comm_gather_excuse_seconds(const struct comm_gather *gather)
+{
+    uint32_t ignored;
+    return excuse_seconds + (count_pending(gather->receives, gather->comm->fn.size, &ignored) > 1 ? excuse_of_several_seconds : 0);
+}
+
 enum vkring_status comm_gather_blame(const struct comm_gather *gather, double seconds)
 {
     uint32_t size = gather->comm->fn.size;
@@ -340,7 +348,7 @@ static enum vkring_status gather_wait(struct comm_gather *gather, double timeout
         if (progress) {
             backoff = (struct comm_backoff){0};
             last_progress = now;
-        } else if (now - last_progress >= timeout_seconds + excuse_seconds) {
+        } else if (now - last_progress >= timeout_seconds + comm_gather_excuse_seconds(gather)) {
             status = comm_gather_blame(gather, timeout_seconds);
             gather_refuse(gather, status);
             comm_gather_abandon(gather);

@@ -33,8 +33,10 @@ void vkring_comm_destroy(vkring_comm **comm)
 {
     if (!comm || !*comm)
         return;
+    comm_lines_hang_up(*comm);
     if ((*comm)->fn.destroy)
         (*comm)->fn.destroy((*comm)->fn.context);
+    comm_lines_free(*comm);
     free((*comm)->scratch);
     free(*comm);
     *comm = NULL;

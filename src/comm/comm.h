@@ -5,6 +5,8 @@
 
 #include "../base/status.h"
 
+struct comm_line;
+
 struct vkring_comm {
     struct vkring_comm_functions fn;
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
@@ -14,10 +16,12 @@ struct vkring_comm {
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
     void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
+    struct comm_line *lines;
+    uint64_t runs; /* that ended well, of all plans in which messages go */
 };
 
 /** Tags. Messages of one tag between two ranks arrive in order. */
-enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER, COMM_TAG_PACKET, COMM_TAG_GRADIENT_HEADER, COMM_TAG_GRADIENT };
+enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER, COMM_TAG_PACKET, COMM_TAG_GRADIENT_HEADER, COMM_TAG_GRADIENT, COMM_TAG_WORD };
 
 /** VKRING_ERROR_COMM after a request was given up or comm_allgather failed. */
 enum vkring_status comm_check_usable(const struct vkring_comm *comm);
@@ -38,10 +42,10 @@ void comm_abandon(struct vkring_comm *comm, void **request);
 /**
  * Every rank gives bytes and gets those of all: all is size · bytes long, in rank order, and is written only on success. Collective.
  *
- * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds and 0.3 more, in which others may say why: the last error names a silent
- * rank, the same one everywhere if there is only one. VKRING_ERROR_PEER (or _TIMEOUT): a rank gave another number of bytes, its message was
- * damaged or of another round, or it takes no part: the last error names who is to blame for that. A rank that fails tells the others.
- * Never waits longer than that without progress. Backs off when idle: neither spins a core nor sleeps long.
+ * VKRING_ERROR_TIMEOUT when nothing arrives for timeout_seconds and 0.5 more at most, in which others may say why: the last error names a
+ * silent rank, the same one everywhere if there is only one. VKRING_ERROR_PEER (or _TIMEOUT): a rank gave another number of bytes, its
+ * message was damaged or of another round, or it takes no part: the last error names who is to blame for that. A rank that fails tells the
+ * others. Never waits longer than that without progress. Backs off when idle: neither spins a core nor sleeps long.
  */
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
 
@@ -67,10 +71,42 @@ enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine,
 enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done);
 /** What all ranks gave, once it is done; until the next gather on the communicator. */
 const void *comm_gather_blocks(const struct comm_gather *gather);
+/** How much longer than to its deadline a rank waits, in which others may say why. */
+double comm_gather_excuse_seconds(const struct comm_gather *gather);
 /** Records as the last error which rank did nothing for so long. */
 enum vkring_status comm_gather_blame(const struct comm_gather *gather, double seconds);
 /** The communicator can only be destroyed. */
 void comm_gather_abandon(struct comm_gather *gather);
+
+#define COMM_WORD_BYTES 72u
+
+enum comm_word_kind { COMM_WORD_WAITING, COMM_WORD_LAST, COMM_WORD_KINDS };
+
+struct comm_word {
+    void *request; /* null: none is under way */
+    unsigned char bytes[COMM_WORD_BYTES];
+};
+
+/**
+ * For words to and from a peer beside what it waits for. Nobody has to listen: what is under way stays so until the communicator is
+ * destroyed, and neither holds anything up nor makes it unusable.
+ */
+struct comm_line {
+    uint32_t peer;
+    struct comm_word heard, said[COMM_WORD_KINDS];
+    struct comm_line *next;
+};
+
+/** The line to a peer, the same each time; the communicator's. Not collective, and sends nothing. */
+enum vkring_status comm_line_find(struct vkring_comm *comm, uint32_t peer, struct comm_line **out_line);
+/** word: COMM_WORD_BYTES. Nothing is said while the last word of the kind is under way, or where the transport fails: the last error may
+ * be another afterwards. */
+void comm_line_say(struct vkring_comm *comm, struct comm_line *line, enum comm_word_kind kind, const void *word);
+/** Listens from the first call on. out_word: one of out_bytes that came, until the next call; null if none did. */
+enum vkring_status comm_line_hear(struct vkring_comm *comm, struct comm_line *line, const void **out_word, uint64_t *out_bytes);
+/** Before the transport is destroyed; their memory goes after it. */
+void comm_lines_hang_up(struct vkring_comm *comm);
+void comm_lines_free(struct vkring_comm *comm);
 
 /** A pause that starts at nothing and grows to 0.2 ms while nothing happens. Start it with { 0 } and again after each success. */
 struct comm_backoff {

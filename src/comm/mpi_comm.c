@@ -24,7 +24,7 @@ struct mpi_link {
     vkring_comm *owner;
     struct mpi_request *spare;     /* kept for later messages: after a few, starting one allocates nothing */
     struct mpi_request *abandoned; /* given up, and still MPI's */
-    bool damaged;                  /* a request was given up or failed: freeing the communicator could wait for a peer */
+    bool damaged; /* a request failed, or was given up and is still MPI's: freeing the communicator could wait for a peer */
 };
 
 static bool mpi_is_running(void)
@@ -171,10 +171,12 @@ static void link_abandon(void *context, void **request)
     struct mpi_request *abandoned = *request;
     int done = 0;
     *request = NULL;
-    link->damaged = true;
-    if (abandoned->is_receive)
-        MPI_Cancel(&abandoned->handle);
-    MPI_Test(&abandoned->handle, &done, MPI_STATUS_IGNORE);
+    if (mpi_is_running()) {
+        if (abandoned->is_receive)
+            MPI_Cancel(&abandoned->handle);
+        MPI_Test(&abandoned->handle, &done, MPI_STATUS_IGNORE);
+    }
+    link->damaged = link->damaged || !done;
     request_retire(link, abandoned);
 }
 
@@ -212,8 +214,10 @@ static void link_destroy(void *context)
 {
     struct mpi_link *link = context;
     if (mpi_is_running()) {
-        if (any_unfinished(link))
-            link->owner->scratch = NULL; /* left to MPI, which may still touch it */
+        if (any_unfinished(link)) { /* left to MPI, which may still touch them */
+            link->owner->scratch = NULL;
+            link->owner->lines = NULL;
+        }
         if (can_be_freed(link))
             MPI_Comm_free(&link->comm);
     }

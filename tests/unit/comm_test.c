@@ -339,6 +339,58 @@ START_TEST(pauses_start_at_nothing_and_leave_the_core_free)
 }
 END_TEST
 
+static void assert_heard(vkring_comm *comm, struct comm_line *line, const char *expected)
+{
+    const void *word;
+    uint64_t bytes = 0;
+    ck_assert_int_eq(comm_line_hear(comm, line, &word, &bytes), VKRING_OK);
+    ck_assert_msg((word != NULL) == (expected != NULL), "heard %s, not %s", word ? "a word" : "nothing", expected ? "a word" : "nothing");
+    if (expected) {
+        ck_assert_uint_eq(bytes, COMM_WORD_BYTES);
+        ck_assert_str_eq(word, expected);
+    }
+}
+
+/* Also where a send is done only once its receiver takes it: then one word of a kind is under way, and others are not said. */
+static void exchange_words(struct fake_fault fault)
+{
+    const bool untaken = fault.kind == FAKE_NEVER_TAKEN;
+    const char first[COMM_WORD_BYTES] = "first", second[COMM_WORD_BYTES] = "second", last[COMM_WORD_BYTES] = "last";
+    struct fake_network network;
+    vkring_comm *comms[2];
+    struct comm_line *lines[2], *again;
+    fake_network_init(&network, 2, fault);
+    for (uint32_t rank = 0; rank < 2; rank++) {
+        const struct vkring_comm_functions table = fake_table(&network, rank);
+        ck_assert_int_eq(vkring_comm_create(&table, &comms[rank]), VKRING_OK);
+        ck_assert_int_eq(comm_line_find(comms[rank], 1 - rank, &lines[rank]), VKRING_OK);
+        ck_assert_int_eq(comm_line_find(comms[rank], 1 - rank, &again), VKRING_OK);
+        ck_assert_ptr_eq(again, lines[rank]);
+    }
+    comm_line_say(comms[0], lines[0], COMM_WORD_WAITING, first);
+    comm_line_say(comms[0], lines[0], COMM_WORD_WAITING, second);
+    comm_line_say(comms[0], lines[0], COMM_WORD_LAST, last);
+    assert_heard(comms[1], lines[1], "first");
+    if (!untaken)
+        assert_heard(comms[1], lines[1], "second");
+    assert_heard(comms[1], lines[1], "last");
+    assert_heard(comms[1], lines[1], NULL);
+    assert_heard(comms[0], lines[0], NULL);
+    for (uint32_t rank = 0; rank < 2; rank++) {
+        ck_assert_int_eq(comm_check_usable(comms[rank]), VKRING_OK);
+        vkring_comm_destroy(&comms[rank]);
+        ck_assert_uint_eq(network.ranks[rank].live_requests, 0);
+    }
+    fake_network_finish(&network);
+}
+
+START_TEST(words_hold_nothing_up)
+{
+    exchange_words(no_fault);
+    exchange_words((struct fake_fault){.rank = 1, .kind = FAKE_NEVER_TAKEN});
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("comm");
@@ -353,6 +405,7 @@ int main(void)
     suite_add(suite, "allgather", a_rank_that_gives_up_tells_the_others);
     suite_add(suite, "allgather", failures_of_the_table_reach_the_last_error);
     suite_add(suite, "allgather", a_block_too_large_for_memory_is_refused);
+    suite_add(suite, "words", words_hold_nothing_up);
     suite_add(suite, "create", incomplete_tables_are_refused);
     suite_add(suite, "backoff", pauses_start_at_nothing_and_leave_the_core_free);
     return suite_run(suite);
