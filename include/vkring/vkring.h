@@ -539,7 +539,8 @@ struct vkring_forward_io {
  * rank and step; the device's log gets it as an error, and the run's latest events as information; the network may read key and value until the
  * communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
  * A rank that fails tells the others: they get _PEER, which names the rank that failed first, or that it found silent. Of ranks that find one
- * silent, only the next to it need wait for its deadline; one that others hold up waits up to 0.6 s longer to learn by whom.
+ * silent, only those beside it need wait for their deadlines; one that others hold up waits up to 0.6 s longer to learn by whom. A rank
+ * that was found silent itself learns that, and its last error says for whom it waited.
  */
 VKRING_API enum vkring_status vkring_forward(vkring_plan *plan, const struct vkring_forward_io *io);
 

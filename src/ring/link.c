@@ -194,15 +194,16 @@ static enum vkring_status receive_header(struct link *link)
     if (!done)
         return VKRING_OK;
     const enum packet_notice notice = packet_notice_of(&link->header, came);
-    if (notice == PACKET_GIVEN_UP)
+    if (notice == PACKET_GIVEN_UP) {
+        link->given_up_for = packet_given_up_reason(&link->header);
         return packet_given_up_fail(&link->header, link->peer);
+    }
     link->header_came = notice == PACKET_NO_NOTICE;
     link->header_bytes = came;
-    link->peer_waits = notice == PACKET_WAITING;
-    if (link->peer_waits)
-        link->peer_told = clock_seconds();
-    link->peer_call = link->header.identity.call;
-    link->peer_step = link->header.identity.step;
+    if (notice == PACKET_WAITING) {
+        const struct packet_wait wait = packet_wait_of(&link->header);
+        link_hear(link, &wait);
+    }
     return VKRING_OK;
 fail:
     return status;
@@ -243,10 +244,26 @@ fail:
     return status;
 }
 
-bool link_is_excused(const struct link *link)
+void link_hear(struct link *link, const struct packet_wait *wait)
+{
+    link->peer_wait = *wait;
+    link->peer_told = clock_seconds();
+}
+
+bool link_has_word(const struct link *link, double seconds)
+{
+    return link->peer_told > 0 && clock_seconds() - link->peer_told <= seconds;
+}
+
+/* A message may be sent before its receiver is that far. */
+bool link_is_excused(const struct link *link, double seconds)
 {
     const struct packet_identity *due = &link->identity;
-    return link->peer_waits && (link->peer_call < due->call || (link->peer_call == due->call && link->peer_step == due->step));
+    const struct packet_wait *wait = &link->peer_wait;
+    const bool is_at_step = link->sends ? wait->step <= due->step : wait->step == due->step;
+    if (!link_has_word(link, seconds))
+        return false;
+    return wait->call < due->call || (wait->call == due->call && is_at_step);
 }
 
 enum vkring_status link_poll(struct link *link, bool *out_progress)

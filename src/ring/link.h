@@ -49,11 +49,10 @@ struct link {
     uint32_t due;
     bool header_came;
     uint64_t header_bytes;
-    bool peer_waits; /* for others, it said, before it can send the packet of step peer_step of run peer_call */
-    uint64_t peer_call;
-    uint32_t peer_step;
-    double peer_told;     /* when, by clock_seconds; 0 if never */
-    uint64_t total_bytes; /* moved since link_reset */
+    struct packet_wait peer_wait;    /* what the peer said last of what it waits for */
+    double peer_told;                /* when, by clock_seconds; 0 if never */
+    enum vkring_status given_up_for; /* why a rank gave up, once the peer said that one did */
+    uint64_t total_bytes;            /* moved since link_init */
 };
 
 /** record is borrowed: it gets all messages. */
@@ -63,8 +62,15 @@ void link_init(struct link *link, vkring_comm *comm, uint32_t peer, enum link_ki
 /** Memory is borrowed until the link is no longer active. crc: of a packet that came over a link; null to compute it while sending. */
 void link_start(struct link *link, const struct packet_identity *identity, struct packet_memory memory, const uint32_t *crc);
 
-/** Whether it waits for a packet that its peer cannot send, because it waits itself. */
-bool link_is_excused(const struct link *link);
+/** Takes note of what the peer waits for. */
+void link_hear(struct link *link, const struct packet_wait *wait);
+/** Whether the peer said, no longer ago than so, that it waits itself. */
+bool link_has_word(const struct link *link, double seconds);
+/**
+ * Whether it cannot begin to send the packet for that, or cannot take it. Of two ranks that wait for each other to send and to take it, the
+ * one that lacks it names the other.
+ */
+bool link_is_excused(const struct link *link, double seconds);
 
 /** Posts and completes what can be. VKRING_ERROR_PEER also where the peer says that it, or another rank, gave up. out_progress is set to
  * true when something moved, and left alone otherwise. */

@@ -3,13 +3,14 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "../base/crc32c.h"
 
 #define PACKET_MAGIC UINT32_C(0x474e4952)   /* "RING" where the low byte comes first */
 #define WAITING_MAGIC UINT32_C(0x54494157)  /* "WAIT" */
 #define GIVEN_UP_MAGIC UINT32_C(0x454e4f47) /* "GONE" */
-#define PACKET_VERSION 3
+#define PACKET_VERSION 4
 
 _Static_assert(sizeof(struct packet_identity) == 56 && sizeof(struct packet_header) == 72, "the header has no padding");
 
@@ -32,10 +33,21 @@ void packet_header_make(const struct packet_identity *identity, uint32_t payload
     make(PACKET_MAGIC, identity, payload_crc, out_header);
 }
 
-void packet_waiting_make(uint64_t call, uint32_t step, struct packet_header *out_header)
+void packet_waiting_make(const struct packet_wait *wait, struct packet_header *out_header)
 {
-    const struct packet_identity identity = {.call = call, .step = step};
+    const struct packet_identity identity = {
+        .call = wait->call, .step = wait->step, .origin = wait->waits_for, .part_bytes = {wait->microseconds, wait->gradient_step}};
     make(WAITING_MAGIC, &identity, 0, out_header);
+}
+
+struct packet_wait packet_wait_of(const struct packet_header *header)
+{
+    const struct packet_identity *identity = &header->identity;
+    return (struct packet_wait){.call = identity->call,
+                                .microseconds = identity->part_bytes[0],
+                                .step = identity->step,
+                                .gradient_step = (uint32_t)identity->part_bytes[1],
+                                .waits_for = identity->origin};
 }
 
 /* The reason travels where a header has the CRC of its payload. */
@@ -52,13 +64,20 @@ enum packet_notice packet_notice_of(const struct packet_header *header, uint64_t
     return header->magic == WAITING_MAGIC ? PACKET_WAITING : header->magic == GIVEN_UP_MAGIC ? PACKET_GIVEN_UP : PACKET_NO_NOTICE;
 }
 
+enum vkring_status packet_given_up_reason(const struct packet_header *header)
+{
+    return (enum vkring_status)(int32_t)header->payload_crc;
+}
+
 enum vkring_status packet_given_up_fail(const struct packet_header *header, uint32_t sender)
 {
     const struct packet_identity *identity = &header->identity;
-    const enum vkring_status reason = (enum vkring_status)(int32_t)header->payload_crc;
+    const enum vkring_status reason = packet_given_up_reason(header);
+    char by[32] = "";
+    if (identity->origin != sender)
+        snprintf(by, sizeof(by), ", as rank %" PRIu32 " says", sender);
     return status_fail_at(VKRING_ERROR_PEER, identity->origin, identity->step, "rank %" PRIu32 " %s at step %" PRIu32 " (%s)%s",
-                          identity->origin, status_deed(reason), identity->step, vkring_status_string(reason),
-                          identity->origin == sender ? "" : ", as ranks before this one say");
+                          identity->origin, status_deed(reason), identity->step, vkring_status_string(reason), by);
 }
 
 /* Whether the header arrived as its sender made it. */

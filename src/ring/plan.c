@@ -124,6 +124,24 @@ static bool needs_pack_of_masks(const struct problem *problem)
     return problem->type != VKRING_TYPE_F32 && (problem->segment_ids || problem->bias.present);
 }
 
+static enum vkring_status find_lines(struct vkring_plan *plan)
+{
+    enum vkring_status status;
+    const struct layout *layout = &plan->layout;
+    const uint32_t last = plan->steps - 1;
+    TRY(comm_line_find(plan->comm, layout_previous(layout), &plan->lines[LINE_PREVIOUS]), fail);
+    TRY(comm_line_find(plan->comm, layout_next(layout), &plan->lines[LINE_NEXT]), fail);
+    if (!plan->problem.backward)
+        return VKRING_OK;
+    const uint32_t source = schedule_gradient_source(layout, layout->rank, plan->steps, plan->steps);
+    const uint32_t target = schedule_gradient_target(layout, layout->rank, plan->steps, last);
+    TRY(comm_line_find(plan->comm, source, &plan->lines[LINE_HOME_SOURCE]), fail);
+    TRY(comm_line_find(plan->comm, target, &plan->lines[LINE_HOME_TARGET]), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 static enum vkring_status take(struct vkring_plan *plan)
 {
     enum vkring_status status;
@@ -146,6 +164,7 @@ static enum vkring_status take(struct vkring_plan *plan)
         if (needs_pack_of_masks(&plan->problem))
             TRY(pack_kernel_create(device, sizeof(uint32_t), &plan->pack_masks), fail);
         TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->record, &plan->staging), fail);
+        TRY(find_lines(plan), fail);
     }
     return VKRING_OK;
 fail:

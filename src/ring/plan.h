@@ -19,6 +19,9 @@ struct notice {
 /** That this rank waits, on the channels of keys and of gradients; and that it gave up, to the ranks that wait for either. */
 enum { NOTICE_KEYS, NOTICE_GRADIENTS, NOTICE_GIVEN_UP, GIVEN_UP_NOTICES = 3, NOTICES = NOTICE_GIVEN_UP + GIVEN_UP_NOTICES };
 
+/** To ranks that this one receives keys, or its own gradients, from, and to those that it sends such to. */
+enum { LINE_PREVIOUS, LINE_HOME_SOURCE, LINE_NEXT, LINE_HOME_TARGET, PLAN_LINES };
+
 struct vkring_plan {
     vkring_device *device;
     vkring_comm *comm; /* null: one rank */
@@ -46,13 +49,13 @@ struct vkring_plan {
     struct link send, receive;
     struct link send_gradients, receive_gradients;
     struct notice notices[NOTICES];
+    struct comm_line *lines[PLAN_LINES]; /* null: no such peer */
     struct vkring_plan_memory memory;
 
     struct flight_record record; /* of the last run */
     struct run *run;             /* the one that is under way, or was last */
-    uint64_t calls;
-    bool failed;      /* a run broke off: the plan can only be destroyed */
-    bool quarantined; /* the network may still touch its slots and the headers in its links: neither is ever freed */
+    bool failed;                 /* a run broke off: the plan can only be destroyed */
+    bool quarantined;            /* the network may still touch its slots and the headers in its links: neither is ever freed */
     struct vkring_run_stats stats;
     atomic_uint_fast64_t progress_done, progress_total;
 };

@@ -7,8 +7,9 @@
  * gradients that come round (run_gradients.c). Between turns the run is the application's to drive, or vkring_plan_wait's.
  *
  * Step 0 reads the keys and values where the application has them. They are copied once into slot 0, for the network, unless they already
- * lie packed in memory that the host can read. Packets move in pieces: one is sent while the next is copied, uploaded while it comes. The packet of step s > 0 arrives in slot s % 2: that is free once the packet of step s - 2
- * was attended to (or, where memory is not unified, uploaded) and passed on.
+ * lie packed in memory that the host can read. Packets move in pieces: one is sent while the next is copied, uploaded while it comes. The
+ * packet of step s > 0 arrives in slot s % 2: that is free once the packet of step s - 2 was attended to (or, where memory is not unified,
+ * uploaded) and passed on.
  */
 #include "run.h"
 
@@ -82,6 +83,7 @@ static enum vkring_status poll(struct run *run, bool *progress)
     if (steps_of(run) > 1)
         TRY(run_poll_network(run, progress), fail);
     TRY(run_poll_gradients(run, progress), fail);
+    TRY(run_hear(run), fail);
     TRY(run_poll_notices(run, &run->notices_sent), fail);
     TRY(run_submit_ready(run, progress), fail);
     if (ring_is_done(run))
@@ -99,9 +101,7 @@ static bool is_late(struct run *run, double gap_seconds, bool progress)
 {
     const double most = run->plan->timeout_seconds / 10;
     run->idle_seconds = progress ? 0 : run->idle_seconds + (gap_seconds < most ? gap_seconds : most);
-    run->told_waiting = run->told_waiting && !progress;
-    if (run->idle_seconds > RUN_TELLING_PART * run->plan->timeout_seconds)
-        run_tell_waiting(run);
+    run_tell_waiting(run);
     return run->idle_seconds > run->plan->timeout_seconds + run_excuse_seconds(run);
 }
 
@@ -164,7 +164,8 @@ static enum vkring_status finish(struct run *run)
     for (int i = 0; i < RUN_BUFFERS; i++)
         if (run->buffers[i])
             run->buffers[i]->sync = (struct vkring_vulkan_sync){0};
-    plan->calls++;
+    if (steps_of(run) > 1)
+        plan->comm->runs++;
     finish_stats(run);
     atomic_store(&plan->progress_done, atomic_load(&plan->progress_total));
     run_end(run);

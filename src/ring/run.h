@@ -75,10 +75,11 @@ struct run {
     uint32_t wait_step;
     double wait_begin;
 
-    double begin, last;  /* when it was started, and looked at */
-    double idle_seconds; /* that count towards the deadline */
-    bool told_waiting;   /* since the last progress */
-    bool notices_sent;   /* nothing that was told is under way */
+    double begin, last;         /* when it was started, and looked at */
+    double idle_seconds;        /* that count towards the deadline */
+    double telling_at;          /* idle seconds after which it says next that it waits */
+    bool notices_sent;          /* nothing that was told is under way */
+    enum vkring_status told_of; /* why another rank gave up, if this one was told */
 };
 
 static inline uint32_t steps_of(const struct run *run)
@@ -106,8 +107,8 @@ void run_record_wait(struct run *run, double end_seconds, bool finished);
 
 /** How much longer than to its deadline a run waits, to be told whose fault it is. */
 double run_excuse_seconds(const struct run *run);
-/** Of its time, after which a rank says that it waits: early, as others may have begun to wait before it. */
-#define RUN_TELLING_PART 0.25
+/** Which rank keeps this one from going on, as far as it knows; VKRING_NONE: nothing is under way. */
+uint32_t run_waits_for(const struct run *run);
 /** Records as the last error what made no progress until the deadline. */
 enum vkring_status run_blame(const struct run *run);
 /** Ends a run that failed, with what it did in the last error and in the log; waits a moment for the device. */
@@ -155,8 +156,10 @@ bool run_sinks_are_done(const struct run *run);
 /** Puts the gather on record that was started. */
 void run_record_gather(struct run *run, bool finished);
 
-/** Tells the ranks that wait for this one that it waits too; once until there is progress. */
+/** Tells the ranks that wait for this one, if it has waited for long itself, for whom; again and again until there is progress. */
 void run_tell_waiting(struct run *run);
+/** Listens, if this rank has waited for long, to those that it sends to. VKRING_ERROR_PEER: one says that it, or another, gave up. */
+enum vkring_status run_hear(struct run *run);
 /** Tells them that nothing more comes, and on whose account. Before anything is given up. The last error may be another afterwards. */
 void run_tell_given_up(struct run *run, const struct vkring_error *error);
 /** out_done: nothing that was told is still under way. */

@@ -15,62 +15,128 @@
  */
 #define EXCUSE_SECONDS 0.3
 #define MOST_SECONDS_BEHIND 0.3
+/* Of its time, for which a rank believes a peer that it waits: for a few words, as a busy machine may hold one up. */
+#define WORD_PART 0.5
 /* So many events tell what went on before a failure; vkring_plan_get_events has more. */
 #define LOGGED_EVENTS 24u
 
-static enum vkring_status blame_receive(const struct link *link, const char *what, uint32_t step, double seconds)
+enum { LINKS = 4 };
+
+/* In the order in which they are blamed. */
+static const struct link *link_at(const struct run *run, int i)
 {
-    return status_fail_at(VKRING_ERROR_TIMEOUT, link->peer, step, "rank %u sent no %s for %g s at step %u (%llu of %llu bytes came)",
-                          link->peer, what, seconds, step, (unsigned long long)link->done_bytes,
-                          (unsigned long long)packet_payload_bytes(&link->identity));
+    const struct vkring_plan *plan = run->plan;
+    const struct link *links[LINKS] = {&plan->receive, &plan->receive_gradients, &plan->send_gradients, &plan->send};
+    return links[i];
 }
 
-static enum vkring_status blame_send(const struct link *link, const char *what, uint32_t step, double seconds)
+static double word_seconds(const struct run *run)
 {
-    return status_fail_at(VKRING_ERROR_TIMEOUT, link->peer, step, "rank %u took no %s for %g s at step %u (%llu of %llu bytes went)",
-                          link->peer, what, seconds, step, (unsigned long long)link->done_bytes,
-                          (unsigned long long)packet_payload_bytes(&link->identity));
+    return WORD_PART * run->plan->timeout_seconds;
+}
+
+/* Why the peer keeps this rank waiting, as it said; null if it did not. What it said on one channel of a run before this holds on all. */
+static const struct packet_wait *excuse_of(const struct run *run, const struct link *link)
+{
+    const struct link *keys = &run->plan->receive;
+    if (link_is_excused(link, word_seconds(run)))
+        return &link->peer_wait;
+    const bool is_behind = link_has_word(keys, word_seconds(run)) && keys->peer_wait.call < link->identity.call;
+    return is_behind && keys->peer == link->peer ? &keys->peer_wait : NULL;
 }
 
 static bool is_to_blame(const struct run *run, const struct link *link)
 {
-    const struct link *keys = &run->plan->receive;
-    const bool peer_is_behind = keys->peer_waits && keys->peer_call < run->plan->calls && keys->peer == link->peer;
-    return link->active && !link_is_excused(link) && !peer_is_behind;
+    return link->active && !excuse_of(run, link);
 }
 
-/* Whether another rank may know better what everybody waits for. */
-static bool may_be_told(const struct run *run)
+/* The link whose peer has not said that it waits, too; else any that waits; else null. */
+static const struct link *link_to_blame(const struct run *run)
+{
+    const struct link *excused = NULL;
+    for (int i = LINKS - 1; i >= 0; i--)
+        if (link_at(run, i)->active)
+            excused = link_at(run, i);
+    for (int i = 0; i < LINKS; i++)
+        if (is_to_blame(run, link_at(run, i)))
+            return link_at(run, i);
+    return excused;
+}
+
+uint32_t run_waits_for(const struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
-    return plan->compute.pending == 0 && !is_to_blame(run, &plan->receive) && !is_to_blame(run, &plan->receive_gradients);
+    const struct link *link = link_to_blame(run);
+    if (plan->compute.pending > 0)
+        return plan->layout.rank;
+    if (!link)
+        return VKRING_NONE;
+    const struct packet_wait *excuse = excuse_of(run, link);
+    return excuse && excuse->waits_for != plan->layout.rank ? excuse->waits_for : link->peer;
+}
+
+/* How much later than this rank a peer began to wait, that said so. */
+static double seconds_behind(const struct run *run, const struct link *link)
+{
+    const double began = run->last - run->idle_seconds;
+    return link->active ? link->peer_told - 1e-6 * (double)link->peer_wait.microseconds - began : 0;
 }
 
 double run_excuse_seconds(const struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
-    const double told = fmax(plan->receive.peer_told, plan->receive_gradients.peer_told);
-    const double behind = told - (run->last - run->idle_seconds) - RUN_TELLING_PART * plan->timeout_seconds;
-    return may_be_told(run) ? EXCUSE_SECONDS + fmin(fmax(behind, 0), MOST_SECONDS_BEHIND) : 0;
+    double behind = 0;
+    if (run->gather.comm && plan->compute.pending == 0)
+        return comm_gather_excuse_seconds(&run->gather);
+    for (int i = 0; i < LINKS; i++) {
+        if (plan->compute.pending > 0 || is_to_blame(run, link_at(run, i)))
+            return 0;
+        behind = fmax(behind, seconds_behind(run, link_at(run, i)));
+    }
+    return EXCUSE_SECONDS + fmin(behind, MOST_SECONDS_BEHIND);
+}
+
+static enum vkring_status blame(const struct run *run, const struct link *link, double seconds)
+{
+    const struct vkring_plan *plan = run->plan;
+    const uint32_t culprit = run_waits_for(run), step = link->identity.step - (link->sends ? 1 : 0);
+    const bool of_gradients = link == &plan->receive_gradients || link == &plan->send_gradients;
+    const char *what = of_gradients ? "gradients" : "keys", *deed = link->sends ? "took" : "sent";
+    if (culprit != link->peer && culprit < plan->layout.ranks)
+        return status_fail_at(VKRING_ERROR_TIMEOUT, culprit, step, "rank %u holds up rank %u, which %s no %s for %g s at step %u", culprit,
+                              link->peer, deed, what, seconds, step);
+    return status_fail_at(VKRING_ERROR_TIMEOUT, link->peer, step, "rank %u %s no %s for %g s at step %u (%llu of %llu bytes %s)",
+                          link->peer, deed, what, seconds, step, (unsigned long long)link->done_bytes,
+                          (unsigned long long)packet_payload_bytes(&link->identity), link->sends ? "went" : "came");
 }
 
 enum vkring_status run_blame(const struct run *run)
 {
     const struct vkring_plan *plan = run->plan;
     const double seconds = plan->timeout_seconds;
-    const bool gradients_first = plan->receive_gradients.active && !is_to_blame(run, &plan->receive);
+    const uint32_t rank = plan->layout.rank, step = run_step(run);
     if (plan->compute.pending > 0)
-        return status_fail_at(VKRING_ERROR_TIMEOUT, plan->layout.rank, run_step(run),
-                              "the device of rank %u made no progress for %g s at step %u", plan->layout.rank, seconds, run_step(run));
+        return status_fail_at(VKRING_ERROR_TIMEOUT, rank, step, "the device of rank %u made no progress for %g s at step %u", rank, seconds,
+                              step);
     if (run->gather.comm)
         return comm_gather_blame(&run->gather, seconds);
-    if (plan->receive.active && !gradients_first)
-        return blame_receive(&plan->receive, "keys", run->arrived, seconds);
-    if (plan->receive_gradients.active)
-        return blame_receive(&plan->receive_gradients, "gradients", run->gradients.received, seconds);
-    if (plan->send_gradients.active)
-        return blame_send(&plan->send_gradients, "gradients", run->gradients.sent + 1, seconds);
-    return blame_send(&plan->send, "keys", run->sent, seconds);
+    const struct link *link = link_to_blame(run);
+    if (link)
+        return blame(run, link, seconds);
+    return status_fail_at(VKRING_ERROR_TIMEOUT, rank, step, "rank %u made no progress for %g s at step %u", rank, seconds, step);
+}
+
+/* Of a rank that others found silent: what kept it. */
+static void append_wait(const struct run *run, const struct vkring_error *error, char *message, size_t size)
+{
+    const size_t length = strlen(message);
+    const uint32_t waited_for = run_waits_for(run), rank = run->plan->layout.rank;
+    if (error->status != VKRING_ERROR_PEER || error->rank != rank || waited_for == VKRING_NONE)
+        return;
+    if (waited_for == rank)
+        snprintf(message + length, size - length, "; it waited for its device");
+    else
+        snprintf(message + length, size - length, "; it waited for rank %u", waited_for);
 }
 
 /* With what was done last, as far as it goes into a message. */
@@ -94,6 +160,7 @@ static void tell(const struct run *run, const struct vkring_error *error)
         snprintf(message, sizeof(message), "rank %u, step %u: %.400s", rank, step, error->message);
     else
         snprintf(message, sizeof(message), "%s", error->message);
+    append_wait(run, error, message, sizeof(message));
     append_last(run, message, sizeof(message));
     status_fail_at(error->status, error->rank == VKRING_NONE ? rank : error->rank, error->step == VKRING_NONE ? step : error->step, "%s",
                    message);

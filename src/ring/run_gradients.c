@@ -34,7 +34,7 @@ static struct packet_shape gradient_shape_at(const struct run *run, uint32_t ste
 static struct packet_identity identity_of(const struct run *run, uint32_t owner, uint32_t arrival_step)
 {
     const struct packet_shape shape = gradient_shape_of(&run->plan->problem, true, layout_key_rows(&run->plan->layout, owner));
-    struct packet_identity identity = {.call = run->plan->calls, .step = arrival_step, .origin = owner, .seed = run->queries.seed};
+    struct packet_identity identity = {.call = run->plan->comm->runs, .step = arrival_step, .origin = owner, .seed = run->queries.seed};
     memcpy(identity.part_bytes, shape.part_bytes, sizeof(identity.part_bytes));
     return identity;
 }
@@ -283,6 +283,7 @@ enum vkring_status run_poll_sinks(struct run *run, bool *progress)
         run->sinks = SINKS_DONE;
     return VKRING_OK;
 fail_gather:
+    run->told_of = run->gather.told;
     run->gather = (struct comm_gather){0};
 fail:
     return status;

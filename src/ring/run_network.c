@@ -9,7 +9,7 @@ static struct packet_identity identity_at(const struct run *run, uint32_t origin
 {
     const struct packet_shape shape = packet_shape_of(&run->plan->problem, layout_key_rows(&run->plan->layout, origin));
     struct packet_identity identity = {
-        .call = run->plan->calls,
+        .call = run->plan->comm->runs,
         .step = arrival_step,
         .origin = origin,
         .seed = run->queries.seed,

@@ -1,18 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a rank tells those that wait for it when it has nothing to send: that it waits itself, or that it gave up.
+ * What a rank tells those that wait for it when it waits itself, or gave up.
  *
- * Both take the place of a header, so they cost nothing while all is well, and come to the next rank, which is the one that waits. A rank
- * that learns that another gave up gives up too and passes it on: all know within a moment, and name the same rank. A rank that is only
- * silent tells nobody. Of the ranks that wait for it, one after another, only the first has no word from the rank before it: it names that
- * one when its deadline comes, and the others, who know that theirs waits too, are told.
+ * To the next rank both take the place of a header; to the rank before, which sends to this one, they go over a line of their own, that is
+ * only listened to by a rank that has waited for long. So they cost nothing while all is well. A rank that learns that another gave up
+ * gives up too and passes it on: all know within a moment, and name the same rank. A rank that is only silent tells nobody. Of the ranks
+ * that wait for it, one after another, only the first has no word from the rank that it waits for: it names that one when its deadline
+ * comes, and the others, who know that theirs waits too, are told.
  */
+#include <math.h>
+#include <string.h>
+
 #include "run.h"
 
-/* The next packet that is due from here; after the last, the next rank may wait for one of the next run. */
+/* Of its time, after which a rank says that it waits: early, as others may have begun to wait before it. And how often it says so again. */
+#define TELLING_PART 0.25
+#define TELLING_AGAIN_PART 0.125
+/* When a rank that waits begins to listen to those that it sends to: before they say anything, and soon after they gave up. */
+#define LISTENING_SECONDS 1.0
+
+_Static_assert(sizeof(struct packet_header) == COMM_WORD_BYTES, "words are headers");
+
+/* The next packet that is due from here and not under way; after the last, the next rank may wait for one of the next run. */
 static uint32_t next_keys(const struct run *run)
 {
-    return run->sent + 1 < steps_of(run) ? run->sent + 1 : VKRING_NONE;
+    const uint32_t next = run->sent + (run->plan->send.active ? 2 : 1);
+    return next < steps_of(run) ? next : VKRING_NONE;
 }
 
 static void tell(struct vkring_plan *plan, struct notice *notice, uint32_t peer, enum comm_tag tag)
@@ -27,22 +40,102 @@ static void tell(struct vkring_plan *plan, struct notice *notice, uint32_t peer,
     plan->comm->strays = true;
 }
 
-void run_tell_waiting(struct run *run)
+/* To the ranks that this one receives from: to the one before it also when all has come, as that may send what the next run needs. */
+static void say_back(const struct run *run, enum comm_word_kind kind, const struct packet_header *word)
+{
+    struct vkring_plan *plan = run->plan;
+    struct comm_line *previous = plan->lines[LINE_PREVIOUS], *home = plan->lines[LINE_HOME_SOURCE];
+    comm_line_say(plan->comm, previous, kind, word);
+    if (plan->receive_gradients.due > 0 && home != previous)
+        comm_line_say(plan->comm, home, kind, word);
+}
+
+/* To the ranks that this one sends to. */
+static void tell_waiting_on(struct run *run, const struct packet_wait *wait)
 {
     struct vkring_plan *plan = run->plan;
     struct notice *keys = &plan->notices[NOTICE_KEYS], *gradients = &plan->notices[NOTICE_GRADIENTS];
-    uint32_t step, peer;
-    if (run->told_waiting || steps_of(run) == 1)
-        return;
-    run->told_waiting = true;
+    struct packet_wait of_keys = *wait, of_gradients = *wait;
+    uint32_t peer;
+    of_keys.step = next_keys(run);
     if (!keys->request && !plan->send.header_request) {
-        packet_waiting_make(plan->calls, next_keys(run), &keys->header);
+        packet_waiting_make(&of_keys, &keys->header);
         tell(plan, keys, plan->send.peer, COMM_TAG_HEADER);
     }
-    if (run_next_gradients(run, &step, &peer) && !gradients->request && !plan->send_gradients.header_request) {
-        packet_waiting_make(plan->calls, step, &gradients->header);
+    if (run_next_gradients(run, &of_gradients.step, &peer) && !gradients->request && !plan->send_gradients.active) {
+        packet_waiting_make(&of_gradients, &gradients->header);
         tell(plan, gradients, peer, COMM_TAG_GRADIENT_HEADER);
     }
+}
+
+void run_tell_waiting(struct run *run)
+{
+    struct vkring_plan *plan = run->plan;
+    struct packet_header word;
+    struct packet_wait wait = {
+        .call = plan->comm ? plan->comm->runs : 0,
+        .microseconds = (uint64_t)(1e6 * run->idle_seconds),
+        .step = run->arrived < steps_of(run) ? run->arrived : VKRING_NONE,
+        .gradient_step = run->gradients.arrived < steps_of(run) ? run->gradients.arrived + 1 : VKRING_NONE,
+    };
+    if (run->idle_seconds == 0)
+        run->telling_at = TELLING_PART * plan->timeout_seconds;
+    if (run->idle_seconds < run->telling_at || steps_of(run) == 1)
+        return;
+    run->telling_at = run->idle_seconds + TELLING_AGAIN_PART * plan->timeout_seconds;
+    wait.waits_for = run_waits_for(run);
+    packet_waiting_make(&wait, &word);
+    say_back(run, COMM_WORD_WAITING, &word);
+    tell_waiting_on(run, &wait);
+}
+
+static void hear_waiting(struct run *run, const struct comm_line *line, struct packet_wait wait)
+{
+    struct vkring_plan *plan = run->plan;
+    if (plan->send.peer == line->peer)
+        link_hear(&plan->send, &wait);
+    wait.step = wait.gradient_step;
+    if (plan->send_gradients.peer == line->peer)
+        link_hear(&plan->send_gradients, &wait);
+}
+
+static enum vkring_status hear_line(struct run *run, struct comm_line *line)
+{
+    enum vkring_status status;
+    const void *word;
+    uint64_t bytes;
+    for (;;) {
+        TRY(comm_line_hear(run->plan->comm, line, &word, &bytes), fail);
+        if (!word)
+            return VKRING_OK;
+        struct packet_header header;
+        memcpy(&header, word, sizeof(header));
+        const enum packet_notice notice = packet_notice_of(&header, bytes);
+        if (notice == PACKET_WAITING)
+            hear_waiting(run, line, packet_wait_of(&header));
+        if (notice == PACKET_GIVEN_UP) {
+            run->told_of = packet_given_up_reason(&header);
+            return packet_given_up_fail(&header, line->peer);
+        }
+    }
+fail:
+    return status;
+}
+
+enum vkring_status run_hear(struct run *run)
+{
+    enum vkring_status status;
+    const struct vkring_plan *plan = run->plan;
+    struct comm_line *next = plan->lines[LINE_NEXT], *home = plan->lines[LINE_HOME_TARGET];
+    if (run->idle_seconds < fmin(TELLING_PART * plan->timeout_seconds, LISTENING_SECONDS))
+        return VKRING_OK;
+    if (plan->send.active || plan->send_gradients.active)
+        TRY(hear_line(run, next), fail);
+    if (plan->send_gradients.active && home != next)
+        TRY(hear_line(run, home), fail);
+    return VKRING_OK;
+fail:
+    return status;
 }
 
 /* Another's failure is passed on as it came; what went wrong here is our own. */
@@ -52,15 +145,27 @@ static uint32_t culprit_of(const struct vkring_plan *plan, const struct vkring_e
     return of_another && error->rank != VKRING_NONE ? error->rank : plan->layout.rank;
 }
 
+/* So is why it failed. */
+static enum vkring_status reason_of(const struct run *run, const struct vkring_error *error)
+{
+    const enum vkring_status reasons[] = {run->told_of, run->plan->receive.given_up_for, run->plan->receive_gradients.given_up_for};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i] != VKRING_OK)
+            return reasons[i];
+    return error->status;
+}
+
 void run_tell_given_up(struct run *run, const struct vkring_error *error)
 {
     struct vkring_plan *plan = run->plan;
     struct notice *last = &plan->notices[NOTICE_GIVEN_UP];
-    const struct vkring_error told = {error->status, culprit_of(plan, error), error->step == VKRING_NONE ? run_step(run) : error->step, ""};
+    const struct vkring_error told = {reason_of(run, error), culprit_of(plan, error),
+                                      error->step == VKRING_NONE ? run_step(run) : error->step, ""};
     uint32_t step, peer;
     if (steps_of(run) > 1) {
         for (int i = 0; i < GIVEN_UP_NOTICES; i++)
             packet_given_up_make(told.status, told.rank, told.step, &last[i].header);
+        say_back(run, COMM_WORD_LAST, &last[0].header);
         tell(plan, &last[0], layout_next(&plan->layout), COMM_TAG_HEADER);
         if (run_next_gradients(run, &step, &peer)) {
             tell(plan, &last[1], peer, COMM_TAG_GRADIENT_HEADER);

@@ -19,7 +19,7 @@ struct rank_report {
     atomic_bool done;
     struct call_report calls[FAULT_CALLS];
     double plan_destroy_seconds, comm_destroy_seconds;
-    uint64_t live_requests; /* when the plan was gone */
+    uint64_t live_requests; /* when plan and communicator were gone */
     struct wire_counts counts;
     uint64_t device_calls; /* of Vulkan, in the run that meets the fault */
     uint64_t allocations;  /* while the plan is made */
@@ -54,8 +54,8 @@ struct fault_transport {
     /** Counts from here. */
     void (*arm)(void);
     struct wire_counts (*count)(void);
-    /** Requests that are neither done nor given up. */
-    uint64_t (*live_requests)(void);
+    /** Requests of a rank that are neither done nor given up. */
+    uint64_t (*live_requests)(uint32_t rank);
     /** Waits until what was late is on its way. */
     void (*settle)(void);
 };

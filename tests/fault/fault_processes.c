@@ -19,6 +19,7 @@ const struct fault_range fault_range = {.sizes = {2, 3, 4, 8},
                                         .kv_len = 75,
                                         .chunk_bytes = 512,
                                         .timeout_seconds = 1,
+                                        .sends_wait = WAIT_EITHER_WAY,
                                         .count = 36};
 
 static const double hang_seconds = 120;
@@ -50,9 +51,9 @@ static struct wire_counts count(void)
     return wire_count(wire);
 }
 
-static uint64_t live_requests(void)
+static uint64_t live_requests(uint32_t rank)
 {
-    return wire_live_requests(wire);
+    return job->net.live[rank];
 }
 
 static void settle(void)

@@ -197,11 +197,11 @@ static void clean_up(struct attempt *attempt)
     attempt->report->plan_destroy_seconds = clock_seconds() - begin;
     for (int i = 0; i < TENSORS; i++)
         vkring_buffer_destroy(&attempt->buffers[i]);
-    attempt->report->live_requests = attempt->transport->live_requests();
     attempt->report->counts = attempt->transport->count();
     begin = clock_seconds();
     vkring_comm_destroy(&attempt->comm);
     attempt->report->comm_destroy_seconds = clock_seconds() - begin;
+    attempt->report->live_requests = attempt->transport->live_requests(attempt->rank);
     case_free_data(&attempt->data);
 }
 

@@ -12,8 +12,8 @@ struct fault_range {
     enum wire_fault_kind first_kind, last_kind;
     uint64_t kv_len, chunk_bytes; /* of the problem */
     double timeout_seconds;
-    bool sends_wait; /* until the receiver takes the message */
-    uint64_t count;  /* of faults, if none is asked for */
+    enum { WAIT_ALWAYS, WAIT_EITHER_WAY } sends_wait; /* for their receivers; or it is drawn */
+    uint64_t count;                                   /* of faults, if none is asked for */
 };
 
 extern const struct fault_range fault_range;

@@ -10,7 +10,7 @@
 struct frame {
     uint32_t tag;
     uint32_t reserved;
-    uint64_t bytes;
+    uint64_t bytes, number;
     double due_seconds;
 };
 
@@ -23,11 +23,12 @@ struct arrival {
 
 struct wire_request {
     bool is_receive;
-    bool lost; /* of a send: it is done, and goes nowhere */
+    bool lost;            /* of a send: it is done, and goes nowhere */
+    bool numbered, waits; /* of a send: it has its number; it is done only once it is taken */
     uint32_t peer, tag, copies;
     const void *from;
     void *to;
-    uint64_t bytes;
+    uint64_t bytes, number;
     double due_seconds;
     unsigned char *spoilt; /* what is sent in place of the caller's bytes */
 };
@@ -37,7 +38,7 @@ struct wire {
     uint32_t rank, ranks;
     bool armed, cut;
     struct wire_counts counts;
-    uint64_t live;
+    uint64_t numbers[WIRE_RANKS]; /* of the next message to each */
     struct arrival *arrived[WIRE_RANKS];
 };
 
@@ -103,6 +104,7 @@ static struct arrival *take(struct wire *wire, const struct wire_request *reques
     if (!arrival || arrival->frame.due_seconds > clock_seconds())
         return NULL;
     *place = arrival->next;
+    atomic_store(&wire->net->rings[request->peer][wire->rank].taken[arrival->frame.number % WIRE_UNTAKEN], arrival->frame.number + 1);
     return arrival;
 }
 
@@ -200,17 +202,19 @@ static enum vkring_status start(struct wire *wire, const struct wire_request *re
         free(started);
         return VKRING_ERROR_COMM;
     }
-    if (!request->is_receive && strikes(wire, request->tag) && !strike(wire, started)) {
+    const bool struck = !request->is_receive && strikes(wire, request->tag);
+    if (struck && !strike(wire, started)) {
         free(started);
         wire->armed = false;
         return VKRING_ERROR_COMM;
     }
     if (!request->is_receive) {
+        started->waits = wire->net->sends_wait && request->bytes > WIRE_SHORT_BYTES && !struck;
         started->lost |= wire->cut;
         wire->counts.sent[0]++;
         wire->counts.sent[request->tag]++;
     }
-    wire->live++;
+    wire->net->live[wire->rank]++;
     *out_request = started;
     return VKRING_OK;
 }
@@ -227,9 +231,14 @@ static enum vkring_status wire_receive(void *context, void *data, uint64_t size_
     return start(context, &request, out_request);
 }
 
+/* False: it does not fit yet. */
 static bool push(struct wire *wire, struct wire_request *request)
 {
-    const struct frame frame = {.tag = request->tag, .bytes = request->bytes, .due_seconds = request->due_seconds};
+    if (!request->numbered)
+        request->number = wire->numbers[request->peer]++;
+    request->numbered = true;
+    const struct frame frame = {
+        .tag = request->tag, .bytes = request->bytes, .number = request->number, .due_seconds = request->due_seconds};
     while (request->copies > 0 && !request->lost) {
         if (!ring_write(&wire->net->rings[wire->rank][request->peer], &frame, request->from))
             return false;
@@ -238,12 +247,20 @@ static bool push(struct wire *wire, struct wire_request *request)
     return true;
 }
 
+static bool is_sent(struct wire *wire, struct wire_request *request)
+{
+    if (!push(wire, request))
+        return false;
+    const atomic_uint_fast64_t *taken = &wire->net->rings[wire->rank][request->peer].taken[request->number % WIRE_UNTAKEN];
+    return !request->waits || request->lost || atomic_load(taken) == request->number + 1;
+}
+
 static void retire(struct wire *wire, void **request)
 {
     struct wire_request *retired = *request;
     free(retired->spoilt);
     free(retired);
-    wire->live--;
+    wire->net->live[wire->rank]--;
     *request = NULL;
 }
 
@@ -253,7 +270,7 @@ static enum vkring_status wire_test(void *context, void **request, bool *out_don
     struct wire_request *tested = *request;
     *out_done = false;
     if (!tested->is_receive) {
-        if (!push(wire, tested))
+        if (!is_sent(wire, tested))
             return VKRING_OK;
         if (fails(wire, WIRE_BREAK, wire->counts.done++, tested))
             return VKRING_ERROR_COMM;
@@ -328,9 +345,4 @@ void wire_arm(struct wire *wire)
 struct wire_counts wire_count(const struct wire *wire)
 {
     return wire->counts;
-}
-
-uint64_t wire_live_requests(const struct wire *wire)
-{
-    return wire->live;
 }

@@ -3,7 +3,8 @@
  * A communicator's table of functions between processes of one host, over memory that they share, with one fault on demand.
  *
  * Each ordered pair of ranks has a ring of bytes that one process writes and one reads, so a process that is killed or stopped leaves no
- * lock behind and no half message. A message is done for its sender once it fits.
+ * lock behind and no half message. A message is done for its sender once it fits; a long one, on a wire where sends wait, once its
+ * receiver takes it.
  */
 #ifndef VKRING_TESTS_WIRE_H
 #define VKRING_TESTS_WIRE_H
@@ -12,7 +13,7 @@
 
 #include <vkring/vkring.h>
 
-enum { WIRE_RANKS = 8, WIRE_TAGS = 6, WIRE_BYTES = 1 << 15 };
+enum { WIRE_RANKS = 8, WIRE_TAGS = 7, WIRE_BYTES = 1 << 15, WIRE_SHORT_BYTES = 128, WIRE_UNTAKEN = 256 };
 
 enum wire_fault_kind {
     WIRE_SOUND,
@@ -48,13 +49,16 @@ struct wire_fault {
 };
 
 struct wire_ring {
-    atomic_uint_fast64_t written, read; /* bytes, ever */
+    atomic_uint_fast64_t written, read;       /* bytes, ever */
+    atomic_uint_fast64_t taken[WIRE_UNTAKEN]; /* of message n at n % WIRE_UNTAKEN: n + 1 once it was received */
     unsigned char bytes[WIRE_BYTES];
 };
 
 /** In shared memory; zeros are an idle one. */
 struct wire_net {
     struct wire_fault fault;
+    bool sends_wait;           /* those of more than WIRE_SHORT_BYTES, for their receivers */
+    uint64_t live[WIRE_RANKS]; /* requests of each rank that are neither done nor given up */
     atomic_bool fired;
     uint32_t fired_peer, fired_tag;                 /* valid once fired */
     double fired_seconds;                           /* by clock_seconds */
@@ -75,7 +79,5 @@ void wire_arm(struct wire *wire);
 struct wire_counts wire_count(const struct wire *wire);
 /** Says that the fault has happened, for those that do not happen here. */
 void wire_note_fault(struct wire_net *net, uint32_t peer, uint32_t tag);
-/** Requests that are neither done nor given up. */
-uint64_t wire_live_requests(const struct wire *wire);
 
 #endif

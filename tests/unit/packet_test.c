@@ -143,11 +143,16 @@ END_TEST
 START_TEST(notices_are_told_from_headers)
 {
     struct packet_header header = good_header();
+    const struct packet_wait wait = {.call = 7, .microseconds = 1500000, .step = 3, .gradient_step = 2, .waits_for = 4};
     ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_NO_NOTICE);
-    packet_waiting_make(7, 3, &header);
+    packet_waiting_make(&wait, &header);
     ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_WAITING);
-    ck_assert_uint_eq(header.identity.call, 7);
-    ck_assert_uint_eq(header.identity.step, 3);
+    const struct packet_wait said = packet_wait_of(&header);
+    ck_assert_uint_eq(said.call, wait.call);
+    ck_assert_uint_eq(said.microseconds, wait.microseconds);
+    ck_assert_uint_eq(said.step, wait.step);
+    ck_assert_uint_eq(said.gradient_step, wait.gradient_step);
+    ck_assert_uint_eq(said.waits_for, wait.waits_for);
     ck_assert_int_eq(packet_notice_of(&header, sizeof(header) - 1), PACKET_NO_NOTICE);
     header.identity.step ^= 1;
     ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_NO_NOTICE);
@@ -155,9 +160,10 @@ START_TEST(notices_are_told_from_headers)
     packet_given_up_make(VKRING_ERROR_TIMEOUT, 5, 2, &header);
     ck_assert_int_eq(packet_notice_of(&header, sizeof(header)), PACKET_GIVEN_UP);
     ck_assert_int_eq(packet_given_up_fail(&header, 6), VKRING_ERROR_PEER);
+    ck_assert_int_eq(packet_given_up_reason(&header), VKRING_ERROR_TIMEOUT);
     ck_assert_uint_eq(vkring_last_error()->rank, 5);
     ck_assert_uint_eq(vkring_last_error()->step, 2);
-    ck_assert_str_eq(vkring_last_error()->message, "rank 5 was silent at step 2 (timeout), as ranks before this one say");
+    ck_assert_str_eq(vkring_last_error()->message, "rank 5 was silent at step 2 (timeout), as rank 6 says");
     assert_peer_error(check(&header), "magic", "", "");
 }
 END_TEST
