@@ -7,8 +7,7 @@
 #include <base/clock.h>
 #include <ring/plan.h>
 
-#include "lossy_comm.h"
-#include "world.h"
+#include "actor.h"
 
 static vkring_device *device;
 
@@ -27,43 +26,16 @@ static const struct attention_case problem = {.name = "events",
                                                          .events = MOST_EVENTS,
                                                          .timeout_seconds = 60}};
 
-struct listed {
+/* Of the last run. */
+static struct {
     struct vkring_event events[MOST_EVENTS];
     uint64_t count, dropped;
-};
-
-struct actor {
-    vkring_comm *inner, *comm;
-    struct lossy_rules rules;
-    vkring_plan *plan;
-    struct case_data data;
-    struct case_session *session;
-    struct listed listed;
-};
-
-static bool enter(struct actor *actor, const struct attention_case *c)
-{
-    *actor = (struct actor){.inner = world_comm(), .rules = {.good_sends = UINT64_MAX}};
-    bool good = lossy_comm_create(actor->inner, &actor->rules, &actor->comm) == VKRING_OK && case_make_data(c, &actor->data) &&
-                vkring_plan_create(device, actor->comm, &c->params, &actor->plan) == VKRING_OK;
-    good = world_agrees(world_expect(good, "%s", vkring_last_error()->message));
-    actor->session = good ? case_open(c, device, actor->plan, &actor->data) : NULL;
-    return world_agrees(actor->session != NULL);
-}
-
-static void leave(struct actor *actor)
-{
-    vkring_plan_destroy(&actor->plan);
-    vkring_comm_destroy(&actor->comm);
-    vkring_comm_destroy(&actor->inner);
-    case_close(actor->session, NULL);
-    case_free_data(&actor->data);
-}
+} listed;
 
 static bool run(struct actor *actor, bool backward)
 {
     const bool ran = case_start(actor->session, backward) == VKRING_OK && vkring_plan_wait(actor->plan) == VKRING_OK;
-    vkring_plan_get_events(actor->plan, MOST_EVENTS, actor->listed.events, &actor->listed.count, &actor->listed.dropped);
+    vkring_plan_get_events(actor->plan, MOST_EVENTS, listed.events, &listed.count, &listed.dropped);
     return ran;
 }
 
@@ -78,15 +50,15 @@ static bool overlap(const struct vkring_event *a, const struct vkring_event *b)
 }
 
 /* Finished, forward in time, and alone in its place. Of the compute queue all are in one place, and waits where none of them is. */
-static bool is_in_order(const struct listed *listed, uint64_t i)
+static bool is_in_order(uint64_t i)
 {
-    const struct vkring_event *event = &listed->events[i];
+    const struct vkring_event *event = &listed.events[i];
     bool good = world_expect(event->finished && event->end_seconds >= event->begin_seconds, "%s from %f to %f",
                              vkring_event_kind_string(event->kind), event->begin_seconds, event->end_seconds) &&
-                world_expect(i == 0 || event->end_seconds >= listed->events[i - 1].end_seconds - 1e-3 || event->kind == VKRING_EVENT_WAIT,
+                world_expect(i == 0 || event->end_seconds >= listed.events[i - 1].end_seconds - 1e-3 || event->kind == VKRING_EVENT_WAIT,
                              "%s of step %u ended before what is before it", vkring_event_kind_string(event->kind), event->step);
     for (uint64_t j = 0; good && j < i; j++) {
-        const struct vkring_event *before = &listed->events[j];
+        const struct vkring_event *before = &listed.events[j];
         const bool both = is_of_compute_queue(event->kind) && is_of_compute_queue(before->kind);
         const bool queue_and_wait = (event->kind == VKRING_EVENT_WAIT && is_of_compute_queue(before->kind)) ||
                                     (before->kind == VKRING_EVENT_WAIT && is_of_compute_queue(event->kind));
@@ -104,11 +76,11 @@ struct sums {
     double busy; /* the compute queue */
 };
 
-static struct sums sum_up(const struct listed *listed)
+static struct sums sum_up(void)
 {
     struct sums sums = {0};
-    for (uint64_t i = 0; i < listed->count; i++) {
-        const struct vkring_event *event = &listed->events[i];
+    for (uint64_t i = 0; i < listed.count; i++) {
+        const struct vkring_event *event = &listed.events[i];
         const double seconds = event->end_seconds - event->begin_seconds;
         sums.sent += event->kind == VKRING_EVENT_SEND || event->kind == VKRING_EVENT_SEND_GRADIENTS ? event->bytes : 0;
         sums.received += event->kind == VKRING_EVENT_RECEIVE || event->kind == VKRING_EVENT_RECEIVE_GRADIENTS ? event->bytes : 0;
@@ -149,7 +121,7 @@ START_TEST(events_add_up_to_the_stats)
 {
     static struct actor actor;
     const bool backward = _i == 1;
-    ck_assert(enter(&actor, &problem));
+    ck_assert(actor_enter(&actor, device, &problem));
     bool good = world_agrees(run(&actor, false));
     if (backward)
         good = good && world_agrees(run(&actor, false));
@@ -160,13 +132,12 @@ START_TEST(events_add_up_to_the_stats)
     const double end = clock_seconds();
     struct vkring_run_stats stats;
     vkring_plan_get_stats(actor.plan, &stats);
-    const struct listed *listed = &actor.listed;
-    const struct sums sums = sum_up(listed);
-    good = good && world_expect(listed->count > 0 && listed->dropped == 0, "%llu events, %llu dropped", (unsigned long long)listed->count,
-                                (unsigned long long)listed->dropped);
-    for (uint64_t i = 0; good && i < listed->count; i++)
-        good = is_in_order(listed, i) &&
-               world_expect(listed->events[i].begin_seconds >= begin && listed->events[i].end_seconds <= end, "out of the run");
+    const struct sums sums = sum_up();
+    good = good && world_expect(listed.count > 0 && listed.dropped == 0, "%llu events, %llu dropped", (unsigned long long)listed.count,
+                                (unsigned long long)listed.dropped);
+    for (uint64_t i = 0; good && i < listed.count; i++)
+        good = is_in_order(i) &&
+               world_expect(listed.events[i].begin_seconds >= begin && listed.events[i].end_seconds <= end, "out of the run");
     good = good && world_expect(sums.sent == stats.sent_bytes && sums.received == stats.received_bytes, "%llu and %llu bytes",
                                 (unsigned long long)sums.sent, (unsigned long long)sums.received);
     good = good &&
@@ -179,7 +150,7 @@ START_TEST(events_add_up_to_the_stats)
     good = good && world_expect(world_size == 1 || world_rank > 0 || sums.waited + sums.busy > LATE_MS * 1e-3 - 0.2,
                                 "rank 0 waited %g s and worked for %g s", sums.waited, sums.busy);
     good = world_agrees(good);
-    leave(&actor);
+    actor_leave(&actor);
     ck_assert(good);
 }
 END_TEST
@@ -191,19 +162,19 @@ START_TEST(the_latest_events_are_kept)
     struct vkring_event few[3];
     uint64_t count, dropped;
     c.params.events = 5;
-    ck_assert(enter(&actor, &c));
+    ck_assert(actor_enter(&actor, device, &c));
     bool good = run(&actor, false);
-    const uint64_t kept = actor.listed.count;
-    good = good && world_expect(kept == 5 || (kept < 5 && actor.listed.dropped == 0), "%llu kept, %llu dropped", (unsigned long long)kept,
-                                (unsigned long long)actor.listed.dropped);
+    const uint64_t kept = listed.count;
+    good = good && world_expect(kept == 5 || (kept < 5 && listed.dropped == 0), "%llu kept, %llu dropped", (unsigned long long)kept,
+                                (unsigned long long)listed.dropped);
     vkring_plan_get_events(actor.plan, 0, NULL, &count, &dropped);
-    good = good && world_expect(count == kept && dropped == actor.listed.dropped, "%llu and %llu", (unsigned long long)count,
+    good = good && world_expect(count == kept && dropped == listed.dropped, "%llu and %llu", (unsigned long long)count,
                                 (unsigned long long)dropped);
     vkring_plan_get_events(actor.plan, 3, few, &count, &dropped);
     for (uint64_t i = 0; good && kept >= 3 && i < 3; i++)
-        good = world_expect(memcmp(&few[i], &actor.listed.events[kept - 3 + i], sizeof(few[i])) == 0, "not the latest");
+        good = world_expect(memcmp(&few[i], &listed.events[kept - 3 + i], sizeof(few[i])) == 0, "not the latest");
     good = world_agrees(good);
-    leave(&actor);
+    actor_leave(&actor);
     ck_assert(good);
 }
 END_TEST
@@ -236,10 +207,10 @@ static void keep_line(void *user, enum vkring_log_level level, const char *messa
         lines->tells_of_receive = true;
 }
 
-static bool lists_pending_receive(const struct listed *listed)
+static bool lists_pending_receive(void)
 {
-    for (uint64_t i = 0; i < listed->count; i++) {
-        const struct vkring_event *event = &listed->events[i];
+    for (uint64_t i = 0; i < listed.count; i++) {
+        const struct vkring_event *event = &listed.events[i];
         if (!event->finished && event->kind == VKRING_EVENT_RECEIVE)
             return world_expect(event->peer == 0 && event->step == 1 && event->bytes == 4096, "rank %u, step %u, %llu bytes", event->peer,
                                 event->step, (unsigned long long)event->bytes);
@@ -253,7 +224,7 @@ START_TEST(a_failure_tells_what_was_under_way)
     static struct actor actor;
     struct lines lines = {0};
     const struct log log = device->log;
-    ck_assert(enter(&actor, &problem));
+    ck_assert(actor_enter(&actor, device, &problem));
     bool good = world_agrees(run(&actor, false));
     actor.plan->timeout_seconds = TIMEOUT;
     actor.rules.lose = world_rank == 0;
@@ -269,9 +240,9 @@ START_TEST(a_failure_tells_what_was_under_way)
                             "'%s'", error->message) &&
                world_expect(lines.errors == 1 && lines.infos > 0 && strstr(lines.error, error->message), "%d errors, %d lines: '%s'",
                             lines.errors, lines.infos, lines.error) &&
-               world_expect(lines.tells_of_receive, "the log does not tell of the receive") && lists_pending_receive(&actor.listed);
+               world_expect(lines.tells_of_receive, "the log does not tell of the receive") && lists_pending_receive();
     good = world_agrees(good);
-    leave(&actor);
+    actor_leave(&actor);
     ck_assert(good);
 }
 END_TEST

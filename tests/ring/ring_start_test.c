@@ -6,8 +6,7 @@
 #include <base/clock.h>
 #include <ring/plan.h>
 
-#include "lossy_comm.h"
-#include "world.h"
+#include "actor.h"
 
 static vkring_device *device;
 
@@ -38,39 +37,15 @@ static const struct attention_case causal = {.name = "causal",
                                                         .backward = true,
                                                         .timeout_seconds = 60}};
 
-/* A plan with a communicator of its own, tensors, and what blocking calls made of them. */
-struct actor {
-    const struct attention_case *c;
-    vkring_comm *inner, *comm;
-    struct lossy_rules rules;
-    vkring_plan *plan;
-    struct case_data data;
-    struct case_session *session;
-    struct case_result blocking;
-};
-
 static bool enter(struct actor *actor, const struct attention_case *c)
 {
-    *actor = (struct actor){.c = c, .inner = world_comm(), .rules = {.good_sends = UINT64_MAX}};
-    bool good = lossy_comm_create(actor->inner, &actor->rules, &actor->comm) == VKRING_OK && case_make_data(c, &actor->data) &&
-                vkring_plan_create(device, actor->comm, &c->params, &actor->plan) == VKRING_OK;
-    good = world_agrees(world_expect(good, "%s", vkring_last_error()->message)) &&
-           world_agrees(case_run_plan(c, device, actor->plan, &actor->data, &actor->blocking));
-    actor->session = good ? case_open(c, device, actor->plan, &actor->data) : NULL;
-    return world_agrees(actor->session != NULL);
+    return actor_enter(actor, device, c) && actor_block(actor, device);
 }
 
 /* Destroying never waits for a peer, also with a run under way. */
 static bool leave(struct actor *actor)
 {
-    const double begin = clock_seconds();
-    vkring_plan_destroy(&actor->plan);
-    vkring_comm_destroy(&actor->comm);
-    vkring_comm_destroy(&actor->inner);
-    const double seconds = clock_seconds() - begin;
-    case_close(actor->session, NULL);
-    case_free_result(&actor->blocking);
-    case_free_data(&actor->data);
+    const double seconds = actor_leave(actor);
     return world_agrees(world_expect(seconds < 1, "destroying took %.1f s", seconds));
 }
 
