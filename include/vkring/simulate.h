@@ -23,8 +23,9 @@ struct vkring_simulated_rank {
     bool unified_memory;          /**< as of vkring_device_info; used without device */
     uint64_t memory_bytes;        /**< of the device, for tensors and plan; 0: no limit */
     /**
-     * The device that kernels are chosen for, which decides on some of the memory and on how many pairs beside those that are kept they go
-     * through; null for the memory of a GPU of subgroups of 32, and no such pairs. Borrowed during the call.
+     * The device that kernels are chosen for, which decides on some of the memory, on how many pairs beside those that are kept they go
+     * through and, of a CPU, on what it takes to add up gradients; null for the memory of a GPU of subgroups of 32, and nothing of the
+     * others. Borrowed during the call.
      */
     const struct vkring_device_info *device;
 };

@@ -18,6 +18,7 @@ struct kernel_choice {
     /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
     bool keeps_score_grads;
     double row_pairs;          /* what loading and storing an own row takes, in pairs */
+    double access_flop;        /* what loading or storing an element takes that is only moved, in FLOP of attention; 0: not known */
     uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
     struct tiling_split split; /* of keys, in forward */
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */

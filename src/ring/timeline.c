@@ -215,10 +215,35 @@ static void compute(struct timeline *line, uint32_t rank, double ready, double s
     result->compute_seconds += seconds;
 }
 
+/* Of elements that are loaded or stored so often in all, and nothing else. */
+static double access_seconds(const struct timeline *line, uint32_t rank, double accesses)
+{
+    return accesses * line->in->choices[rank].access_flop / speed_of(line->in, rank);
+}
+
+/* How often tasks without pairs load or store elements of query rows. */
+static double accesses_of(const struct timeline *line, uint32_t rank, enum task_kind kind)
+{
+    const struct problem *problem = line->in->problem;
+    const double rows = (double)(problem->batch * problem->heads) * (double)layout_query_rows(line->in->layout, rank);
+    switch (kind) {
+    case TASK_ROW_STATS: /* outputs and their gradients */
+        return 2 * rows * (double)problem->value_dim;
+    case TASK_QUERY_CLEAR:
+        return rows * (double)problem->head_dim;
+    case TASK_QUERY_ROUND:
+        return 2 * rows * (double)problem->head_dim;
+    default:
+        return 0;
+    }
+}
+
 static double seconds_of(struct timeline *line, uint32_t rank, const struct task *task)
 {
     const double factor = factor_of(task, line->in->choices[rank].keeps_score_grads);
     const double flop = factor > 0 ? factor * timeline_flop(line->in->problem, pairs_of(line, rank, task->step)) : 0;
+    if (factor == 0)
+        return access_seconds(line, rank, accesses_of(line, rank, task->kind));
     return flop > 0 ? flop / speed_of(line->in, rank) + line->in->ranks[rank]->task_seconds : 0;
 }
 
@@ -250,7 +275,9 @@ static void add_now(struct timeline *line, uint32_t rank)
     const double bytes = line->in->steps > 1 ? gradient_bytes(line, owner) : 0;
     const double touched = has_slot && !comes_home ? 2 * bytes : bytes; /* read from the slot, and written to it */
     const bool works = comes_home || !has_slot || task->adds;
-    compute(line, rank, addend_ready(line, rank, task), works ? copy_seconds(line->in->ranks[rank], touched) : 0);
+    const double accesses = (1 + (has_slot ? 1 : 0) + (task->adds ? 1 : 0)) * bytes / sizeof(float);
+    const double seconds = copy_seconds(line->in->ranks[rank], touched) + access_seconds(line, rank, accesses);
+    compute(line, rank, addend_ready(line, rank, task), works ? seconds : 0);
     clock->sum_ready[slot_of(step)] = clock->device;
     clock->adding = NULL;
 }

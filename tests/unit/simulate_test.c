@@ -254,6 +254,26 @@ START_TEST(sums_go_home_from_the_last_that_adds)
 }
 END_TEST
 
+/*
+ * Rank 2 takes 250000 s a step, 3/7 of it for queries, which come first at step 0: its sum of step 4 is ready after 3/7 + 4 steps. Rank 1
+ * can only then send it the last sum, that of step 6, to the same slot, and rank 0 its last a step before.
+ */
+START_TEST(a_slot_takes_a_sum_once_the_one_before_was_passed_on)
+{
+    const double step = 100 * 2.5 * 1000;
+    struct vkring_plan_params problem = problem_of(60, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[6];
+    for (int i = 0; i < 6; i++)
+        ranks[i] = pair_a_second();
+    ranks[2].forward_flops /= 1000;
+    problem.backward = true;
+    const struct outcome outcome = simulate(&problem, 6, ranks, 6);
+    check_seconds(outcome.results[1].total_seconds, (3.0 / 7 + 4) * step);
+    check_seconds(outcome.results[0].total_seconds, (3.0 / 7 + 3) * step);
+    check_seconds(outcome.whole.total_seconds, 6 * step);
+}
+END_TEST
+
 START_TEST(tensors_are_those_of_the_rank)
 {
     struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_AUTO);
@@ -273,12 +293,16 @@ END_TEST
 /* Tiles of 8 rows, steps of 8 keys. */
 static const struct vkring_device_info cpu = {
     .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
-/* What a row of it takes, in pairs. */
-enum { CPU_ROW_PAIRS = 32 };
+/* What a row of it takes, in pairs, and what an element that is only moved does. */
+enum { CPU_ROW_PAIRS = 32, CPU_ACCESS_FLOP = 64 };
 
+/* Beside scores: of 16 query rows, outputs and their gradients are read and query gradients cleared; of 16 keys, a sum begins with a copy,
+ * and at home the own part is added. */
 START_TEST(a_cpu_halves_the_own_keys)
 {
-    const double step = 16 * 16 + 16 * CPU_ROW_PAIRS;
+    const double access = CPU_ACCESS_FLOP / (FLOP_PER_PAIR * 2.5);
+    const double step = 16 * 16 + 16 * CPU_ROW_PAIRS, start = 3 * 16 * DIM * access;
+    const double begin_sum = 2 * 16 * 2 * DIM * access, end_sum = 3 * 16 * 2 * DIM * access;
     struct vkring_plan_params problem = problem_of(32, false, VKRING_LAYOUT_CONTIGUOUS);
     struct vkring_simulated_rank rank = pair_a_second();
     problem.backward = true;
@@ -286,11 +310,11 @@ START_TEST(a_cpu_halves_the_own_keys)
     rank.backward_flops = FLOP_PER_PAIR * 2.5;
     rank.link_bytes_per_second = 16 * BYTES_PER_KEY / (0.4 * step); /* a packet or sum takes 0.4 of a step */
     struct outcome outcome = simulate(&problem, 2, &rank, 1);
-    check_seconds(outcome.turns[0].compute_seconds, 0.5 * step);
-    check_seconds(outcome.whole.total_seconds, 2 * step);
-    rank.link_bytes_per_second /= 2; /* 0.8: waits for the packet, and at home for the sum */
+    check_seconds(outcome.turns[0].compute_seconds, start + 0.5 * step);
+    check_seconds(outcome.whole.total_seconds, start + begin_sum + 2 * step + end_sum);
+    rank.link_bytes_per_second /= 3; /* 1.2: waits for the packet, and at home for the sum */
     outcome = simulate(&problem, 2, &rank, 1);
-    check_seconds(outcome.whole.total_seconds, (0.8 + 1 + 0.8) * step);
+    check_seconds(outcome.whole.total_seconds, (1.2 + 1 + 1.2) * step + begin_sum + end_sum);
 }
 END_TEST
 
@@ -464,6 +488,7 @@ int main(void)
     suite_add(suite, "joint gradients", a_cpu_halves_the_own_keys);
     suite_add(suite, "whole tiles", tiles_along_a_diagonal_are_computed_whole);
     suite_add(suite, "way home", sums_go_home_from_the_last_that_adds);
+    suite_add(suite, "slots of sums", a_slot_takes_a_sum_once_the_one_before_was_passed_on);
     suite_add(suite, "tensors", tensors_are_those_of_the_rank);
     suite_add(suite, "window", a_window_ends_the_run_early);
     tcase_add_loop_test(tcase, backward_loses_nothing_with_fast_links, 0, 6);
