@@ -68,22 +68,28 @@ static void tell_waiting_on(struct run *run, const struct packet_wait *wait)
     }
 }
 
-void run_tell_waiting(struct run *run)
+/* As the ranks before see it. */
+static struct packet_wait wait_of(const struct run *run)
 {
-    struct vkring_plan *plan = run->plan;
-    struct packet_header word;
-    struct packet_wait wait = {
-        .call = plan->comm ? plan->comm->runs : 0,
+    return (struct packet_wait){
+        .call = run->plan->comm->runs,
         .microseconds = (uint64_t)(1e6 * run->idle_seconds),
         .step = run->arrived < steps_of(run) ? run->arrived : VKRING_NONE,
         .gradient_step = run->gradients.arrived < steps_of(run) ? run->gradients.arrived + 1 : VKRING_NONE,
+        .waits_for = run_waits_for(run),
     };
-    if (run->idle_seconds == 0)
-        run->telling_at = TELLING_PART * plan->timeout_seconds;
+}
+
+void run_tell_waiting(struct run *run)
+{
+    const double timeout = run->plan->timeout_seconds;
+    struct packet_header word;
+    if (run->idle_seconds < TELLING_PART * timeout)
+        run->telling_at = TELLING_PART * timeout;
     if (run->idle_seconds < run->telling_at || steps_of(run) == 1)
         return;
-    run->telling_at = run->idle_seconds + TELLING_AGAIN_PART * plan->timeout_seconds;
-    wait.waits_for = run_waits_for(run);
+    run->telling_at = run->idle_seconds + TELLING_AGAIN_PART * timeout;
+    const struct packet_wait wait = wait_of(run);
     packet_waiting_make(&wait, &word);
     say_back(run, COMM_WORD_WAITING, &word);
     tell_waiting_on(run, &wait);

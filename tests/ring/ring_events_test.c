@@ -147,6 +147,7 @@ START_TEST(events_add_up_to_the_stats)
     good = good && world_expect(world_size == 1 || (sums.uploaded > 0) == !device->limits.unified_memory, "%llu bytes uploaded",
                                 (unsigned long long)sums.uploaded);
     good = good && is_read_back_in_pieces(&actor, &sums);
+    good = good && world_expect(!actor.comm->strays, "told others that it waits, in a sound run");
     good = good && world_expect(world_size == 1 || world_rank > 0 || sums.waited + sums.busy > LATE_MS * 1e-3 - 0.2,
                                 "rank 0 waited %g s and worked for %g s", sums.waited, sums.busy);
     good = world_agrees(good);
