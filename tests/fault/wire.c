@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <base/clock.h>
+#include <comm/comm.h>
 
 struct frame {
     uint32_t tag;
@@ -209,7 +210,7 @@ static enum vkring_status start(struct wire *wire, const struct wire_request *re
         return VKRING_ERROR_COMM;
     }
     if (!request->is_receive) {
-        started->waits = wire->net->sends_wait && request->bytes > WIRE_SHORT_BYTES && !struck;
+        started->waits = wire->net->sends_wait && request->tag != COMM_TAG_AGREE && request->bytes > WIRE_SHORT_BYTES && !struck;
         started->lost |= wire->cut;
         wire->counts.sent[0]++;
         wire->counts.sent[request->tag]++;

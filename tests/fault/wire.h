@@ -57,7 +57,7 @@ struct wire_ring {
 /** In shared memory; zeros are an idle one. */
 struct wire_net {
     struct wire_fault fault;
-    bool sends_wait;           /* those of more than WIRE_SHORT_BYTES, for their receivers */
+    bool sends_wait; /* those of more than WIRE_SHORT_BYTES, for their receivers; not what ranks agree on, which MPI takes for short */
     uint64_t live[WIRE_RANKS]; /* requests of each rank that are neither done nor given up */
     atomic_bool fired;
     uint32_t fired_peer, fired_tag;                 /* valid once fired */
