@@ -160,6 +160,16 @@ static bool run_both(struct attempt *attempt)
     return true;
 }
 
+/* A plan before the one that meets the fault, so that no rank is late with its kernels where the deadline is short. */
+static bool compile_kernels(struct attempt *attempt)
+{
+    struct vkring_plan_params params = attempt->c.params;
+    params.timeout_seconds = 60;
+    const bool made = vkring_plan_create(attempt->device, attempt->comm, &params, &attempt->plan) == VKRING_OK;
+    vkring_plan_destroy(&attempt->plan);
+    return made;
+}
+
 static bool make_plan(struct attempt *attempt)
 {
     if (attempt->job->at_create)
@@ -180,6 +190,8 @@ static void meet_fault(struct attempt *attempt)
     const struct fault_job *job = attempt->job;
     if (job->is_reference)
         attempt->report->right = case_passes(&attempt->c, attempt->device, attempt->comm);
+    if (job->at_create && !compile_kernels(attempt))
+        return;
     if (!make_plan(attempt) || !make_tensors(attempt) || !run_both(attempt) || job->at_create)
         return;
     attempt->transport->arm();
