@@ -261,12 +261,11 @@ static const struct wire_fault given_faults[] = {
     {.kind = WIRE_KILL, .rank = 0, .tag = TAG_HEADER, .nth = 4},
 };
 
-/* Null: it is drawn. */
+/* Null: it is drawn, as all are of a campaign that has no such ring. */
 static const struct wire_fault *given_fault(const struct campaign *campaign)
 {
     const uint64_t given = sizeof(given_faults) / sizeof(given_faults[0]);
-    const bool fits = campaign->index < given && given_faults[campaign->index].rank < fault_range.sizes[count_sizes() - 1];
-    return fits ? &given_faults[campaign->index] : NULL;
+    return fault_range.sizes[FAULT_SIZES - 1] == WIRE_RANKS && campaign->index < given ? &given_faults[campaign->index] : NULL;
 }
 
 static void take_fault(struct fault_job *job, const struct wire_fault *given)
@@ -294,7 +293,7 @@ static void draw(struct campaign *campaign)
 {
     struct dice dice = {.seed = campaign->seed + 1000003 * campaign->index};
     const struct wire_fault *given = given_fault(campaign);
-    const int size = given ? (int)count_sizes() - 1 : (int)throw_dice(&dice, count_sizes());
+    const int size = given ? FAULT_SIZES - 1 : (int)throw_dice(&dice, count_sizes());
     const int layout = given ? VKRING_LAYOUT_CONTIGUOUS : (int)throw_dice(&dice, LAYOUTS);
     const bool backward = !given && throw_dice(&dice, 2);
     const struct reference *reference = reference_of(campaign, size, layout, backward);
