@@ -44,17 +44,29 @@ static bool parse(struct devices_options *options, int argc, char **argv, struct
     return true;
 }
 
+/* ["16x16x16", …] */
+static json_t *matrix_shapes_json(const struct vkring_device_info *info)
+{
+    json_t *shapes = json_array();
+    for (uint32_t i = 0; i < info->matrix_shape_count; i++) {
+        const struct vkring_matrix_shape *shape = &info->matrix_shapes[i];
+        json_array_append_new(shapes, json_sprintf("%" PRIu32 "x%" PRIu32 "x%" PRIu32, shape->m, shape->n, shape->k));
+    }
+    return shapes;
+}
+
 static json_t *device_json(const struct vkring_device_info *info, uint32_t index)
 {
     char version[48];
     snprintf(version, sizeof(version), "%" PRIu32 ".%" PRIu32 ".%" PRIu32, info->vulkan_version[0], info->vulkan_version[1],
              info->vulkan_version[2]);
-    return json_pack("{s:I, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:I, s:I, s:b, s:b, s:b, s:b, s:o}", "index", (json_int_t)index, "name",
+    return json_pack("{s:I, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:I, s:I, s:b, s:o, s:b, s:b, s:b, s:o}", "index", (json_int_t)index, "name",
                      json_text(info->name), "driver", json_text(info->driver), "kind", device_kind_text(info->kind), "vendor_id",
                      (json_int_t)info->vendor_id, "device_id", (json_int_t)info->device_id, "vulkan_version", version, "memory_bytes",
                      json_size(info->memory_bytes), "subgroup_size", (json_int_t)info->subgroup_size, "shared_memory_bytes",
-                     (json_int_t)info->shared_memory_bytes, "f16", info->f16, "unified_memory", info->unified_memory, "transfer_queue",
-                     info->transfer_queue, "supported", info->supported, "reason", json_text(info->reason));
+                     (json_int_t)info->shared_memory_bytes, "f16", info->f16, "matrix_shapes", matrix_shapes_json(info), "unified_memory",
+                     info->unified_memory, "transfer_queue", info->transfer_queue, "supported", info->supported, "reason",
+                     json_text(info->reason));
 }
 
 /* The text is the caller's to free; null when out of memory. kernels: one a device, each may be null. */
@@ -77,6 +89,16 @@ static const char *yes_or_no(bool yes)
     return yes ? "yes" : "no";
 }
 
+static void describe_matrices(FILE *out, const struct vkring_device_info *info)
+{
+    fprintf(out, "   matrix units     %s", info->matrix_shape_count ? "" : "none");
+    for (uint32_t i = 0; i < info->matrix_shape_count; i++) {
+        const struct vkring_matrix_shape *shape = &info->matrix_shapes[i];
+        fprintf(out, "%s%" PRIu32 "x%" PRIu32 "x%" PRIu32, i > 0 ? ", " : "", shape->m, shape->n, shape->k);
+    }
+    fprintf(out, "\n");
+}
+
 static void describe(FILE *out, const struct vkring_device_info *info, uint32_t index)
 {
     fprintf(out, "%" PRIu32 ": %s\n", index, info->name);
@@ -88,6 +110,7 @@ static void describe(FILE *out, const struct vkring_device_info *info, uint32_t 
     fprintf(out, "   subgroups        %" PRIu32 " lanes; %" PRIu32 " KiB of shared memory\n", info->subgroup_size,
             info->shared_memory_bytes / 1024);
     fprintf(out, "   f16 and bf16     %s\n", yes_or_no(info->f16));
+    describe_matrices(out, info);
     fprintf(out, "   transfer queue   %s\n", yes_or_no(info->transfer_queue));
     fprintf(out, "   supported        %s%s%s\n", yes_or_no(info->supported), info->supported ? "" : ": ", info->reason);
 }

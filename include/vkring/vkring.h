@@ -112,6 +112,13 @@ enum vkring_device_kind {
     VKRING_DEVICE_CPU = 4,
 };
 
+/** A product that a device's matrix units do at once: m rows times n columns, k products for each. */
+struct vkring_matrix_shape {
+    uint32_t m, n, k;
+};
+
+#define VKRING_MOST_MATRIX_SHAPES 8
+
 struct vkring_device_info {
     char name[256];
     char driver[512];           /**< driver name and version text */
@@ -123,6 +130,9 @@ struct vkring_device_info {
     uint32_t subgroup_size;
     uint32_t shared_memory_bytes;
     bool f16;                   /**< f16 and bf16 tensors: 16-bit storage */
+    /** of f16, summed in f32, in VK_KHR_cooperative_matrix; 0: the device has none, or the driver does not tell */
+    uint32_t matrix_shape_count;
+    struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
     bool unified_memory;        /**< all memory is visible to the host and cached: packets are read in place */
     bool transfer_queue;        /**< copies have a queue of their own */
     bool supported;             /**< vkring can use it */

@@ -108,6 +108,8 @@ static enum vkring_status create_handle(vkring_device *device)
         .pNext = &features.head,
         .queueCreateInfoCount = transfer == compute ? 1 : 2,
         .pQueueCreateInfos = queues,
+        .enabledExtensionCount = features.extension_count,
+        .ppEnabledExtensionNames = features.extensions,
     };
     return vk_status(device->instance.create_device(device->physical, &info, NULL, &device->handle), "vkCreateDevice");
 }
@@ -186,6 +188,9 @@ static enum vkring_status take_application(vkring_device *device, const struct v
     candidate.transfer_family = params->transfer ? params->transfer->family : NO_FAMILY;
     candidate.limits.transfer_queue = params->transfer != NULL;
     candidate.limits.storage_16bit = candidate.limits.storage_16bit && params->storage_16bit;
+    if (!params->cooperative_matrix || !candidate.limits.storage_16bit ||
+        (!params->subgroup_size_control && candidate.limits.min_subgroup_size != candidate.limits.max_subgroup_size))
+        candidate.limits.matrix_shape_count = 0;
     if (!params->subgroup_size_control) {
         candidate.limits.subgroup_size_control = false;
         candidate.limits.lane_registers =

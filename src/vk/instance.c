@@ -44,6 +44,7 @@ static enum vkring_status load_functions(struct vk_instance *instance)
     LOAD(enumerate_extensions, vkEnumerateDeviceExtensionProperties);
     LOAD(create_device, vkCreateDevice);
     LOAD(get_device_proc, vkGetDeviceProcAddr);
+    instance->get_matrix_properties = instance->get_proc(instance->handle, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
     LOAD(create_messenger, vkCreateDebugUtilsMessengerEXT);
     LOAD(destroy_messenger, vkDestroyDebugUtilsMessengerEXT);
     if (!instance->enumerate_devices || !instance->get_properties || !instance->get_features || !instance->create_device ||

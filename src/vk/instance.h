@@ -22,6 +22,7 @@ struct vk_instance {
     PFN_vkEnumerateDeviceExtensionProperties enumerate_extensions;
     PFN_vkCreateDevice create_device;
     PFN_vkGetDeviceProcAddr get_device_proc;
+    PFN_vkVoidFunction get_matrix_properties; /* vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR; null where nothing has it */
     PFN_vkCreateDebugUtilsMessengerEXT create_messenger;   /* null without validation */
     PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
     VkDebugUtilsMessengerEXT messenger;

@@ -21,6 +21,8 @@ void vk_limits_override(struct vk_limits *limits, const struct vk_limit_override
     limits->subgroup_shuffle = limits->subgroup_shuffle && !overrides->no_subgroup_shuffle;
     limits->storage_16bit = limits->storage_16bit && !overrides->no_storage_16bit;
     limits->host_coherent = limits->host_coherent && !overrides->not_coherent;
+    if (overrides->no_matrices)
+        limits->matrix_shape_count = 0;
     if (overrides->no_timestamps)
         limits->timestamp_seconds = 0;
 }

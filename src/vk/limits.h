@@ -23,6 +23,9 @@ struct vk_limits {
     double timestamp_seconds;   /* a tick; 0 where the compute queue has no timestamps */
     uint32_t split_keys;        /* the least of a split of a tile's keys; 0: as kernels are chosen */
     uint32_t lane_registers;    /* of 32 bits, that a lane of a subgroup of the smallest size can have without keeping others off; by vendor */
+    /* products of matrices of f16, summed in f32 by a subgroup; none where a subgroup's size is not known */
+    uint32_t matrix_shape_count;
+    struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
 };
 
 /** What tests take away from a device. Zero leaves a limit alone. */
@@ -37,6 +40,7 @@ struct vk_limit_overrides {
     bool no_transfer_queue;
     bool no_timestamps;
     bool no_subgroup_shuffle;
+    bool no_matrices;
     bool no_storage_16bit;
     bool not_coherent; /* flush and invalidate although the memory is coherent */
 };

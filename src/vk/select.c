@@ -23,7 +23,10 @@ static void link_features(struct vk_features *features)
 void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice physical, struct vk_features *out_features)
 {
     struct vk_features has;
+    const bool has_matrices = vk_matrix_features_exist(instance, physical);
     link_features(&has);
+    if (has_matrices)
+        has.v13.pNext = vk_matrix_features_link(&has.matrix);
     instance->get_features(physical, &has.head);
     link_features(out_features);
     out_features->head.features.shaderInt16 = has.head.features.shaderInt16;
@@ -36,6 +39,12 @@ void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice phy
     out_features->v13.maintenance4 = has.v13.maintenance4;
     out_features->v13.subgroupSizeControl = has.v13.subgroupSizeControl;
     out_features->v13.computeFullSubgroups = has.v13.computeFullSubgroups;
+    if (has_matrices && vk_matrix_features_enabled(&has.matrix) && has.v12.vulkanMemoryModel && has.v12.shaderFloat16) {
+        out_features->v12.vulkanMemoryModel = VK_TRUE;
+        out_features->v12.shaderFloat16 = VK_TRUE;
+        out_features->v13.pNext = vk_matrix_features_want(&out_features->matrix);
+        out_features->extensions[out_features->extension_count++] = VK_MATRIX_EXTENSION;
+    }
 }
 
 static void find_families(const struct vk_instance *instance, struct vk_candidate *candidate)
@@ -153,11 +162,21 @@ static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysica
     limits->lane_registers = lane_registers(candidate);
 }
 
+/* Matrices are spread over a subgroup: its size must be known when a pipeline is made. */
+static bool has_known_subgroups(const VkPhysicalDeviceVulkan11Properties *v11, const VkPhysicalDeviceVulkan13Properties *v13,
+                                const struct vk_limits *limits)
+{
+    return (limits->subgroup_size_control || v13->minSubgroupSize == v13->maxSubgroupSize) &&
+           (v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_VOTE_BIT);
+}
+
 void vk_candidate_describe_limits(const struct vk_limits *limits, struct vkring_device_info *info)
 {
     info->subgroup_size = limits->subgroup_size;
     info->shared_memory_bytes = limits->shared_memory_bytes;
     info->f16 = limits->storage_16bit;
+    info->matrix_shape_count = limits->matrix_shape_count;
+    memcpy(info->matrix_shapes, limits->matrix_shapes, sizeof(info->matrix_shapes));
     info->unified_memory = limits->unified_memory;
     info->transfer_queue = limits->transfer_queue;
 }
@@ -196,6 +215,8 @@ void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice phys
     vk_features_wanted(instance, physical, &features);
     find_families(instance, &candidate);
     read_limits(basic, &v11, &v13, &memory, &features, &candidate);
+    if (features.extension_count && has_known_subgroups(&v11, &v13, &candidate.limits))
+        vk_matrix_shapes_read(instance, physical, &candidate.limits);
     vk_candidate_describe_limits(&candidate.limits, info);
     find_reason(&candidate, &features);
     *out_candidate = candidate;

@@ -5,6 +5,7 @@
 
 #include "instance.h"
 #include "limits.h"
+#include "matrix_shapes.h"
 
 #define NO_FAMILY UINT32_MAX
 
@@ -23,12 +24,16 @@ struct vk_candidate {
     double tick_seconds;      /* of a timestamp, where a family writes any */
 };
 
-/** Features to enable at device creation: link `head` into VkDeviceCreateInfo. The structures point at each other: do not copy. */
+/** Features to enable at device creation, with the extensions: link `head` into VkDeviceCreateInfo. The structures point at each other: do not copy.
+ */
 struct vk_features {
     VkPhysicalDeviceFeatures2 head;
     VkPhysicalDeviceVulkan11Features v11;
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
+    struct vk_matrix_features matrix;
+    const char *extensions[1];
+    uint32_t extension_count;
 };
 
 void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice physical, struct vk_candidate *out_candidate);

@@ -6,6 +6,9 @@
 
 #include "../harness/loader_hook.h"
 
+/* Of those that the library asks for. */
+#define MOST_EXTENSIONS 8u
+
 struct captured_pipelines captured_pipelines;
 
 static PFN_vkGetDeviceProcAddr real_get_device_proc;
@@ -32,17 +35,19 @@ static bool has_extension(VkPhysicalDevice physical)
 static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
                                                     const VkAllocationCallbacks *callbacks, VkDevice *out_device)
 {
-    static const char *extensions[] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME};
+    const char *extensions[MOST_EXTENSIONS + 1] = {VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME};
     const VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR feature = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
         .pNext = (void *)(uintptr_t)info->pNext,
         .pipelineExecutableInfo = VK_TRUE,
     };
     VkDeviceCreateInfo extended = *info;
-    captured_pipelines.available = info->enabledExtensionCount == 0 && has_extension(physical);
+    captured_pipelines.available = info->enabledExtensionCount <= MOST_EXTENSIONS && has_extension(physical);
     if (captured_pipelines.available) {
         extended.pNext = &feature;
-        extended.enabledExtensionCount = 1;
+        for (uint32_t i = 0; i < info->enabledExtensionCount; i++)
+            extensions[1 + i] = info->ppEnabledExtensionNames[i];
+        extended.enabledExtensionCount = 1 + info->enabledExtensionCount;
         extended.ppEnabledExtensionNames = extensions;
     }
     return real_create_device(physical, &extended, callbacks, out_device);

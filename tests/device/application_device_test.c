@@ -48,6 +48,8 @@ static void application_open(struct application *app)
         .pNext = &app->features.head,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
+        .enabledExtensionCount = app->features.extension_count,
+        .ppEnabledExtensionNames = app->features.extensions,
     };
     ck_assert_int_eq(app->instance.create_device(app->candidate.physical, &info, NULL, &app->device), VK_SUCCESS);
     app->signal = (PFN_vkSignalSemaphore)app->instance.get_device_proc(app->device, "vkSignalSemaphore");
@@ -85,6 +87,7 @@ static struct vkring_vulkan_params params_of(struct application *app)
         .compute = {app->candidate.compute_family, 0},
         .storage_16bit = app->features.v11.storageBuffer16BitAccess && app->features.head.features.shaderInt16,
         .subgroup_size_control = app->features.v13.subgroupSizeControl && app->features.v13.computeFullSubgroups,
+        .cooperative_matrix = app->features.extension_count > 0,
         .lock_queues = lock,
         .unlock_queues = unlock,
         .lock_user = app,
@@ -274,10 +277,8 @@ START_TEST(a_started_run_waits_for_the_application)
     ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
     ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
     make_run(device, 60, &run, buffers);
-    const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = 1},
-                                    signal = {.signal = finished.handle, .signal_value = 1};
-    const VkSemaphoreSignalInfo signal_ready = {
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 1};
+    const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = 1}, signal = {.signal = finished.handle, .signal_value = 1};
+    const VkSemaphoreSignalInfo signal_ready = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 1};
     ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[2], &wait), VKRING_OK);
     ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[3], &signal), VKRING_OK);
     ck_assert_int_eq(vkring_forward_start(run.plan, &run.io), VKRING_OK);
