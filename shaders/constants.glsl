@@ -6,7 +6,13 @@ layout(constant_id = 1) const uint HEAD_DIM = 64;
 layout(constant_id = 2) const uint VALUE_DIM = 64;
 layout(constant_id = 3) const uint LANES_PER_ROW = 1; /* a power of two, at most the subgroup's size; 1 with NO_SHUFFLE */
 layout(constant_id = 4) const uint ROWS_PER_LANE = 1;
+#ifdef MATRIX
+layout(constant_id = 5) const uint WALK_STEP = 32;    /* how many of the other side are staged at a time: a multiple of the matrices' sides */
+const uint STEP = 4;                                  /* how many a lane looks at at a time */
+#else
 layout(constant_id = 5) const uint STEP = 4;          /* how many of the other side are read at a time; a power of two */
+const uint WALK_STEP = STEP;
+#endif
 layout(constant_id = 6) const bool ALIGNED = true;    /* dimensions are multiples of 4, all addresses and strides of a quad */
 layout(constant_id = 7) const bool BAND = false;      /* causal, or a window */
 layout(constant_id = 8) const bool STAIRS = false;    /* causal in blocks */
@@ -26,6 +32,14 @@ layout(constant_id = 21) const bool KEEPS_SCORE_GRADS = false; /* key_gradient l
 layout(constant_id = 22) const bool FEW_REGISTERS = false; /* own rows are read again at each step, and nothing far ahead */
 layout(constant_id = 23) const uint PACKED_HEADS = 1; /* query heads of a key/value head that share a tile; 1 with BIAS_PER_HEAD */
 layout(constant_id = 24) const bool SPLITS = false;   /* a tile's keys may be split over workgroups, for merge.comp to put together */
+
+#ifdef MATRIX
+layout(constant_id = 25) const uint MATRIX_M = 16;    /* a product of matrices: M x K times K x N */
+layout(constant_id = 26) const uint MATRIX_N = 16;
+layout(constant_id = 27) const uint MATRIX_K = 16;
+layout(constant_id = 28) const uint SUBGROUPS = 4;    /* of a workgroup; each owns as many rows as the others */
+layout(constant_id = 29) const bool EXACT_WEIGHTS = false; /* forward does not round weights to f16: what backward makes of outputs cancels */
+#endif
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
 const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;

@@ -104,14 +104,6 @@ void walk_step(uint at, uint left, bool whole)
     add_queries(left);
 }
 
-void store_sum(uvec2 address, uint first, uint quad, uint dim, vec4 sum)
-{
-    if (PARTIAL)
-        store_floats(address, first, quad, dim, sum);
-    else
-        store_quad(address, first, quad, dim, sum);
-}
-
 void store_result(uint tile, uint last_key)
 {
     const uint bytes = PARTIAL ? 4 : ELEMENT_BYTES;
@@ -122,11 +114,11 @@ void store_result(uint tile, uint last_key)
         uint row = row_of(r);
         if (row <= last_key && is_there(arguments.key_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
-                store_sum(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
+                store_partial(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
         }
         if (row <= last_key && is_there(arguments.value_grad)) {
             [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
-                store_sum(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
+                store_partial(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
         }
     }
 }

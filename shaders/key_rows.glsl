@@ -36,6 +36,16 @@ void choose_query_head(uint batch, uint head)
         id_of[r] = SEGMENTS ? Ids(key_ids).at[uint(key_of[r])] : 0;
 }
 
+/* Row at + k, or the last of `left`. On matrix units there may be none: then the last of all. */
+uint row_that_is_there(uint at, uint k, uint left)
+{
+#ifdef MATRIX
+    return min(at + k, arguments.rows - 1);
+#else
+    return at + min(k, left - 1);
+#endif
+}
+
 bool row_is_kept(uint r, uint at, uint k, uint left)
 {
     int row = int(at + k);
@@ -43,7 +53,7 @@ bool row_is_kept(uint r, uint at, uint k, uint left)
     if (BAND)
         kept = kept && row >= band_first_of[r] && row < band_end_of[r];
     if (SEGMENTS)
-        kept = kept && Ids(query_ids_address).at[at + min(k, left - 1)] == id_of[r];
+        kept = kept && Ids(query_ids_address).at[row_that_is_there(at, k, left)] == id_of[r];
     return kept;
 }
 
@@ -64,7 +74,7 @@ float bias_gradient[ROWS_PER_LANE * STEP]; /* of the score: for the bias */
 void find_pair_gradients(uint at, uint left, bool whole)
 {
     [[unroll]] for (uint k = 0; k < STEP; k++) {
-        uint row = at + min(k, left - 1);
+        uint row = row_that_is_there(at, k, left);
         vec4 stats = RowStats(stats_address).at[row];
         int position = ALIBI ? alibi_position(int(row)) : 0;
         uvec2 bias_row = BIAS ? address_advance(bias_address, arguments.bias.row_stride, row) : uvec2(0);

@@ -47,7 +47,8 @@ const uint DROPOUT_WINDOW = STEP < 4 ? 4 : STEP;
 
 uint walk_limit(uint at)
 {
-    return STRIDED ? STEP : DROPOUT_WINDOW - (arguments.key_phase + at) % DROPOUT_WINDOW;
+    uint past = (arguments.key_phase + at) % DROPOUT_WINDOW;
+    return STRIDED || (past == 0 && WALK_STEP > DROPOUT_WINDOW) ? WALK_STEP : DROPOUT_WINDOW - past;
 }
 
 /* Whether row slot r drops the key at a place. */
@@ -75,10 +76,20 @@ uint dropped_keys(uint r, uint at)
     return bits >> ((arguments.key_phase + at) - first);
 }
 
+/* Key at + k, or the last of `left`. On matrix units there may be none: then the last of all. */
+uint key_that_is_there(uint at, uint k, uint left)
+{
+#ifdef MATRIX
+    return min(at + k, arguments.keys - 1);
+#else
+    return at + min(k, left - 1);
+#endif
+}
+
 /* Bias of row slot r for key at + k, of which `left` are there. */
 float bias_of_key(uint r, uint at, uint k, uint left)
 {
-    uint key = at + min(k, left - 1);
+    uint key = key_that_is_there(at, k, left);
     return bias_load(bias_address, BIAS_PER_QUERY ? bias_of[r] + bias_column(key) : key);
 }
 
@@ -89,7 +100,7 @@ bool key_is_kept(uint r, uint at, uint k, uint left)
     if (BAND)
         kept = kept && key >= band_first_of[r] && key < band_end_of[r];
     if (SEGMENTS)
-        kept = kept && Ids(key_ids_address).at[at + min(k, left - 1)] == id_of[r];
+        kept = kept && Ids(key_ids_address).at[key_that_is_there(at, k, left)] == id_of[r];
     return kept;
 }
 

@@ -30,6 +30,20 @@ bool apart()
     return !FEW_REGISTERS || always();
 }
 
+#ifdef MATRIX
+const uint SUBGROUP_ROWS = TILE_ROWS / SUBGROUPS;
+
+uint slice_of_lane()
+{
+    return gl_SubgroupInvocationID % LANES_PER_ROW;
+}
+
+/* The row of the tile that slot r of this lane holds: those of a subgroup follow each other. No heads are packed. */
+uint slot_of(uint r)
+{
+    return gl_SubgroupID * SUBGROUP_ROWS + r * (ROW_LANES / SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
+}
+#else
 uint slice_of_lane()
 {
     return gl_LocalInvocationID.x % LANES_PER_ROW;
@@ -40,6 +54,7 @@ uint slot_of(uint r)
 {
     return r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
 }
+#endif
 
 uint row_of(uint r)
 {
@@ -158,7 +173,16 @@ void store_floats(uvec2 address, uint first, uint quad, uint dim, vec4 values)
             Floats(address).at[first + 4 * quad + c] = values[c];
 }
 
-/* Adds to them. */
+/* Of sums that others add to, if PARTIAL. */
+void store_partial(uvec2 address, uint first, uint quad, uint dim, vec4 sum)
+{
+    if (PARTIAL)
+        store_floats(address, first, quad, dim, sum);
+    else
+        store_quad(address, first, quad, dim, sum);
+}
+
+/* Adds to floats. */
 void add_to_floats(uvec2 address, uint first, uint quad, uint dim, vec4 values)
 {
     if (ALIGNED) {

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A tile's walk over the other side: from row to row of two of its tensors, STEP at a time, past what no row of the tile keeps.
+ * A tile's walk over the other side: from row to row of two of its tensors, WALK_STEP at a time, past what no row of the tile keeps.
  *
  * Sums start from zero every BLOCK_ROWS rows and meet what came before in the state: sums of a million terms would lose digits in f32.
  * Loops are tested at the bottom: on llvmpipe a loop tested at its top runs once more with all lanes off, and loads from an address that is the same
  * in all lanes are not masked there.
  */
 
+#ifdef MATRIX
+const uint BLOCK_ROWS = 4096; /* products of f16 lose more */
+#else
 const uint BLOCK_ROWS = 1024; /* the host's copy is KERNEL_BLOCK_ROWS */
+#endif
 
 /* What the other side is, and the part of it that a tile may keep. */
 struct Walk {
@@ -23,7 +27,7 @@ uvec2 walk_a, walk_b;
 
 /* How many rows from `at` on may be one step; all unless a kernel's steps must fall on certain rows. */
 uint walk_limit(uint at);
-/* At most `left` rows from `at` on; whole: STEP of them, and all pairs are kept. */
+/* At most `left` rows from `at` on; whole: WALK_STEP of them, and all pairs are kept. */
 void walk_step(uint at, uint left, bool whole);
 /* continues: the state holds what came before; stores: it is needed again. */
 void walk_begin_block();
@@ -86,8 +90,8 @@ uint walk_run(Walk w, uint at, uint run_end, bool mixed)
         uint left = run_end - at;
         if (DROPOUT)
             left = min(left, walk_limit(at));
-        walk_step(at, left, left >= STEP && !mixed && (!BAND || (at >= w.full_first && at + STEP <= w.full_end)));
-        left = min(left, STEP);
+        walk_step(at, left, left >= WALK_STEP && !mixed && (!BAND || (at >= w.full_first && at + WALK_STEP <= w.full_end)));
+        left = min(left, WALK_STEP);
         walk_a = address_add(walk_a, left * w.a_stride.x);
         walk_b = address_add(walk_b, left * w.b_stride.x);
         at += left;
@@ -109,6 +113,7 @@ void walk(Walk w, bool continues, bool stores)
                 if (SEGMENTS) {
                     bool mixed;
                     uint run_end = segment_run_end(w.side, w.ids, at, mixed);
+                    run_end = mixed && WALK_STEP > FINE_RANGE ? max(run_end, at + WALK_STEP) : run_end;
                     at = walk_run(w, at, min(run_end, block_end), mixed);
                     at = segment_find(w.side, w.ids, at, w.end);
                     walk_to(w, at);

@@ -20,6 +20,8 @@
  *     keys_per_step_general=K   the same of other dimensions
  *     few_registers=0|1         lanes read their own rows again at each step
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
+ *     matrix=0|1                f16 goes through matrix units, where there are kernels on them for the device and the problem; the other words
+ *                               are then about what is left to other kernels
  *
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  */

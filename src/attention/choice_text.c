@@ -24,10 +24,15 @@ struct word {
     }
 
 static const struct word words[] = {
-    WORD("subgroup", subgroup_size, false, false),     WORD("workgroup", workgroup_size, false, false),
-    WORD("lanes_per_row", lanes_per_row, false, true), WORD("rows_per_lane", rows_per_lane, false, true),
-    WORD("keys_per_step", keys_per_step, false, true), WORD("keys_per_step_general", keys_per_step_general, false, true),
-    WORD("few_registers", few_registers, true, false), WORD("keeps_score_grads", keeps_score_grads, true, true),
+    WORD("subgroup", subgroup_size, false, false),
+    WORD("workgroup", workgroup_size, false, false),
+    WORD("lanes_per_row", lanes_per_row, false, true),
+    WORD("rows_per_lane", rows_per_lane, false, true),
+    WORD("keys_per_step", keys_per_step, false, true),
+    WORD("keys_per_step_general", keys_per_step_general, false, true),
+    WORD("few_registers", few_registers, true, false),
+    WORD("keeps_score_grads", keeps_score_grads, true, true),
+    WORD("matrix", matrix, true, false),
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -92,7 +97,7 @@ enum vkring_status choice_parse(const char *text, struct kernel_choice *choice)
             return status;
         text += length;
     }
-    choice->shuffle = choice->lanes_per_row > 1;
+    kernel_choice_settle(choice);
     return VKRING_OK;
 }
 
@@ -148,6 +153,8 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
     const bool whole_quads = problem_has_whole_quads(problem);
     if (word->place == offsetof(struct kernel_choice, keeps_score_grads))
         return problem->backward;
+    if (word->place == offsetof(struct kernel_choice, matrix))
+        return problem->type == VKRING_TYPE_F16 && device->limits.matrix_shape_count > 0 && device->info.kind != VKRING_DEVICE_CPU;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))
@@ -162,7 +169,7 @@ static bool move(struct kernel_choice *choice, const struct word *word, bool up)
     if (word->is_flag ? up != (value == 0) : (up ? value > UINT32_MAX / 2 : value % 2 != 0) || value == 0)
         return false;
     set(choice, word, word->is_flag ? !value : up ? 2 * value : value / 2);
-    choice->shuffle = choice->lanes_per_row > 1;
+    kernel_choice_settle(choice);
     return true;
 }
 

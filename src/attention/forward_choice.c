@@ -48,6 +48,8 @@ static struct tiling_split split_for(const vkring_device *device, const struct p
 struct kernel_choice forward_choice(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     struct kernel_choice forward = *choice;
+    if (kernel_choice_matrices(choice, SPIRV_FORWARD))
+        return forward;
     const uint64_t tile_rows = kernel_choice_tile_rows(choice);
     const uint32_t packed = packed_heads(kernel_choice_group(problem), tile_rows);
     if (4 * tiles_of(problem, tile_rows, packed) <= 3 * tiles_of(problem, tile_rows, 1))

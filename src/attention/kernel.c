@@ -11,6 +11,8 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
+#define MATRIX_CONSTANTS 5u
+
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
     return divide_up(divide_up(dim, 4), lanes);
@@ -42,21 +44,34 @@ static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *c
 uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kernel_choice *choice, const struct problem *problem)
 {
     const uint64_t maximum_and_sum = which == SPIRV_FORWARD || which == SPIRV_MERGE ? 8 : 0;
+    const struct matrix_tiles *matrices = kernel_choice_matrices(choice, which);
+    if (matrices)
+        return matrix_tiles_state_bytes(which, matrices, problem);
     return (16 * sum_quads(which, choice, problem) + maximum_and_sum) * choice->rows_per_lane * choice->workgroup_size;
 }
 
-/* As in constants.glsl. */
+/* A device of one size has nothing to ask for. */
+static uint32_t matrix_subgroup_size(const vkring_device *device, const struct matrix_tiles *matrices)
+{
+    return device->limits.subgroup_size_control ? matrices->subgroup_size : 0;
+}
+
+/* As in constants.glsl; the last five only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
 {
     const struct kernel_choice *choice = &kernel->choice;
+    const bool on_matrices = kernel_choice_matrices(choice, kernel->which);
+    const struct matrix_tiles *matrices = &choice->matrices[kernel->which];
     const uint32_t constants[] = {
-        choice->workgroup_size,
+        on_matrices ? matrix_tiles_workgroup_size(matrices) : choice->workgroup_size,
         (uint32_t)problem->head_dim,
         (uint32_t)problem->value_dim,
-        choice->lanes_per_row,
-        choice->rows_per_lane,
-        aligned ? choice->keys_per_step : choice->keys_per_step_general,
+        on_matrices ? matrices->lanes_per_row : choice->lanes_per_row,
+        on_matrices ? matrices->rows_per_lane : choice->rows_per_lane,
+        on_matrices ? matrices->rows_per_step
+        : aligned   ? choice->keys_per_step
+                    : choice->keys_per_step_general,
         aligned,
         mask_is_band(problem),
         mask_has_stairs(problem),
@@ -73,20 +88,50 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         kernel->use.partial,
         kernel->use.strided,
         choice->keeps_score_grads,
-        choice->few_registers,
-        kernel_choice_packed_heads(choice),
-        kernel->use.splits,
+        on_matrices ? matrices->few_registers : choice->few_registers,
+        on_matrices ? 1 : kernel_choice_packed_heads(choice),
+        !on_matrices && kernel->use.splits,
+        matrices->shape.m,
+        matrices->shape.n,
+        matrices->shape.k,
+        matrices->subgroups,
+        problem->backward,
     };
-    const struct spirv_module module = spirv_kernel(kernel->which, problem->type, choice->shuffle);
+    const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
+    const struct spirv_module module =
+        on_matrices ? spirv_matrix_kernel(kernel->which) : spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
         .code = module.code,
         .code_bytes = module.bytes,
         .push_bytes = sizeof(uint64_t),
         .constants = constants,
-        .constant_count = sizeof(constants) / sizeof(constants[0]),
-        .subgroup_size = choice->subgroup_size,
+        .constant_count = on_matrices ? constant_count : constant_count - MATRIX_CONSTANTS,
+        .subgroup_size = on_matrices ? matrix_subgroup_size(device, matrices) : choice->subgroup_size,
     };
     return pipeline_pool_acquire(device, &params, out_pipeline);
+}
+
+static void name_matrix_kernel(struct attention_kernel *kernel)
+{
+    const struct matrix_tiles *matrices = &kernel->choice.matrices[kernel->which];
+    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s",
+             spirv_kernel_name(kernel->which), matrices->shape.m, matrices->shape.n, matrices->shape.k,
+             matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices), matrices->rows_per_step, matrices->subgroup_size,
+             matrices->few_registers ? " few_registers" : "");
+}
+
+static void name_kernel(const vkring_device *device, bool aligned, struct attention_kernel *kernel)
+{
+    const struct kernel_choice *choice = &kernel->choice;
+    if (kernel_choice_matrices(choice, kernel->which))
+        name_matrix_kernel(kernel);
+    else
+        snprintf(
+            kernel->name, sizeof(kernel->name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s",
+            spirv_kernel_name(kernel->which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
+            choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
+            choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "",
+            kernel_choice_packed_heads(choice) > 1 ? " packed" : "", kernel->use.splits ? " split" : "");
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
@@ -100,11 +145,7 @@ enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_ker
         .use = use,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
-    snprintf(kernel.name, sizeof(kernel.name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s",
-             spirv_kernel_name(which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
-             choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
-             choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "",
-             kernel_choice_packed_heads(choice) > 1 ? " packed" : "", use.splits ? " split" : "");
+    name_kernel(device, aligned, &kernel);
     TRY(attention_kernel_prepare(device, problem, aligned, &kernel), fail);
     *out_kernel = kernel;
 fail:
@@ -164,7 +205,8 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
     /* an own row meets an other one once for each problem head and batch entry that its own stands for */
     const double times = (double)problem->heads / (double)own->heads * (double)problem->batch / (double)max_u64(own->batch, 1);
     const double flop = attention_kernel_products(which) * 2.0 * (double)(problem->head_dim + problem->value_dim) * times;
-    const uint64_t state_quads = max_u64(sum_quads(which, choice, problem), 1) * choice->rows_per_lane * choice->workgroup_size;
+    const uint64_t state_quads = divide_up(max_u64(attention_kernel_state_bytes(which, choice, problem), 1), 16);
+    const uint64_t tile_rows = kernel_choice_rows_of(choice, which);
     struct tiling_limits limits = {
         /* kernels index the quads of a dispatch's state with 32 bits */
         .max_workgroups = ((uint64_t)1 << 31) / state_quads,
@@ -176,7 +218,7 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
     memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));
     if (which == SPIRV_KEY_GRADIENT && choice->keeps_score_grads)
         limit_score_grads(problem, choice, flop, &limits, &most_others);
-    tiling_make(&limits, own->batch, own->heads, own->rows, kernel_choice_tile_rows(choice), flop, most_others, out_tiling);
+    tiling_make(&limits, own->batch, own->heads, own->rows, tile_rows, flop, most_others, out_tiling);
 }
 
 double attention_kernel_flop(const struct attention_kernel *kernel, const struct attention_dispatch *dispatch)
@@ -185,8 +227,8 @@ double attention_kernel_flop(const struct attention_kernel *kernel, const struct
     const struct mask_block block = dispatch_block(dispatch);
     const double times = dispatch->side == OWN_KEYS ? (double)problem->heads / (double)problem->kv_heads : 1;
     const double flop = attention_kernel_products(kernel->which) * 2.0 * (double)(problem->head_dim + problem->value_dim);
-    const double pairs = dispatch->side == OWN_QUERIES ? kernel_choice_pairs(&kernel->choice, problem, &block)
-                                                       : kernel_choice_pairs_of_keys(&kernel->choice, problem, &block);
+    const double pairs = dispatch->side == OWN_QUERIES ? kernel_choice_pairs(&kernel->choice, kernel->which, problem, &block)
+                                                       : kernel_choice_pairs_of_keys(&kernel->choice, kernel->which, problem, &block);
     return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * pairs;
 }
 

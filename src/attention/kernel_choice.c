@@ -19,6 +19,11 @@
 /* Row by row and element by element: 1.4 to 1.6 ns were measured where attention goes through 60 GFLOP/s. */
 #define LLVMPIPE_ACCESS_FLOP 64
 
+static bool is_cpu(const vkring_device *device)
+{
+    return device->info.kind == VKRING_DEVICE_CPU;
+}
+
 /* llvmpipe reads an address that is the same in all lanes once since Mesa 26; before, and elsewhere as far as known, once for each lane. */
 static bool loads_uniform_addresses_once(const vkring_device *device)
 {
@@ -125,29 +130,16 @@ static void narrow_for_gpu(const struct vk_limits *limits, const struct problem 
 /* Lanes that would own rows which are not there share those that are. Not with backward, where lanes also own keys. */
 static void narrow(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
 {
-    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
     const uint64_t rows = kernel_choice_group(problem) * problem->q_len;
-    const uint64_t room = is_cpu ? UINT64_MAX : device->limits.lane_registers / 4;
+    const uint64_t room = is_cpu(device) ? UINT64_MAX : device->limits.lane_registers / 4;
     if (problem->backward || rows >= kernel_choice_tile_rows(choice))
         return;
-    if (!is_cpu)
+    if (!is_cpu(device))
         narrow_for_gpu(&device->limits, problem, choice);
     choice->few_registers = false;
     while (choice->rows_per_lane > 1 && (kernel_choice_tile_rows(choice) / 2 >= rows || state_registers(choice, problem) > room))
         choice->rows_per_lane /= 2;
     choice->few_registers = state_registers(choice, problem) > room;
-}
-
-struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem)
-{
-    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
-    if (is_cpu && loads_uniform_addresses_once(device))
-        return choose_for_cpu(device, problem);
-    if (!device->limits.subgroup_shuffle)
-        return kernel_choice_portable(device);
-    struct kernel_choice choice = is_cpu ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
-    narrow(device, problem, &choice);
-    return choice;
 }
 
 struct kernel_choice kernel_choice_portable(const vkring_device *device)
@@ -172,6 +164,79 @@ uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice)
     return choice->packed_heads ? choice->packed_heads : 1;
 }
 
+static struct kernel_choice choose_scalar(const vkring_device *device, const struct problem *problem)
+{
+    if (is_cpu(device) && loads_uniform_addresses_once(device))
+        return choose_for_cpu(device, problem);
+    if (!device->limits.subgroup_shuffle)
+        return kernel_choice_portable(device);
+    struct kernel_choice choice = is_cpu(device) ? choose_for_cpu_with_gathers(device, problem) : choose_for_gpu(device, problem);
+    narrow(device, problem, &choice);
+    return choice;
+}
+
+const struct matrix_tiles *kernel_choice_matrices(const struct kernel_choice *choice, enum spirv_kernel which)
+{
+    return choice->matrix && choice->matrices[which].shape.m ? &choice->matrices[which] : NULL;
+}
+
+/* Those on matrix units keep no gradients of scores. */
+void kernel_choice_settle(struct kernel_choice *choice)
+{
+    choice->shuffle = choice->lanes_per_row > 1;
+    if (kernel_choice_matrices(choice, SPIRV_KEY_GRADIENT))
+        choice->keeps_score_grads = false;
+}
+
+/* All kernels that find scores, or none: backward needs the bits that forward had. */
+static void find_matrices(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
+{
+    struct matrix_tiles tiles[SPIRV_KERNELS] = {0};
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS && device->limits.subgroup_shuffle; which++)
+        tiles[which] = matrix_tiles_choose(which, &device->limits, is_cpu(device), problem);
+    if (!problem->backward || (tiles[SPIRV_QUERY_GRADIENT].shape.m && tiles[SPIRV_KEY_GRADIENT].shape.m))
+        memcpy(choice->matrices, tiles, sizeof(tiles));
+}
+
+/* Of few query rows scalar kernels split the keys. Matrix products of CPUs are slow; and compilers for few registers, as Intel's, spill
+ * what kernels on matrix units have in them. */
+enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem)
+{
+    struct kernel_choice choice = {0};
+    find_matrices(device, problem, &choice);
+    const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
+    const bool few = !problem->backward && forward->shape.m && kernel_choice_group(problem) * problem->q_len < matrix_tiles_rows(forward);
+    return forward->shape.m && !few && !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS ? KERNELS_MATRIX
+                                                                                                              : KERNELS_SCALAR;
+}
+
+struct kernel_choice kernel_choice_of_family(const vkring_device *device, const struct problem *problem, enum kernel_family family)
+{
+    struct kernel_choice choice = family == KERNELS_PORTABLE ? kernel_choice_portable(device) : choose_scalar(device, problem);
+    find_matrices(device, problem, &choice);
+    choice.matrix = family == KERNELS_MATRIX;
+    if (choice.matrix && choice.matrices[SPIRV_KEY_GRADIENT].shape.m)
+        choice.keeps_score_grads = false;
+    return choice;
+}
+
+struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem)
+{
+    return kernel_choice_of_family(device, problem, kernel_choice_best_family(device, problem));
+}
+
+uint32_t kernel_choice_rows_of(const struct kernel_choice *choice, enum spirv_kernel which)
+{
+    const struct matrix_tiles *matrices = kernel_choice_matrices(choice, which);
+    return matrices ? matrix_tiles_rows(matrices) : kernel_choice_tile_rows(choice);
+}
+
+static uint32_t step_of(const struct kernel_choice *choice, enum spirv_kernel which)
+{
+    const struct matrix_tiles *matrices = kernel_choice_matrices(choice, which);
+    return matrices ? matrices->rows_per_step : choice->keys_per_step;
+}
+
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice)
 {
     return choice->workgroup_size / choice->lanes_per_row * choice->rows_per_lane / kernel_choice_packed_heads(choice);
@@ -184,15 +249,17 @@ static double whole_pairs(const struct kernel_choice *choice, const struct probl
     return visited > 0 ? visited + choice->row_pairs * (double)own_rows : 0;
 }
 
-double kernel_choice_pairs(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block)
+double kernel_choice_pairs(const struct kernel_choice *choice, enum spirv_kernel which, const struct problem *problem,
+                           const struct mask_block *block)
 {
-    const struct mask_cell cell = {kernel_choice_tile_rows(choice), choice->keys_per_step};
+    const struct mask_cell cell = {kernel_choice_rows_of(choice, which), step_of(choice, which)};
     return whole_pairs(choice, problem, block, &cell, block->rows);
 }
 
-double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block)
+double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, enum spirv_kernel which, const struct problem *problem,
+                                   const struct mask_block *block)
 {
-    const struct mask_cell cell = {choice->keys_per_step, kernel_choice_tile_rows(choice)};
+    const struct mask_cell cell = {step_of(choice, which), kernel_choice_rows_of(choice, which)};
     return whole_pairs(choice, problem, block, &cell, block->keys);
 }
 

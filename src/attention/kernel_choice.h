@@ -5,6 +5,7 @@
 
 #include "../vk/device.h"
 #include "mask.h"
+#include "matrix_tiles.h"
 #include "tiling.h"
 
 struct kernel_choice {
@@ -22,26 +23,42 @@ struct kernel_choice {
     uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
     struct tiling_split split; /* of keys, in forward */
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
+    bool matrix;               /* kernels run on matrix units, those that can */
+    struct matrix_tiles matrices[SPIRV_KERNELS]; /* which can: by device and problem */
 };
 
-/** The choice that should be fastest. */
-struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem);
-/** The one that asks least of the device: a lane a row, no subgroup operation. */
-struct kernel_choice kernel_choice_portable(const vkring_device *device);
+/** From the fastest, where a device has it, to the one that asks least of it: a lane a row, no subgroup operation. */
+enum kernel_family { KERNELS_MATRIX, KERNELS_SCALAR, KERNELS_PORTABLE, KERNEL_FAMILIES };
 
 /** Query heads that may share a tile: those that share a key head, unless each has a bias, whose rows lie too far apart for 32 bits. */
 uint64_t kernel_choice_group(const struct problem *problem);
 /** Query heads that a tile has rows of, and how many of each. */
 uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice);
+/** The choice that should be fastest: that of the best family for the device and the problem. */
+struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem);
+enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem);
+/** The family's; of matrix units, as far as there are kernels for the device and the problem. */
+struct kernel_choice kernel_choice_of_family(const vkring_device *device, const struct problem *problem, enum kernel_family family);
+struct kernel_choice kernel_choice_portable(const vkring_device *device);
+/** What follows from the rest after something was changed. */
+void kernel_choice_settle(struct kernel_choice *choice);
+
+/** Null: a kernel is not on matrix units. */
+const struct matrix_tiles *kernel_choice_matrices(const struct kernel_choice *choice, enum spirv_kernel which);
+
+/** Own rows of a scalar kernel's workgroup; and of any kernel's. */
 uint32_t kernel_choice_tile_rows(const struct kernel_choice *choice);
+uint32_t kernel_choice_rows_of(const struct kernel_choice *choice, enum spirv_kernel which);
 
 /**
  * What a kernel takes for a block of queries and keys, in pairs: all that it goes through, and what its rows take beside them. At least
  * those that are kept; 0 where none is.
  */
-double kernel_choice_pairs(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block);
+double kernel_choice_pairs(const struct kernel_choice *choice, enum spirv_kernel which, const struct problem *problem,
+                           const struct mask_block *block);
 /** The same where lanes own keys. */
-double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, const struct problem *problem, const struct mask_block *block);
+double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, enum spirv_kernel which, const struct problem *problem,
+                                   const struct mask_block *block);
 
 /** Rows of either side that gradients of scores have room for: kernels write and read whole tiles and steps of them. */
 uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t rows);

@@ -228,22 +228,22 @@ enum vkring_status self_test_try(vkring_device *device, const struct problem *pr
     return VKRING_OK;
 }
 
-/* Verdicts are bits of the device: one for each type, for the portable or the best choice, and for forward or backward. */
-static unsigned verdict_bit(enum vkring_type type, bool portable, bool backward)
+/* Verdicts are bits of the device: one for each type and family, and for forward or backward. */
+static unsigned verdict_bit(enum vkring_type type, enum kernel_family family, bool backward)
 {
-    return 1u << (4 * (unsigned)type + 2 * (unsigned)backward + portable);
+    return 1u << ((2 * (unsigned)type + (unsigned)backward) * KERNEL_FAMILIES + family);
 }
 
-static enum vkring_status verdict(vkring_device *device, enum vkring_type type, bool portable, bool backward, bool *out_right)
+static enum vkring_status verdict(vkring_device *device, enum vkring_type type, enum kernel_family family, bool backward, bool *out_right)
 {
-    const unsigned bit = verdict_bit(type, portable, backward);
+    const unsigned bit = verdict_bit(type, family, backward);
     struct problem problem = known_problem;
 
     if (!((atomic_load(&device->kernels_passed) | atomic_load(&device->kernels_failed)) & bit)) {
         problem.type = type;
-        const struct kernel_choice choice = portable ? kernel_choice_portable(device) : kernel_choice_best(device, &problem);
+        const struct kernel_choice choice = kernel_choice_of_family(device, &problem, family);
         const enum vkring_status status = try_pass(device, type, &choice, backward, out_right);
-        if (status == VKRING_ERROR_DEVICE && !portable) /* as in self_test_try */
+        if (status == VKRING_ERROR_DEVICE && family != KERNELS_PORTABLE) /* as in self_test_try */
             *out_right = false;
         else if (status != VKRING_OK)
             return status;
@@ -254,12 +254,12 @@ static enum vkring_status verdict(vkring_device *device, enum vkring_type type, 
 }
 
 /* Of all that the problem needs. */
-static enum vkring_status verdicts(vkring_device *device, const struct problem *problem, bool portable, bool *out_right)
+static enum vkring_status verdicts(vkring_device *device, const struct problem *problem, enum kernel_family family, bool *out_right)
 {
     enum vkring_status status;
-    TRY(verdict(device, problem->type, portable, false, out_right), fail);
+    TRY(verdict(device, problem->type, family, false, out_right), fail);
     if (*out_right && problem->backward)
-        TRY(verdict(device, problem->type, portable, true, out_right), fail);
+        TRY(verdict(device, problem->type, family, true, out_right), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -278,19 +278,17 @@ enum vkring_status self_test_choose(vkring_device *device, const struct problem 
     enum vkring_status status;
     bool right = false;
     TRY(self_test_type(device, problem), fail);
-    TRY(verdicts(device, problem, false, &right), fail);
-    *out_portable = !right;
-    if (right) {
-        *out_choice = kernel_choice_best(device, problem);
-        return VKRING_OK;
+    for (enum kernel_family family = kernel_choice_best_family(device, problem); family < KERNEL_FAMILIES; family++) {
+        TRY(verdicts(device, problem, family, &right), fail);
+        if (right) {
+            *out_choice = kernel_choice_of_family(device, problem, family);
+            *out_portable = family == KERNELS_PORTABLE;
+            return VKRING_OK;
+        }
+        log_line(&device->log, VKRING_LOG_WARNING, "%s: the kernels of choice give wrong results; trying others", device->info.name);
     }
-    log_line(&device->log, VKRING_LOG_WARNING, "%s: the kernel of choice gives wrong results; trying the portable one", device->info.name);
-    TRY(verdicts(device, problem, true, &right), fail);
-    if (!right)
-        return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name,
-                           device->info.driver);
-    *out_choice = kernel_choice_portable(device);
-    return VKRING_OK;
+    return status_fail(VKRING_ERROR_SELF_TEST, "%s (%s) computes wrong results: the self-test failed", device->info.name,
+                       device->info.driver);
 fail:
     return status;
 }

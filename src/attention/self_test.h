@@ -9,7 +9,7 @@
 enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem);
 
 /**
- * The best choice for problem whose kernels gave the known answer on this device: the portable one if the first is wrong.
+ * The best choice for problem whose kernels gave the known answer on this device: that of the next family where one is wrong.
  * Each kind of kernel is tried once a device. VKRING_ERROR_SELF_TEST: none is right. Errors also as of self_test_type.
  */
 enum vkring_status self_test_choose(vkring_device *device, const struct problem *problem, struct kernel_choice *out_choice,

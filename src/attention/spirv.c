@@ -23,6 +23,11 @@
 #include "key_gradient_f16_no_shuffle.spv.h"
 #include "key_gradient_f32.spv.h"
 #include "key_gradient_f32_no_shuffle.spv.h"
+#ifdef VKRING_HAS_MATRICES
+#include "matrix_forward_f16.spv.h"
+#include "matrix_key_gradient_f16.spv.h"
+#include "matrix_query_gradient_f16.spv.h"
+#endif
 #include "merge_bf16.spv.h"
 #include "merge_bf16_no_shuffle.spv.h"
 #include "merge_f16.spv.h"
@@ -99,6 +104,18 @@ struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type,
     return kernels[which].modules[type][shuffle];
 }
 
+struct spirv_module spirv_matrix_kernel(enum spirv_kernel which)
+{
+    static const struct spirv_module modules[SPIRV_KERNELS] = {
+#ifdef VKRING_HAS_MATRICES
+        [SPIRV_FORWARD] = MODULE(matrix_forward_f16),
+        [SPIRV_QUERY_GRADIENT] = MODULE(matrix_query_gradient_f16),
+        [SPIRV_KEY_GRADIENT] = MODULE(matrix_key_gradient_f16),
+#endif
+    };
+    return modules[which];
+}
+
 struct spirv_module spirv_pack(uint64_t element_bytes)
 {
     static const struct spirv_module modules[] = {MODULE(pack_16), MODULE(pack_32)};
@@ -127,11 +144,14 @@ struct spirv_module spirv_segment_bounds(void)
 uint32_t spirv_checksum(void)
 {
     uint32_t crc = 0;
-    for (int which = 0; which < SPIRV_KERNELS; which++)
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++) {
+        const struct spirv_module on_matrices = spirv_matrix_kernel(which);
+        crc = crc32c(crc, on_matrices.code, on_matrices.bytes);
         for (int type = 0; type < 3; type++)
             for (int shuffle = 0; shuffle < 2; shuffle++) {
                 const struct spirv_module module = kernels[which].modules[type][shuffle];
                 crc = crc32c(crc, module.code, module.bytes);
             }
+    }
     return crc;
 }

@@ -66,6 +66,12 @@ struct error_gate forward_gate(enum vkring_type type)
     return (struct error_gate){0};
 }
 
+/* Less than twice what was seen: RMS 2.9e-4, largest 1.8e-3. */
+struct error_gate forward_gate_of_matrices(void)
+{
+    return (struct error_gate){.rms = 5.8e-4, .maximum = 3e-3};
+}
+
 struct error_gate backward_gate(enum vkring_type type)
 {
     switch (type) {

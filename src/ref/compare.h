@@ -32,8 +32,9 @@ struct error_gate {
     double rms, maximum;
 };
 
-/** The forward gates of a type. */
+/** The forward gates of a type; and those of kernels on matrix units, which round weights to f16 too. */
 struct error_gate forward_gate(enum vkring_type type);
+struct error_gate forward_gate_of_matrices(void);
 /** Those of gradients. */
 struct error_gate backward_gate(enum vkring_type type);
 /** Twice what was seen. */

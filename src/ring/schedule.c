@@ -62,7 +62,7 @@ static double pairs_at(const struct problem *problem, const struct layout *layou
         for (uint32_t j = 0; j < layout->keys.count; j++) {
             const struct mask_block block =
                 layout_block(layout_span_of(&layout->queries, rank, i), layout_span_of(&layout->keys, origin, j));
-            pairs += choice ? kernel_choice_pairs(choice, problem, &block) : mask_kept_pairs(problem, &block);
+            pairs += choice ? kernel_choice_pairs(choice, SPIRV_FORWARD, problem, &block) : mask_kept_pairs(problem, &block);
         }
     return pairs;
 }

@@ -166,16 +166,17 @@ static bool is_wanted(const struct farm *farm, const struct farm_problem *farmed
 }
 
 /* And for rows that are not whole quads, the problem with uneven dimensions. */
-static void compile_kernel(struct farm *farm, enum spirv_kernel which, const struct farm_problem *farmed, const struct problem *problem)
+static void compile_kernel(struct farm *farm, enum spirv_kernel which, const struct farm_problem *farmed, const struct problem *problem,
+                           const struct kernel_choice *choice)
 {
-    const struct kernel_choice choice = kernel_choice_best(farm->device, problem);
     struct attention_kernel kernel = {0};
-    char general[64];
-    snprintf(general, sizeof(general), "%s_general", spirv_kernel_name(which));
-    if (!is_used(which, problem, &choice))
+    char name[64], general[80];
+    snprintf(name, sizeof(name), "%s%s", spirv_kernel_name(which), kernel_choice_matrices(choice, which) ? "_matrix" : "");
+    snprintf(general, sizeof(general), "%s_general", name);
+    if (!is_used(which, problem, choice))
         return;
-    name_next(farm, spirv_kernel_name(which), NULL, farm->problem);
-    check(farm, attention_kernel_create(farm->device, which, problem, &choice, use_of(farmed), &kernel));
+    name_next(farm, name, NULL, farm->problem);
+    check(farm, attention_kernel_create(farm->device, which, problem, choice, use_of(farmed), &kernel));
     name_next(farm, general, NULL, farm->problem);
     if (farmed->head_dim != farmed->value_dim)
         check(farm, attention_kernel_prepare(farm->device, problem, false, &kernel));
@@ -218,8 +219,13 @@ static void compile_problem(struct farm *farm, const struct farm_problem *farmed
         check(farm, VKRING_ERROR_INVALID_ARGUMENT);
         return;
     }
-    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
-        compile_kernel(farm, which, farmed, &problem);
+    const struct kernel_choice scalar = kernel_choice_of_family(farm->device, &problem, KERNELS_SCALAR);
+    const struct kernel_choice best = kernel_choice_best(farm->device, &problem);
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++) {
+        compile_kernel(farm, which, farmed, &problem, &scalar);
+        if (kernel_choice_matrices(&best, which))
+            compile_kernel(farm, which, farmed, &problem, &best);
+    }
     if (farmed->few)
         compile_few_queries(farm, farmed);
 }

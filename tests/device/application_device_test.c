@@ -122,6 +122,23 @@ START_TEST(wrong_parameters_are_refused)
 }
 END_TEST
 
+START_TEST(matrix_units_are_the_applications_to_turn_on)
+{
+    struct application app;
+    vkring_device *with = NULL, *without = NULL;
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vk_device_open_from_vulkan(&params, NULL, &with), VKRING_OK);
+    params.cooperative_matrix = false;
+    ck_assert_int_eq(vk_device_open_from_vulkan(&params, NULL, &without), VKRING_OK);
+    ck_assert_uint_eq(with->info.matrix_shape_count, app.candidate.limits.matrix_shape_count);
+    ck_assert_uint_eq(without->info.matrix_shape_count, 0);
+    vkring_device_destroy(&without);
+    vkring_device_destroy(&with);
+    application_close(&app);
+}
+END_TEST
+
 START_TEST(a_buffer_of_the_application_is_not_ours)
 {
     struct application app;
@@ -342,6 +359,7 @@ int main(void)
     vkring_device *device = test_device_open(NULL); /* or skips */
     vkring_device_destroy(&device);
     suite_add(suite, "refused", wrong_parameters_are_refused);
+    suite_add(suite, "matrix units", matrix_units_are_the_applications_to_turn_on);
     suite_add(suite, "buffers", a_buffer_of_the_application_is_not_ours);
     suite_add(suite, "semaphores", a_run_waits_for_the_application_and_signals_it);
     suite_add(suite, "semaphores", a_started_run_waits_for_the_application);

@@ -103,14 +103,19 @@ TYPE_TESTS(bf16, VKRING_TYPE_BF16)
 
 int main(void)
 {
-    const TTest *tests[] = {f32_full, f32_causal, f16_full, f16_causal, bf16_full, bf16_causal};
+    const struct {
+        const char *name;
+        const TTest *full, *causal;
+    } types[] = {{"f32", f32_full, f32_causal}, {"f16", f16_full, f16_causal}, {"bf16", bf16_full, bf16_causal}};
     struct vkring_device_info info;
     Suite *suite = suite_create("forward cases");
-    TCase *tcase = tcase_create("cases");
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
-    for (int i = 0; i < (info.f16 ? 6 : 2); i++)
-        tcase_add_loop_test(tcase, tests[i], 0, sizeof(cases) / sizeof(cases[0]));
-    suite_add_tcase(suite, tcase);
+    for (int i = 0; i < (info.f16 ? 3 : 1); i++) {
+        TCase *tcase = tcase_create(types[i].name);
+        tcase_add_loop_test(tcase, types[i].full, 0, sizeof(cases) / sizeof(cases[0]));
+        tcase_add_loop_test(tcase, types[i].causal, 0, sizeof(cases) / sizeof(cases[0]));
+        suite_add_tcase(suite, tcase);
+    }
     return device_suite_run(suite, &device, 1);
 }

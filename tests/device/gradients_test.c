@@ -91,13 +91,15 @@ END_TEST
 int main(void)
 {
     const TTest *tests[] = {f32, f16, bf16};
+    static const char *const names[] = {"f32", "f16", "bf16"};
     struct vkring_device_info info;
     Suite *suite = suite_create("gradients");
-    TCase *tcase = tcase_create("cases");
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
-    for (int i = 0; i < (info.f16 ? 3 : 1); i++)
+    for (int i = 0; i < (info.f16 ? 3 : 1); i++) {
+        TCase *tcase = tcase_create(names[i]);
         tcase_add_loop_test(tcase, tests[i], 0, sizeof(cases) / sizeof(cases[0]));
-    suite_add_tcase(suite, tcase);
+        suite_add_tcase(suite, tcase);
+    }
     return device_suite_run(suite, &device, 1);
 }

@@ -18,7 +18,7 @@ static const struct {
     {"no timestamps", {.no_timestamps = true}},
     {"16 KiB of shared memory", {.shared_memory_bytes = 16384}},
     {"kernels of a discrete GPU", {.kind = VKRING_DEVICE_DISCRETE}},
-    {"kernels of a GPU with many registers", {.kind = VKRING_DEVICE_DISCRETE, .lane_registers = 256}},
+    {"kernels of a GPU with many registers", {.kind = VKRING_DEVICE_DISCRETE, .lane_registers = 256, .no_matrices = true}},
     {"kernels of a GPU with few registers", {.kind = VKRING_DEVICE_DISCRETE, .lane_registers = 16}},
     {"kernels of an integrated GPU", {.kind = VKRING_DEVICE_INTEGRATED}},
     {"kernels of a GPU without shuffles", {.kind = VKRING_DEVICE_DISCRETE, .no_subgroup_shuffle = true}},

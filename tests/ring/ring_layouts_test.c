@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Every layout under every option, forward and backward, also on more ranks than other suites have: right on every rank. */
+/*
+ * Every layout under every option, forward and backward, also on more ranks than other suites have: right on every rank. VKRING_TEST_F16=1
+ * takes f16 tensors.
+ */
 #include "world.h"
 
 static vkring_device *device;
@@ -11,7 +14,8 @@ static struct attention_case with_every_option(enum vkring_layout layout)
         .name = "every option",
         .seed = 40,
         .bias = BIAS_MASKS_SOME,
-        .params = {.batch = 2,
+        .params = {.type = environment_number("VKRING_TEST_F16", 0) ? VKRING_TYPE_F16 : VKRING_TYPE_F32,
+                   .batch = 2,
                    .q_len = 91,
                    .kv_len = 131,
                    .heads = 2,

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Products of matrices of f16, summed in f32, by the subgroups of a workgroup (VK_KHR_cooperative_matrix).
+ *
+ * A subgroup owns SUBGROUP_ROWS rows. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
+ * subgroups, with zeros past the last row and the last element, so that products need not know where tensors end. What lanes do with each pair goes
+ * through shared memory that only the subgroup of the pair's row touches: `products`, written by products of matrices and read by lanes, and
+ * `factors`, written by lanes and read as matrices. Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
+ *
+ * Barriers of the workgroup are around what changes `staged`; those of the subgroup, between matrices and lanes.
+ */
+
+#define ROWS_MATRIX coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA>
+#define COLUMNS_MATRIX coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB>
+#define SUMS_MATRIX coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>
+
+const uint ROW_TILES = SUBGROUP_ROWS / MATRIX_M;
+const uint DIM_UNIT = MATRIX_N > MATRIX_K ? MATRIX_N : MATRIX_K;
+const uint PADDED_HEAD = (HEAD_DIM + DIM_UNIT - 1) / DIM_UNIT * DIM_UNIT;
+const uint PADDED_VALUE = (VALUE_DIM + DIM_UNIT - 1) / DIM_UNIT * DIM_UNIT;
+const uint STEP_QUADS = WALK_STEP / 4;
+const uint LANE_STEPS = STEP_QUADS / LANES_PER_ROW; /* quads of a step and a row that a lane looks at */
+const uint LANE_QUADS = ROWS_PER_LANE * LANE_STEPS;  /* and of all its rows */
+
+/* Strides in quads. Two more than what they hold keep rows on different banks, and matrices aligned to 16 bytes. */
+const uint HEAD_STRIDE = PADDED_HEAD / 4 + 2;
+const uint VALUE_STRIDE = PADDED_VALUE / 4 + 2;
+const uint PRODUCT_STRIDE = STEP_QUADS + 1;
+const uint FACTOR_STRIDE = STEP_QUADS + 2;
+
+/* Where the tensor of head_dim is staged, that of value_dim, and with FEW_REGISTERS own rows of both. */
+const uint STAGED_HEAD = 0;
+const uint STAGED_VALUE = WALK_STEP * HEAD_STRIDE;
+const uint STAGED_OWN_HEAD = STAGED_VALUE + WALK_STEP * VALUE_STRIDE;
+const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
+
+shared f16vec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED_QUADS : 0)];
+shared vec4 products[TILE_ROWS * PRODUCT_STRIDE];
+shared f16vec4 factors[TILE_ROWS * FACTOR_STRIDE];
+shared float row_factors[TILE_ROWS];
+
+/* Row slot r of a lane: what it is at for a quad of the other side. */
+float head_dot[ROWS_PER_LANE * STEP];
+float value_dot[ROWS_PER_LANE * STEP];
+
+void meet_subgroup()
+{
+    subgroupMemoryBarrierShared();
+    subgroupBarrier();
+}
+
+/* As load_quad, but the elements as they are, with zeros past the last. */
+f16vec4 load_halves(uvec2 address, uint first, uint quad, uint dim)
+{
+    f16vec4 halves;
+    if (ALIGNED) {
+        uvec2 bits = Quads(address).at[first / 4 + min(quad, dim / 4 - 1)];
+        halves = f16vec4(unpackFloat2x16(bits.x), unpackFloat2x16(bits.y));
+    } else {
+        Elements from = Elements(address);
+        [[unroll]] for (uint c = 0; c < 4; c++)
+            halves[c] = uint16BitsToFloat16(from.at[first + min(4 * quad + c, dim - 1)]);
+    }
+    return mix(f16vec4(0), halves, lessThan(uvec4(4 * quad) + uvec4(0, 1, 2, 3), uvec4(dim)));
+}
+
+/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Lanes load STAGED_AT_ONCE quads before they store any. */
+const uint STAGED_AT_ONCE = 4;
+
+void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim)
+{
+    const uint quads = stride - 2;
+    uint first = 0;
+    [[dont_unroll]] do {
+        f16vec4 halves[STAGED_AT_ONCE];
+        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
+            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+            halves[j] = load_halves(address, min(begin + i / quads, end - 1) * (stride_bytes / ELEMENT_BYTES), i % quads, dim);
+        }
+        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
+            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / quads;
+            if (row < rows)
+                staged[to + row * stride + i % quads] = begin + row < end ? halves[j] : f16vec4(0);
+        }
+        first += STAGED_AT_ONCE * gl_WorkGroupSize.x;
+    } while (first < rows * quads);
+}
+
+/* Both tensors of the other side, for one step. */
+void stage_step(uint a_stride_bytes, uint b_stride_bytes, uint left)
+{
+    barrier();
+    stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, a_stride_bytes, 0, left, HEAD_DIM);
+    stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, b_stride_bytes, 0, left, VALUE_DIM);
+    barrier();
+}
+
+/* How many of `left` rows from the beginning of a step on are left from its quad on. */
+uint left_from(uint quad, uint left)
+{
+    return left - min(4 * quad, left);
+}
+
+/* The product of row slot r with a quad of the step. */
+vec4 product_of(uint r, uint quad)
+{
+    return products[row_of(r) * PRODUCT_STRIDE + quad];
+}

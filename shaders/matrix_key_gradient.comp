@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#version 460
+/*
+ * The gradients of a tile of keys and values on matrix units, from a block of query rows of all query heads of their group. Subgroups own keys; queries
+ * and gradients of outputs of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
+ */
+#extension GL_GOOGLE_include_directive : require
+#define OWN_IS_KEY
+#include "extensions.glsl"
+#include "address.glsl"
+#include "element.glsl"
+#include "arguments.glsl"
+#include "constants.glsl"
+#include "positions.glsl"
+#include "tile.glsl"
+#include "mask.glsl"
+#include "segments.glsl"
+#include "score.glsl"
+#include "dropout.glsl"
+#include "row_stats.glsl"
+#include "walk.glsl"
+#define OWN_STAGED_QUADS (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
+#include "matrix.glsl"
+#include "key_rows.glsl"
+#define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
+#include "matrix_rows.glsl"
+
+/* Sums are those of keys, then those of values. */
+const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N;
+const uint VALUE_WIDTH = PADDED_VALUE / MATRIX_N;
+const uint SUM_WIDTH = KEY_WIDTH + VALUE_WIDTH;
+#include "matrix_sums.glsl"
+const uint SCALES = 2;
+const uint OF_KEYS = 0;
+const uint OF_VALUES = 1;
+#include "matrix_gradients.glsl"
+
+void walk_begin_block()
+{
+    clear_sums();
+}
+
+void walk_end_block(bool continues, bool stores)
+{
+    unscale_sums(OF_KEYS, 0, KEY_WIDTH);
+    unscale_sums(OF_VALUES, KEY_WIDTH, VALUE_WIDTH);
+    meet_state(continues, stores);
+}
+
+uint walk_limit(uint at)
+{
+    return WALK_STEP;
+}
+
+/* From dot products of queries and keys, and those of gradients of outputs and values in products[]. */
+void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS],
+                out vec4 gradients[LANE_QUADS])
+{
+    [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+        uint quad = i * LANES_PER_ROW + slice_of_lane();
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+            vec4 values = product_of(r, quad);
+            [[unroll]] for (uint k = 0; k < STEP; k++) {
+                head_dot[r * STEP + k] = dots[r * LANE_STEPS + i][k];
+                value_dot[r * STEP + k] = values[k];
+            }
+        }
+        find_pair_gradients(at + 4 * quad, left_from(quad, left), whole);
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            [[unroll]] for (uint k = 0; k < STEP; k++) {
+                weights[r * LANE_STEPS + i][k] = pair_weight[r * STEP + k];
+                gradients[r * LANE_STEPS + i][k] = pair_gradient[r * STEP + k];
+            }
+    }
+}
+
+void walk_step(uint at, uint left, bool whole)
+{
+    vec4 dots[LANE_QUADS], weights[LANE_QUADS], gradients[LANE_QUADS];
+    stage_step(arguments.query.row_stride.x, arguments.output_grad.row_stride.x, left);
+    multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
+    meet_subgroup();
+    take_products(dots);
+    meet_subgroup();
+    multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
+    meet_subgroup();
+    find_pairs(at, left, whole, dots, weights, gradients);
+    add_scaled_pairs(OF_VALUES, false, weights, KEY_WIDTH, VALUE_WIDTH, STAGED_VALUE, VALUE_STRIDE);
+    meet_subgroup();
+    add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, STAGED_HEAD, HEAD_STRIDE);
+}
+
+/* One of the two, of own rows up to last_key. */
+void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint width, uint dim, float factor)
+{
+    uvec2 address = tile_address(rows, tile);
+    uint stride = rows.row_stride.x / (PARTIAL ? 4 : ELEMENT_BYTES);
+    [[unroll]] for (uint n = 0; n < width; n += WALK_STEP / MATRIX_N) {
+        show_sums(first + n, first + width);
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+                uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
+                if (row_of(r) <= last_key && 4 * column < dim)
+                    store_partial(address, row_of(r) * stride, column, dim, product_of(r, quad) * factor);
+            }
+    }
+}
+
+void main()
+{
+    uint tile = gl_WorkGroupID.x;
+    uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
+    uint first_head = (arguments.first_head + gl_WorkGroupID.y) * arguments.heads_per_kv_head;
+    load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM);
+    load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM);
+    load_key_rows(tile, last_key);
+    clear_scales();
+    Walk w = walk_of_tile(tile, last_key + 1);
+    w.a_stride = arguments.query.row_stride;
+    w.b_stride = arguments.output_grad.row_stride;
+    uint g = 0;
+    do {
+        choose_query_head(gl_WorkGroupID.z, first_head + g);
+        w.a = head_address(arguments.query, first_head + g);
+        w.b = head_address(arguments.output_grad, first_head + g);
+        walk(w, arguments.first == 0 || g > 0, arguments.last == 0 || g + 1 < arguments.heads_per_kv_head);
+        g++;
+    } while (g < arguments.heads_per_kv_head);
+    if (arguments.last != 0) {
+        if (is_there(arguments.key_grad))
+            store_gradient(arguments.key_grad, tile, last_key, 0, KEY_WIDTH, HEAD_DIM, arguments.scale);
+        if (is_there(arguments.value_grad))
+            store_gradient(arguments.value_grad, tile, last_key, KEY_WIDTH, VALUE_WIDTH, VALUE_DIM, 1.0);
+    }
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rows that subgroups own as matrices, and their dot products with the rows of the other side that are staged. Queries are always the left matrix and
+ * keys the right one, summed in one order: backward needs the bits that forward had.
+ * OWN_MATRICES: how many a subgroup holds, those of head_dim, then those of value_dim.
+ */
+
+#ifdef OWN_IS_KEY
+#define OWN_MATRIX COLUMNS_MATRIX
+#define OTHER_MATRIX ROWS_MATRIX
+#define MULTIPLY(own, other, sum) coopMatMulAdd(other, own, sum)
+const uint OWN_SIDE = MATRIX_N;
+const uint OTHER_SIDE = MATRIX_M;
+const int OWN_LAYOUT = gl_CooperativeMatrixLayoutColumnMajor;
+const int OTHER_LAYOUT = gl_CooperativeMatrixLayoutRowMajor;
+#else
+#define OWN_MATRIX ROWS_MATRIX
+#define OTHER_MATRIX COLUMNS_MATRIX
+#define MULTIPLY(own, other, sum) coopMatMulAdd(own, other, sum)
+const uint OWN_SIDE = MATRIX_M;
+const uint OTHER_SIDE = MATRIX_N;
+const int OWN_LAYOUT = gl_CooperativeMatrixLayoutRowMajor;
+const int OTHER_LAYOUT = gl_CooperativeMatrixLayoutColumnMajor;
+#endif
+
+const uint OWN_TILES = SUBGROUP_ROWS / OWN_SIDE;
+const uint HEAD_DEPTH = PADDED_HEAD / MATRIX_K; /* matrices along a row */
+const uint VALUE_DEPTH = PADDED_VALUE / MATRIX_K;
+
+OWN_MATRIX own[FEW_REGISTERS ? 1 : OWN_MATRICES];
+
+/* Matrices `first` and on: rows of a tensor that has `depth` matrices in each. Passes through `staged`, a step's rows at a time. */
+void load_own(Rows rows, uint tile, uint last_row, uint first, uint depth, uint staged_own, uint stride, uint dim)
+{
+    uvec2 address = tile_address(rows, tile);
+    if (FEW_REGISTERS) {
+        stage(staged_own, stride, TILE_ROWS, address, rows.row_stride.x, 0, last_row + 1, dim);
+        return;
+    }
+    [[unroll]] for (uint begin = 0; begin < TILE_ROWS; begin += WALK_STEP) {
+        barrier();
+        stage(0, stride, WALK_STEP, address, rows.row_stride.x, begin, last_row + 1, dim);
+        barrier();
+        [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+            uint row = gl_SubgroupID * SUBGROUP_ROWS + t * OWN_SIDE;
+            if (row >= begin && row < begin + WALK_STEP) {
+                [[unroll]] for (uint d = 0; d < depth; d++)
+                    coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+            }
+        }
+    }
+}
+
+/* Into products[], a row of them for each own row. */
+void multiply_own(uint first, uint depth, uint staged_own, uint staged_other, uint stride)
+{
+    uint own_row = gl_SubgroupID * SUBGROUP_ROWS, n = 0;
+    [[dont_unroll]] do {
+        SUMS_MATRIX sum[OWN_TILES];
+        [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
+            sum[t] = SUMS_MATRIX(0.0);
+        [[unroll]] for (uint d = 0; d < depth; d++) {
+            OTHER_MATRIX other;
+            coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
+            [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+                if (FEW_REGISTERS)
+                    coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+                sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
+            }
+        }
+        [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
+            coopMatStore(sum[t], products, (own_row + t * OWN_SIDE) * PRODUCT_STRIDE + n * (OTHER_SIDE / 4), PRODUCT_STRIDE, OWN_LAYOUT);
+        n++;
+    } while (n < WALK_STEP / OTHER_SIDE);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The sums of a subgroup's rows as matrices, in registers for a block of the other side and in memory between blocks and dispatches: SUM_WIDTH of them
+ * along a row. The state of a workgroup is rows of sums, then a pair for each row.
+ */
+
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
+    vec2 at[];
+};
+
+const uint STATE_STRIDE = SUM_WIDTH * MATRIX_N / 4; /* in quads */
+
+SUMS_MATRIX sums[ROW_TILES * SUM_WIDTH];
+
+void clear_sums()
+{
+    [[unroll]] for (uint i = 0; i < ROW_TILES * SUM_WIDTH; i++)
+        sums[i] = SUMS_MATRIX(0.0);
+}
+
+/* row_factors[] of the subgroup's row tile t, the same in all columns. */
+SUMS_MATRIX row_factors_of(uint t)
+{
+    SUMS_MATRIX factor;
+    coopMatLoad(factor, row_factors, gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
+    return factor;
+}
+
+/* Multiplies rows by row_factors[]: sums from `first` on, `width` along a row. */
+void scale_sums(uint first, uint width)
+{
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+        SUMS_MATRIX factor = row_factors_of(t);
+        [[unroll]] for (uint n = first; n < first + width; n++)
+            sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] * factor;
+    }
+}
+
+/* Adds to sums from `first` on, `width` along a row: factors[] times staged rows. */
+void add_factors(uint first, uint width, uint staged_other, uint stride)
+{
+    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
+    uint k = 0;
+    [[dont_unroll]] do {
+        ROWS_MATRIX factor[ROW_TILES];
+        [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+            coopMatLoad(factor[t], factors, (own_row + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
+                        gl_CooperativeMatrixLayoutRowMajor);
+        [[unroll]] for (uint n = 0; n < width; n++) {
+            COLUMNS_MATRIX other;
+            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+                sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
+        }
+        k++;
+    } while (k < WALK_STEP / MATRIX_K);
+}
+
+/*
+ * What lanes have of all pairs, into factors[]: rounded, or their leading bits while the others stay. Cut by integers, since compilers take rounding to
+ * f16 and back for nothing.
+ */
+void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
+{
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+            vec4 pair = pairs[r * LANE_STEPS + i], stored = leading ? uintBitsToFloat(floatBitsToUint(pair) & 0xffffe000u) : pair;
+            factors[row_of(r) * FACTOR_STRIDE + i * LANES_PER_ROW + slice_of_lane()] = f16vec4(stored);
+            pairs[r * LANE_STEPS + i] = pair - stored;
+        }
+}
+
+/*
+ * Adds the products of pairs and staged rows to sums from `first` on, `width` along a row. exact: in two parts, as good as f32. rescale: on any lane,
+ * sums are first multiplied by row_factors[].
+ */
+void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uint width, uint staged_other, uint stride)
+{
+    store_factors(exact, pairs);
+    meet_subgroup();
+    if (subgroupAny(rescale))
+        scale_sums(first, width);
+    add_factors(first, width, staged_other, stride);
+    if (exact) {
+        meet_subgroup();
+        store_factors(false, pairs);
+        meet_subgroup();
+        add_factors(first, width, staged_other, stride);
+    }
+}
+
+uvec2 state_address()
+{
+    const uint bytes = TILE_ROWS * (16 * STATE_STRIDE + 8);
+    uint workgroup = gl_WorkGroupID.x + gl_NumWorkGroups.x * (gl_WorkGroupID.y + gl_NumWorkGroups.y * gl_WorkGroupID.z);
+    return address_advance(arguments.state, uvec2(bytes, 0), workgroup);
+}
+
+uvec2 state_pairs()
+{
+    return address_add(state_address(), TILE_ROWS * 16 * STATE_STRIDE);
+}
+
+uint state_index(uint t, uint n)
+{
+    return (gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * STATE_STRIDE + n * (MATRIX_N / 4);
+}
+
+/* Adds what the state holds from before, times row_factors[] if wanted. */
+void add_state(bool by_factors)
+{
+    FloatQuads state = FloatQuads(state_address());
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+        SUMS_MATRIX factor = SUMS_MATRIX(1.0);
+        if (by_factors)
+            factor = row_factors_of(t);
+        [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++) {
+            SUMS_MATRIX before;
+            coopMatLoad(before, state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] + before * factor;
+        }
+    }
+}
+
+void store_state()
+{
+    FloatQuads state = FloatQuads(state_address());
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+        [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++)
+            coopMatStore(sums[t * SUM_WIDTH + n], state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+    subgroupMemoryBarrierBuffer();
+}
+
+/* Sums `first` … of each row into products[], as many as a step is wide; `end`: of the sums that are wanted. */
+void show_sums(uint first, uint end)
+{
+    meet_subgroup();
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+        [[unroll]] for (uint n = 0; n < WALK_STEP / MATRIX_N; n++)
+            if (first + n < end)
+                coopMatStore(sums[t * SUM_WIDTH + first + n], products,
+                             (gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * PRODUCT_STRIDE + n * (MATRIX_N / 4), PRODUCT_STRIDE,
+                             gl_CooperativeMatrixLayoutRowMajor);
+    meet_subgroup();
+}

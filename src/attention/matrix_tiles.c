@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "matrix_tiles.h"
+
+#include "../base/checked.h"
+
+/* Nearly every device has them; more leaves fewer workgroups to a processor. */
+#define PORTABLE_SHARED_BYTES 32768u
+
+/* What RADV and NVK can have in registers, of own rows and their sums, without spilling. */
+#define MOST_COLUMNS_IN_REGISTERS 256u
+
+static uint64_t padded(uint64_t dim, const struct vkring_matrix_shape *shape)
+{
+    const uint64_t unit = shape->n > shape->k ? shape->n : shape->k;
+    return divide_up(dim, unit) * unit;
+}
+
+uint32_t matrix_tiles_workgroup_size(const struct matrix_tiles *tiles)
+{
+    return tiles->subgroup_size * tiles->subgroups;
+}
+
+uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles)
+{
+    return matrix_tiles_workgroup_size(tiles) / tiles->lanes_per_row * tiles->rows_per_lane;
+}
+
+uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
+{
+    const uint64_t head_bytes = 2 * padded(problem->head_dim, &tiles->shape) + 16;
+    const uint64_t value_bytes = 2 * padded(problem->value_dim, &tiles->shape) + 16;
+    const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
+    const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
+    return step * (head_bytes + value_bytes) + rows * (4 * step + 16 + 2 * step + 16 + 4) + (tiles->few_registers ? rows * own_bytes : 0);
+}
+
+uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
+{
+    const uint64_t head = padded(problem->head_dim, &tiles->shape), value = padded(problem->value_dim, &tiles->shape);
+    const uint64_t columns = which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : head + value;
+    return matrix_tiles_rows(tiles) * (4 * columns + 8);
+}
+
+/* Of the sums of rows, and of own rows beside them. */
+static uint64_t sum_columns(enum spirv_kernel which, const struct problem *problem)
+{
+    const uint64_t head = problem->head_dim, value = problem->value_dim;
+    return which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : head + value;
+}
+
+static uint64_t columns_of(enum spirv_kernel which, const struct problem *problem)
+{
+    const uint64_t own = problem->head_dim + (which == SPIRV_FORWARD ? 0 : problem->value_dim);
+    return sum_columns(which, problem) + own;
+}
+
+static uint32_t greatest(const struct vkring_matrix_shape *shape)
+{
+    const uint32_t side = shape->m > shape->n ? shape->m : shape->n;
+    return side > shape->k ? side : shape->k;
+}
+
+/* Sides are powers of two, and quads. */
+static bool is_regular(const struct vkring_matrix_shape *shape)
+{
+    const uint32_t sides[] = {shape->m, shape->n, shape->k};
+    for (int i = 0; i < 3; i++)
+        if (sides[i] < 4 || sides[i] > 64 || (sides[i] & (sides[i] - 1)))
+            return false;
+    return shape->n >= 8 && shape->k >= 8;
+}
+
+/* The one with most products. */
+static struct vkring_matrix_shape largest_shape(const struct vk_limits *limits)
+{
+    struct vkring_matrix_shape best = {0};
+    for (uint32_t i = 0; i < limits->matrix_shape_count; i++) {
+        const struct vkring_matrix_shape *shape = &limits->matrix_shapes[i];
+        if (is_regular(shape) && shape->m * shape->n * shape->k > best.m * best.n * best.k)
+            best = *shape;
+    }
+    return best;
+}
+
+/* Lanes of a subgroup share its rows, each at least a quad of a step. */
+static void share_rows(struct matrix_tiles *tiles, uint32_t rows)
+{
+    tiles->lanes_per_row = tiles->subgroup_size > rows ? tiles->subgroup_size / rows : 1;
+    tiles->rows_per_lane = rows / (tiles->subgroup_size / tiles->lanes_per_row);
+}
+
+static uint32_t least_step(const struct matrix_tiles *tiles)
+{
+    return (uint32_t)max_u64(greatest(&tiles->shape), 4 * tiles->lanes_per_row);
+}
+
+static bool fits(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem, uint64_t most_bytes)
+{
+    return matrix_tiles_shared_bytes(which, tiles, problem) <= most_bytes;
+}
+
+/* Short steps before fewer subgroups: a step costs barriers, but a subgroup less reads all of the other side more often. */
+static bool shrink(enum spirv_kernel which, struct matrix_tiles *tiles, const struct problem *problem, uint64_t most_bytes,
+                   uint32_t least_subgroups)
+{
+    while (!fits(which, tiles, problem, most_bytes) && tiles->rows_per_step > least_step(tiles))
+        tiles->rows_per_step /= 2;
+    while (!fits(which, tiles, problem, most_bytes) && tiles->subgroups > least_subgroups)
+        tiles->subgroups /= 2;
+    return fits(which, tiles, problem, most_bytes);
+}
+
+struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct problem *problem)
+{
+    struct matrix_tiles tiles = {
+        .shape = largest_shape(limits),
+        .subgroup_size = limits->min_subgroup_size,
+        .subgroups = is_cpu ? 2 : 4,
+        .rows_per_step = 32,
+        .few_registers = columns_of(which, problem) > MOST_COLUMNS_IN_REGISTERS,
+    };
+    if (problem->type != VKRING_TYPE_F16 || !spirv_matrix_kernel(which).code || !tiles.shape.m ||
+        (!is_cpu && sum_columns(which, problem) > MOST_COLUMNS_IN_REGISTERS))
+        return (struct matrix_tiles){0};
+    share_rows(&tiles, which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m);
+    if (is_cpu)
+        tiles.rows_per_step = 2 * least_step(&tiles);
+    while (tiles.subgroups > 1 && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
+        tiles.subgroups /= 2;
+    struct matrix_tiles large = tiles;
+    if (shrink(which, &tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
+        return tiles;
+    return shrink(which, &large, problem, limits->shared_memory_bytes, 1) ? large : (struct matrix_tiles){0};
+}

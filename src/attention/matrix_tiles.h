@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/** How a kernel on matrix units is cut: which product of matrices, and how many rows a workgroup holds and walks over at a time. Pure
+ * arithmetic. */
+#ifndef VKRING_ATTENTION_MATRIX_TILES_H
+#define VKRING_ATTENTION_MATRIX_TILES_H
+
+#include "../vk/limits.h"
+#include "problem.h"
+#include "spirv.h"
+
+/** As in matrix.glsl. */
+struct matrix_tiles {
+    struct vkring_matrix_shape shape; /* m is 0: the kernel is a scalar one */
+    uint32_t subgroup_size, subgroups;
+    uint32_t lanes_per_row, rows_per_lane;
+    uint32_t rows_per_step;
+    bool few_registers; /* own rows are in shared memory, where compilers would spill them */
+};
+
+/** What suits a device's limits; none where the build, the device or the problem has nothing for it. is_cpu: short code, whatever the
+ * speed. */
+struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
+                                        const struct problem *problem);
+
+/** Own rows of a workgroup. */
+uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles);
+uint32_t matrix_tiles_workgroup_size(const struct matrix_tiles *tiles);
+uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem);
+/** What a workgroup keeps between blocks and dispatches. */
+uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem);
+
+#endif

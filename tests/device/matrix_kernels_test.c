@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Kernels on matrix units, by f16 problems against the oracle. Few kernels: compilers of CPUs take seconds for each. VKRING_KERNELS asks
+ * for them. */
+#include <stdio.h>
+#include <string.h>
+
+#include <attention/spirv.h>
+
+#include "../harness/attention_case.h"
+#include "../harness/opened_device.h"
+
+static vkring_device *device;
+
+/* Dimensions that are 0 here are filled in, and what all have in common. */
+static const struct attention_case cases[] = {
+    {.name = "plain", .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "one key", .params = {.backward = true, .q_len = 17, .kv_len = 1}},
+    {.name = "one query", .params = {.backward = true, .q_len = 1, .kv_len = 5000}},
+    {.name = "no keys", .params = {.backward = true, .q_len = 5, .kv_len = 0}},
+    {.name = "heavy tail", .inputs = INPUTS_HEAVY_TAIL, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "big logits", .inputs = INPUTS_BIG_LOGITS, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "huge key", .inputs = INPUTS_HUGE_KEY, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "block gaps", .inputs = INPUTS_BLOCK_GAPS, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "values one", .inputs = INPUTS_VALUES_ONE, .params = {.q_len = 65, .kv_len = 333}},
+    {.name = "cut finely", .params = {.backward = true, .q_len = 200, .kv_len = 200, .dispatch_seconds = 1e-9}},
+    {.name = "heads before rows", .placement = {ORDER_HEADS_FIRST}, .params = {.q_len = 63, .kv_len = 65}},
+    {.name = "padded", .placement = {ORDER_PADDED, .padding = 4}, .params = {.backward = true, .q_len = 63, .kv_len = 65}},
+    {.name = "odd dimensions", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 9, .causal = true}},
+    {.name = "off by one element",
+     .placement = {.offset_elements = 1},
+     .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 9, .causal = true}},
+    {.name = "one-hot",
+     .inputs = INPUTS_ONE_HOT,
+     .params = {.q_len = 65, .kv_len = 333, .causal = true, .has_query_offset = true, .query_offset = 64}},
+    {.name = "rows that keep nothing",
+     .params = {.backward = true, .q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
+    {.name = "everything",
+     .bias = BIAS_MASKS_SOME,
+     .params = {.backward = true,
+                .q_len = 61,
+                .kv_len = 150,
+                .causal = true,
+                .causal_block = 3,
+                .has_window = true,
+                .window_left = 60,
+                .window_right = 8,
+                .softcap = 3,
+                .alibi = true,
+                .sinks = true,
+                .segment_ids = true,
+                .dropout = 0.2,
+                .bias = {.present = true, .per_head = true, .per_query = true}}},
+    {.name = "unsorted segments",
+     .segments = SEGMENTS_UNSORTED,
+     .params = {.q_len = 61, .kv_len = 150, .segment_ids = true, .dropout = 0.5}},
+};
+
+START_TEST(matches_the_oracle)
+{
+    struct attention_case c = cases[_i];
+    struct case_data data = {0};
+    struct case_result result = {0};
+    c.seed = 4000 + (uint64_t)_i;
+    c.params.type = VKRING_TYPE_F16;
+    c.params.batch = 2;
+    c.params.heads = 4;
+    c.params.kv_heads = 2;
+    c.params.head_dim = c.params.head_dim ? c.params.head_dim : 16;
+    bool passes = case_make_data(&c, &data) && case_run(&c, device, NULL, &data, &result) && case_refer(&c, &data, &result.info.rows) &&
+                  case_judge(&c, &data, &result);
+    bool on_matrices = strstr(result.info.kernel, "forward_matrix");
+    case_free_result(&result);
+    case_free_data(&data);
+    ck_assert_msg(passes, "%s", c.name);
+    ck_assert_msg(on_matrices, "%s ran on other kernels", c.name);
+}
+END_TEST
+
+/* Asking for what is not there is no error: there are problems without such kernels, too. */
+START_TEST(others_take_over)
+{
+    struct vk_limit_overrides overrides = {.no_matrices = true};
+    vkring_device *other = _i == 0 ? test_device_open(&overrides) : device;
+    const struct attention_case c = {
+        .name = "others",
+        .seed = 4100,
+        .params = {.type = _i == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_F32, .batch = 1, .q_len = 17, .kv_len = 33, .heads = 2, .head_dim = 16}};
+    struct case_data data = {0};
+    struct case_result result = {0};
+    bool passes = case_make_data(&c, &data) && case_run(&c, other, NULL, &data, &result) && case_refer(&c, &data, &result.info.rows) &&
+                  case_judge(&c, &data, &result);
+    bool on_matrices = strstr(result.info.kernel, "forward_matrix");
+    case_free_result(&result);
+    case_free_data(&data);
+    if (_i == 0)
+        vkring_device_destroy(&other);
+    ck_assert(passes && !on_matrices);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("matrix kernels");
+    TCase *tcase = tcase_create("cases");
+    device = test_device_open(NULL);
+    if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD).code) {
+        printf("skipped: the device has no matrix units, or this build no kernels for them\n");
+        vkring_device_destroy(&device);
+        return TEST_SKIPPED;
+    }
+    tcase_add_loop_test(tcase, matches_the_oracle, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_loop_test(tcase, others_take_over, 0, 2);
+    suite_add_tcase(suite, tcase);
+    return device_suite_run(suite, &device, 1);
+}
