@@ -81,13 +81,12 @@ void weigh_keys(uint r)
 
 void add_values(uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(walk_b, arguments.value.row_stride.x, k, left);
     [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < STEP; k++) {
-            vec4 value = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
+            vec4 value = load_other_quad(k, address[k], d, VALUE_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                 sums[r * LANE_VALUE_QUADS + d] = fma(vec4(head_dot[r * STEP + k]), value, sums[r * LANE_VALUE_QUADS + d]);
         }

@@ -58,13 +58,12 @@ uint walk_limit(uint at)
 
 void add_output_grads(uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(walk_b, arguments.output_grad.row_stride.x, k, left);
     [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < STEP; k++) {
-            vec4 grad = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
+            vec4 grad = load_other_quad(k, address[k], d, VALUE_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
                 uint i = KEY_QUADS + r * LANE_VALUE_QUADS + d;
                 sums[i] = fma(vec4(pair_weight[r * STEP + k]), grad, sums[i]);
@@ -75,13 +74,12 @@ void add_output_grads(uint left)
 
 void add_queries(uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(walk_a, arguments.query.row_stride.x, k, left);
     [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < STEP; k++) {
-            vec4 query = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
+            vec4 query = load_other_quad(k, address[k], d, HEAD_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
                 uint i = r * LANE_HEAD_QUADS + d;
                 sums[i] = fma(vec4(pair_gradient[r * STEP + k]), query, sums[i]);

@@ -52,7 +52,6 @@ void load_own_value(Rows rows, uint tile, uint last_row)
 /* Fills head_dot[] for STEP rows from the address on, of which `left` are there. */
 void dot_heads(uvec2 rows, uint stride, uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(rows, stride, k, left);
@@ -64,7 +63,7 @@ void dot_heads(uvec2 rows, uint stride, uint left)
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                 own[r] = FEW_REGISTERS ? load_own_head_quad(r, d) : own_head[r * LANE_HEAD_QUADS + d];
             [[unroll]] for (uint k = 0; k < STEP; k++) {
-                vec4 other = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
+                vec4 other = load_other_quad(k, address[k], d, HEAD_DIM);
                 [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                     head_dot[r * STEP + k] = add_products(head_dot[r * STEP + k], own[r], other);
             }
@@ -80,7 +79,6 @@ void dot_heads(uvec2 rows, uint stride, uint left)
 /* The same for value_dot[]. */
 void dot_values(uvec2 rows, uint stride, uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(rows, stride, k, left);
@@ -92,7 +90,7 @@ void dot_values(uvec2 rows, uint stride, uint left)
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                 own[r] = FEW_REGISTERS ? load_own_value_quad(r, d) : own_value[r * LANE_VALUE_QUADS + d];
             [[unroll]] for (uint k = 0; k < STEP; k++) {
-                vec4 other = load_quad(address[k], 0, d * LANES_PER_ROW + slice, VALUE_DIM);
+                vec4 other = load_other_quad(k, address[k], d, VALUE_DIM);
                 [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                     value_dot[r * STEP + k] = add_products(value_dot[r * STEP + k], own[r], other);
             }

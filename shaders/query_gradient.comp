@@ -37,13 +37,12 @@ void walk_end_block(bool continues, bool stores)
 
 void add_keys(uint left)
 {
-    uint slice = slice_of_lane();
     uvec2 address[STEP];
     [[unroll]] for (uint k = 0; k < STEP; k++)
         address[k] = row_address(walk_a, arguments.key.row_stride.x, k, left);
     [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++) {
         [[unroll]] for (uint k = 0; k < STEP; k++) {
-            vec4 key = load_quad(address[k], 0, d * LANES_PER_ROW + slice, HEAD_DIM);
+            vec4 key = load_other_quad(k, address[k], d, HEAD_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
                 sums[r * LANE_HEAD_QUADS + d] = fma(vec4(head_dot[r * STEP + k]), key, sums[r * LANE_HEAD_QUADS + d]);
         }

@@ -200,3 +200,25 @@ uvec2 row_address(uvec2 first, uint stride_bytes, uint k, uint left)
 {
     return address_add(first, min(k, left - 1) * stride_bytes);
 }
+
+/*
+ * Quad d of the lane's slice of a row of the other side, by row k of the step; d goes up from 0. With BROADCAST the row is the same in all lanes:
+ * each lane reads a quad of it, once for as many quads as there are lanes. Drivers that read an address once for each lane, even if all lanes have
+ * the same, read a row once for all lanes so.
+ */
+#ifndef NO_SHUFFLE
+vec4 read_together[STEP];
+#endif
+
+vec4 load_other_quad(uint k, uvec2 address, uint d, uint dim)
+{
+#ifndef NO_SHUFFLE
+    if (BROADCAST) {
+        uint lane = d % gl_WorkGroupSize.x;
+        if (lane == 0)
+            read_together[k] = load_quad(address, 0, d + gl_LocalInvocationID.x, dim);
+        return subgroupShuffle(read_together[k], lane);
+    }
+#endif
+    return load_quad(address, 0, d * LANES_PER_ROW + slice_of_lane(), dim);
+}

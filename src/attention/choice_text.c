@@ -31,6 +31,7 @@ static const struct word words[] = {
     WORD("keys_per_step", keys_per_step, false, true),
     WORD("keys_per_step_general", keys_per_step_general, false, true),
     WORD("few_registers", few_registers, true, false),
+    WORD("broadcast", broadcast, true, true),
     WORD("keeps_score_grads", keeps_score_grads, true, true),
     WORD("matrix", matrix, true, false),
 };
@@ -114,6 +115,19 @@ static bool has_subgroups(const struct vk_limits *limits, const struct kernel_ch
     return size == 0 || (limits->subgroup_size_control && is_notch(size, limits->max_subgroup_size) && size >= limits->min_subgroup_size);
 }
 
+/* How many lanes a subgroup will have; 0: the driver may vary it. */
+static uint32_t subgroup_of(const struct vk_limits *limits, const struct kernel_choice *choice)
+{
+    if (choice->subgroup_size)
+        return choice->subgroup_size;
+    return limits->min_subgroup_size == limits->max_subgroup_size ? limits->subgroup_size : 0;
+}
+
+static bool can_broadcast(const struct vk_limits *limits, const struct kernel_choice *choice)
+{
+    return limits->subgroup_shuffle && choice->lanes_per_row == 1 && choice->workgroup_size == subgroup_of(limits, choice);
+}
+
 static uint32_t most_lanes(const struct vk_limits *limits, const struct kernel_choice *choice)
 {
     if (!limits->subgroup_shuffle)
@@ -132,6 +146,8 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
         wrong = "workgroup";
     else if (!is_notch(choice->lanes_per_row, (uint32_t)min_u64(most_lanes(limits, choice), choice->workgroup_size)))
         wrong = "lanes_per_row";
+    else if (choice->broadcast && !can_broadcast(limits, choice))
+        wrong = "broadcast";
     else if (!is_notch(choice->rows_per_lane, MOST_ROWS_PER_LANE))
         wrong = "rows_per_lane";
     else if (!is_notch(choice->keys_per_step, MOST_KEYS_PER_STEP))

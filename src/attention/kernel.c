@@ -91,6 +91,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         on_matrices ? matrices->few_registers : choice->few_registers,
         on_matrices ? 1 : kernel_choice_packed_heads(choice),
         !on_matrices && kernel->use.splits,
+        !on_matrices && choice->broadcast,
         matrices->shape.m,
         matrices->shape.n,
         matrices->shape.k,

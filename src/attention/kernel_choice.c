@@ -19,6 +19,10 @@
 /* Row by row and element by element: 1.4 to 1.6 ns were measured where attention goes through 60 GFLOP/s. */
 #define LLVMPIPE_ACCESS_FLOP 64
 
+/* Of rows that lanes have whole: more take compilers minutes. And how much work is worth those that they take for as many. */
+#define BROADCAST_QUADS 64u
+#define BROADCAST_FLOP 1e10
+
 static bool is_cpu(const vkring_device *device)
 {
     return device->info.kind == VKRING_DEVICE_CPU;
@@ -65,6 +69,31 @@ static struct kernel_choice choose_for_cpu_with_gathers(const vkring_device *dev
         .keys_per_step_general = 1,
     };
     return choice;
+}
+
+/*
+ * A lane has whole rows, and each lane reads a part of a key for all: 2 to 3 times as fast as all lanes sharing a row, as far as several
+ * rows go to a lane, for which compilers take longer. No gain beyond those dimensions.
+ */
+static struct kernel_choice choose_for_cpu_by_broadcast(const vkring_device *device, const struct problem *problem)
+{
+    struct kernel_choice choice = choose_for_cpu_with_gathers(device, problem);
+    const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
+    choice.lanes_per_row = 1;
+    choice.broadcast = true;
+    choice.rows_per_lane = (problem->backward ? BROADCAST_QUADS / 2 : BROADCAST_QUADS) / quads >= 4 ? 4 : 2;
+    choice.keeps_score_grads = problem->heads / problem->kv_heads <= device->limits.max_workgroup_count[1];
+    return choice;
+}
+
+/* Where what is computed takes longer than compiling for it. */
+static bool pays_broadcast(const vkring_device *device, const struct problem *problem)
+{
+    const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
+    const double flop = 4.0 * (double)problem->batch * (double)problem->heads * (double)problem->q_len * (double)problem->kv_len *
+                        (double)problem->head_dim;
+    return is_cpu(device) && !loads_uniform_addresses_once(device) && device->limits.subgroup_shuffle && problem_has_whole_quads(problem) &&
+           quads <= (problem->backward ? BROADCAST_QUADS / 4 : BROADCAST_QUADS / 2) && flop >= BROADCAST_FLOP;
 }
 
 /* Registers that a lane fills with own rows and sums in the kernel that has most of them: forward, or that of key gradients. */
@@ -183,7 +212,7 @@ const struct matrix_tiles *kernel_choice_matrices(const struct kernel_choice *ch
 /* Those on matrix units keep no gradients of scores. */
 void kernel_choice_settle(struct kernel_choice *choice)
 {
-    choice->shuffle = choice->lanes_per_row > 1;
+    choice->shuffle = choice->lanes_per_row > 1 || choice->broadcast;
     if (kernel_choice_matrices(choice, SPIRV_KEY_GRADIENT))
         choice->keeps_score_grads = false;
 }
@@ -206,13 +235,16 @@ enum kernel_family kernel_choice_best_family(const vkring_device *device, const 
     find_matrices(device, problem, &choice);
     const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
     const bool few = !problem->backward && forward->shape.m && kernel_choice_group(problem) * problem->q_len < matrix_tiles_rows(forward);
-    return forward->shape.m && !few && !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS ? KERNELS_MATRIX
-                                                                                                              : KERNELS_SCALAR;
+    if (forward->shape.m && !few && !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS)
+        return KERNELS_MATRIX;
+    return pays_broadcast(device, problem) ? KERNELS_BROADCAST : KERNELS_SCALAR;
 }
 
 struct kernel_choice kernel_choice_of_family(const vkring_device *device, const struct problem *problem, enum kernel_family family)
 {
-    struct kernel_choice choice = family == KERNELS_PORTABLE ? kernel_choice_portable(device) : choose_scalar(device, problem);
+    struct kernel_choice choice = family == KERNELS_PORTABLE    ? kernel_choice_portable(device)
+                                  : family == KERNELS_BROADCAST ? choose_for_cpu_by_broadcast(device, problem)
+                                                                : choose_scalar(device, problem);
     find_matrices(device, problem, &choice);
     choice.matrix = family == KERNELS_MATRIX;
     if (choice.matrix && choice.matrices[SPIRV_KEY_GRADIENT].shape.m)

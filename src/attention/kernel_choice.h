@@ -23,12 +23,13 @@ struct kernel_choice {
     uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
     struct tiling_split split; /* of keys, in forward */
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
-    bool matrix;               /* kernels run on matrix units, those that can */
+    bool broadcast; /* lanes read rows of the other side together and hand them around: a workgroup is a subgroup, a lane has whole rows */
+    bool matrix;    /* kernels run on matrix units, those that can */
     struct matrix_tiles matrices[SPIRV_KERNELS]; /* which can: by device and problem */
 };
 
 /** From the fastest, where a device has it, to the one that asks least of it: a lane a row, no subgroup operation. */
-enum kernel_family { KERNELS_MATRIX, KERNELS_SCALAR, KERNELS_PORTABLE, KERNEL_FAMILIES };
+enum kernel_family { KERNELS_MATRIX, KERNELS_BROADCAST, KERNELS_SCALAR, KERNELS_PORTABLE, KERNEL_FAMILIES };
 
 /** Query heads that may share a tile: those that share a key head, unless each has a bias, whose rows lie too far apart for 32 bits. */
 uint64_t kernel_choice_group(const struct problem *problem);

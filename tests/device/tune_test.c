@@ -165,12 +165,24 @@ START_TEST(a_wrong_wish_is_refused_by_name)
 }
 END_TEST
 
+static const char *const wishes[] = {
+    "rows_per_lane=4 keys_per_step=1",
+    "rows_per_lane=2 keeps_score_grads=0",
+    "broadcast=1 lanes_per_row=1 rows_per_lane=2",
+    "broadcast=1 lanes_per_row=1 rows_per_lane=1 keys_per_step=2 keeps_score_grads=1",
+};
+
+/* head_dim and value_dim are no multiples of what lanes read together. */
 START_TEST(wished_kernels_are_right)
 {
-    static const char *const wishes[] = {"rows_per_lane=4 keys_per_step=1", "rows_per_lane=2 keeps_score_grads=0"};
+    char words[200];
     struct attention_case c = {.seed = 7, .params = params};
     c.params.causal = c.params.backward = true;
-    c.params.kernels = wishes[_i];
+    c.params.head_dim = 36;
+    c.params.value_dim = 20;
+    snprintf(words, sizeof(words), "workgroup=%u subgroup=%u %s", device->limits.subgroup_size,
+             device->limits.subgroup_size_control ? device->limits.subgroup_size : 0, wishes[_i]);
+    c.params.kernels = words;
     ck_assert(case_passes(&c, device, NULL));
 }
 END_TEST
@@ -242,7 +254,7 @@ int main(void)
     tcase_add_loop_test(kernels, a_damaged_line_is_not_believed, 0, (int)(sizeof(damages) / sizeof(damages[0])));
     tcase_add_test(kernels, a_line_of_each_class_stays);
     tcase_add_test(kernels, a_wrong_wish_is_refused_by_name);
-    tcase_add_loop_test(kernels, wished_kernels_are_right, 0, 2);
+    tcase_add_loop_test(kernels, wished_kernels_are_right, 0, (int)(sizeof(wishes) / sizeof(wishes[0])));
     tcase_add_test(kernels, what_is_found_counts_from_then_on);
     tcase_add_test(kernels, what_is_to_be_forgotten_is);
     suite_add_tcase(suite, kernels);

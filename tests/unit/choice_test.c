@@ -78,7 +78,7 @@ END_TEST
 static const char *const beyond[] = {
     "subgroup=16",     "subgroup=128",    "subgroup=48",      "workgroup=512",           "workgroup=0",
     "workgroup=96",    "lanes_per_row=0", "lanes_per_row=3",  "lanes_per_row=64",        "rows_per_lane=32",
-    "rows_per_lane=3", "keys_per_step=0", "keys_per_step=32", "keys_per_step_general=5",
+    "rows_per_lane=3", "keys_per_step=0", "keys_per_step=32", "keys_per_step_general=5", "broadcast=1",
 };
 
 START_TEST(what_the_device_cannot_do_is_named)
