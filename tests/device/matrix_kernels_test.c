@@ -33,7 +33,7 @@ static const struct attention_case cases[] = {
      .inputs = INPUTS_ONE_HOT,
      .params = {.q_len = 65, .kv_len = 333, .causal = true, .has_query_offset = true, .query_offset = 64}},
     {.name = "rows that keep nothing",
-     .params = {.backward = true, .q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
+     .params = {.q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
     {.name = "everything",
      .bias = BIAS_MASKS_SOME,
      .params = {.backward = true,
