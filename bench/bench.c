@@ -112,6 +112,28 @@ done:
     return status;
 }
 
+static bool write_peak(const struct bench_setting *setting, struct failure *failure)
+{
+    struct bench_peak peak = {0};
+    struct vkring_device_info device;
+    vkring_device_get_info(setting->device, &device);
+    if (!bench_peak_measure(&device, &peak, failure))
+        return false;
+    bench_print_peak(&peak, &device);
+    return !setting->options->json || bench_write_peak_json(setting->options->json, &peak, &device, failure);
+}
+
+/* Of the first rank's device. */
+static enum exit_status measure_peak(struct bench_setting *setting)
+{
+    struct failure failure = {0};
+    enum exit_status status;
+    if (setting->ranks->rank == 0)
+        write_peak(setting, &failure);
+    agree(setting->ranks, &failure, &status);
+    return status;
+}
+
 static enum exit_status bench(struct ranks *ranks, const struct bench_options *options)
 {
     struct progress progress = {0};
@@ -135,6 +157,10 @@ static enum exit_status bench(struct ranks *ranks, const struct bench_options *o
         fail_library(&failure, ranks->rank);
     if (!agree(ranks, &failure, &status))
         goto done;
+    if (options->peak) {
+        status = measure_peak(&setting);
+        goto done;
+    }
     progress_start(&progress, ranks, options->quiet);
     status = measure_cases(&setting, cases, count);
     progress_stop(&progress);

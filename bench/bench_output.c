@@ -132,3 +132,23 @@ bool bench_write_json(const char *path, const struct bench_result *results, uint
     json_decref(root);
     return good || fail_file(failure, "write", path);
 }
+
+void bench_print_peak(const struct bench_peak *peak, const struct vkring_device_info *device)
+{
+    printf("%s: %.1f GFLOP/s (f32)\n", device->name, peak->device_gflops);
+    printf("%" PRIu32 " threads of this host: %.1f GFLOP/s (f32)\n", peak->host_threads, peak->host_gflops);
+}
+
+bool bench_write_peak_json(const char *path, const struct bench_peak *peak, const struct vkring_device_info *device,
+                           struct failure *failure)
+{
+    json_t *root =
+        json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:I}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
+                  json_text(device->driver), "kind", device_kind_text(device->kind), "device_gflops", json_measure(peak->device_gflops),
+                  "host_gflops", json_measure(peak->host_gflops), "host_threads", (json_int_t)peak->host_threads);
+    if (!root)
+        return fail_memory(failure);
+    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
+    json_decref(root);
+    return good || fail_file(failure, "write", path);
+}
