@@ -1,0 +1,69 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# bench/compare: what it measures, with none of the peers here, and what it says of a peer that is absent, that dies, and of wrong answers.
+# shellcheck source=tests/tools/tap.sh
+. "$(dirname -- "$0")/tap.sh"
+: "${COMPARE:?}" "${BUILD:?}"
+python3 -c 'import numpy' 2>/dev/null || skip_all "no NumPy"
+
+# compares NAME OPTION...: it succeeds, and then so does the Python on standard input, of `report`.
+compares()
+{
+    name=$1
+    shift
+    complaint=
+    { echo 'import json'; echo 'report = json.load(open("c.json"))'; cat; } >check.py
+    rm -f c.json
+    timeout -k 10 120 "$COMPARE" --build "$BUILD" --json c.json "$@" >stdout.txt 2>stderr.txt </dev/null || complaint="exit status $?"
+    [ -n "$complaint" ] || python3 check.py 2>>stderr.txt || complaint="not what it should have measured"
+    report "$name" "$complaint"
+}
+
+# fails NAME PATTERN OPTION...: in one line.
+fails()
+{
+    name=$1 pattern=$2
+    shift 2
+    complaint=
+    timeout -k 10 120 "$COMPARE" "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
+    grep -q "^compare: .*$pattern" stderr.txt || complaint="no line with: $pattern"
+    [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line"
+    report "$name" "$complaint"
+}
+
+# a PyTorch that is not there for one peer, and takes the other down
+mkdir torch
+cat >torch/__init__.py <<'END'
+import os, sys
+if sys.argv[1] == 'torch-cpu':
+    raise ImportError
+os._exit(3)
+END
+PYTHONPATH=.
+export PYTHONPATH
+
+compares "what it measures, beside a peer that is absent and one that dies" --cases f32-d16-n40-h2,f32-d16-n33-h2-causal-backward \
+    --peers torch-cpu,torch-cuda-flash --repeat 2 <<'END'
+assert report['absent'] == {'torch-cpu': 'no PyTorch (pip install torch)', 'torch-cuda-flash': 'its process ended with status 3'}
+assert report['peak']['device_gflops'] > 0 and report['peak']['host_gflops'] > 0
+assert report['cores'] > 0 and 'vkring' in report['contenders']
+forward, backward = report['cases']
+assert forward['flop'] == 4 * 2 * 40 * 40 * 16 and backward['flop'] == 2.5 * 4 * 2 * 33 * 33 * 16 / 2
+for case in report['cases']:
+    result, = case['results']
+    assert result['contender'] == 'vkring' and result['repeats'] == 2 and result['ratio_to_vkring'] == 1
+    assert 0 < result['seconds_least'] <= result['seconds_median'] <= result['seconds_most']
+    assert abs(result['gflops'] * result['seconds_median'] * 1e9 / case['flop'] - 1) < 1e-9
+    assert abs(result['fraction_of_peak'] * report['peak']['gflops'] / result['gflops'] - 1) < 1e-9
+    assert 0 < result['error_rms'] < result['error_maximum'] and result['within_gates'], result
+END
+
+mkdir -p wrong/tools wrong/bench
+printf '#!/bin/sh\nexec "%s" "$@" --scale 0.3\n' "$VKRING" >wrong/tools/vkring
+chmod +x wrong/tools/vkring
+ln -s "$BUILD/bench/vkring-bench" wrong/bench/vkring-bench
+fails "wrong answers" "vkring is wrong: f32-d16-n40-h2" --build wrong --cases f32-d16-n40-h2 --peers "" --repeat 1
+fails "a case that is not known" "f32-n40 is no case" --cases f32-n40
+fails "a peer that is not known" "abacus is no peer" --peers abacus
+
+finish
