@@ -5,11 +5,11 @@ import re
 
 import numpy
 
-# RMS and largest error over the RMS of float64, forward and backward: what vkring's own tests hold it to
+# errors as compare() gives them, forward and backward: what vkring's own tests hold it to
 GATES = {
-    ('f32', False): (5e-6, 5e-5),
+    ('f32', False): (1.8e-6, 1.5e-5),
     ('f32', True): (1e-5, 1e-4),
-    ('f16', False): (6e-4, 3e-3),
+    ('f16', False): (5.4e-4, 1e-3),
     ('f16', True): (1e-3, 1e-2),
 }
 NUMPY_TYPES = {'f32': numpy.float32, 'f16': numpy.float16}
@@ -82,12 +82,15 @@ def reference(problem, inputs):
 
 
 def compare(expected, got):
-    """RMS and largest error over the RMS of what is expected: those of the worst result."""
+    """
+    RMS error over the RMS of what is expected, and largest error over that RMS or over the element where that is larger, as causal attention
+    has rows many times the RMS: those of the worst result.
+    """
     worst_rms = worst_maximum = 0.0
     for name, right in expected.items():
         size = numpy.sqrt(numpy.mean(right**2))
         wrong = numpy.abs(got[name][:, :, :right.shape[2]].astype(numpy.float64) - right)
-        rms, maximum = numpy.sqrt(numpy.mean(wrong**2)) / size, wrong.max() / size
+        rms, maximum = numpy.sqrt(numpy.mean(wrong**2)) / size, (wrong / numpy.maximum(size, numpy.abs(right))).max()
         if not numpy.isfinite(maximum):
             return float('inf'), float('inf')
         worst_rms, worst_maximum = max(worst_rms, float(rms)), max(worst_maximum, float(maximum))
