@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# bench/compare: what it measures, with none of the peers here, and what it says of a peer that is absent, that dies, and of wrong answers.
+# bench/compare: what it measures, with no true peer here, and what it says of one that is absent, that dies, and of wrong answers.
 # shellcheck source=tests/tools/tap.sh
 . "$(dirname -- "$0")/tap.sh"
 : "${COMPARE:?}" "${BUILD:?}"
@@ -31,31 +31,60 @@ fails()
     report "$name" "$complaint"
 }
 
-# a PyTorch that is not there for one peer, and takes the other down
-mkdir torch
+# Peers as they may be: a JAX that is not there, a PyTorch that takes one peer down as it starts, and is the other: a thousandth too large
+# forward, and without backward.
+mkdir jax torch
+echo 'raise ImportError' >jax/__init__.py
 cat >torch/__init__.py <<'END'
-import os, sys
-if sys.argv[1] == 'torch-cpu':
-    raise ImportError
-os._exit(3)
+import os, sys, types
+import numpy
+
+if sys.argv[1] == 'torch-cuda-flash':
+    os._exit(3)
+__version__, get_num_threads = '0', lambda: 1
+
+class Tensor:
+    def __init__(self, array):
+        self.array = array
+    def same(self, *_):
+        return self
+    to = contiguous = requires_grad_ = detach = cpu = same
+    def transpose(self, first, second):
+        return Tensor(self.array.swapaxes(first, second))
+    def numpy(self):
+        return self.array
+
+def attend(query, key, value, is_causal):
+    print('no answer to anybody')
+    weights = numpy.exp(query.array @ key.array.swapaxes(2, 3) * query.array.shape[3]**-0.5)
+    return Tensor(weights @ value.array / weights.sum(3, keepdims=True) * 1.001)
+
+from_numpy = Tensor
+nn = sys.modules['torch.nn'] = types.ModuleType('torch.nn')
+nn.attention, nn.functional = None, types.SimpleNamespace(scaled_dot_product_attention=attend)
 END
 PYTHONPATH=.
 export PYTHONPATH
 
-compares "what it measures, beside a peer that is absent and one that dies" --cases f32-d16-n40-h2,f32-d16-n33-h2-causal-backward \
-    --peers torch-cpu,torch-cuda-flash --repeat 2 <<'END'
-assert report['absent'] == {'torch-cpu': 'no PyTorch (pip install torch)', 'torch-cuda-flash': 'its process ended with status 3'}
+compares "what it measures, beside peers of all kinds" --cases f32-d16-n40-h2,f32-d16-n33-h2-causal-backward \
+    --peers jax-ring,torch-cpu,torch-cuda-flash --repeat 2 <<'END'
+assert report['absent'] == {'jax-ring': 'no JAX (pip install jax)', 'torch-cuda-flash': 'its process ended with status 3'}
 assert report['peak']['device_gflops'] > 0 and report['peak']['host_gflops'] > 0
 assert report['cores'] > 0 and 'vkring' in report['contenders']
 forward, backward = report['cases']
 assert forward['flop'] == 4 * 2 * 40 * 40 * 16 and backward['flop'] == 2.5 * 4 * 2 * 33 * 33 * 16 / 2
 for case in report['cases']:
-    result, = case['results']
+    result, peer = case['results']
     assert result['contender'] == 'vkring' and result['repeats'] == 2 and result['ratio_to_vkring'] == 1
     assert 0 < result['seconds_least'] <= result['seconds_median'] <= result['seconds_most']
     assert abs(result['gflops'] * result['seconds_median'] * 1e9 / case['flop'] - 1) < 1e-9
     assert abs(result['fraction_of_peak'] * report['peak']['gflops'] / result['gflops'] - 1) < 1e-9
     assert 0 < result['error_rms'] < result['error_maximum'] and result['within_gates'], result
+    assert peer['contender'] == 'torch-cpu'
+peer = forward['results'][1]
+assert abs(peer['error_rms'] - 1e-3) < 1e-5 and not peer['within_gates'] and peer['repeats'] == 2
+assert abs(peer['ratio_to_vkring'] * peer['seconds_median'] / forward['results'][0]['seconds_median'] - 1) < 1e-9
+assert backward['results'][1]['reason'] == 'its process ended with status 1'
 END
 
 mkdir -p wrong/tools wrong/bench
