@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "link.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "../base/checked.h"
@@ -8,11 +9,13 @@
 #include "../base/crc32c.h"
 
 /*
- * A sender keeps as many bytes under way as the link moves in the time in which nobody may look: more would stand before the answers to the
- * peer's own messages, where both directions share a connection, and each direction would wait for the other.
+ * As many bytes are under way as the link moves in the time in which nobody may look: more would stand before the answers to messages the
+ * other way, and of the other packet, where all share a connection, and each would wait for the others.
  */
 #define UNATTENDED_SECONDS 2e-3
 #define LEAST_WINDOW 2u
+/* What moves at first, into buffers, tells little. */
+#define LEAST_FLOW_SECONDS 32e-3
 
 /* Of one event on record. */
 #define EVENT_BYTES ((uint64_t)4 << 20)
@@ -91,6 +94,8 @@ static void chunk_done(struct link *link, double posted_seconds, uint64_t bytes)
     if (link->event_bytes == 0)
         link->event_begin = begin;
     link->moved_seconds = clock_seconds();
+    if (link->done_bytes == 0)
+        link->flow_seconds = link->moved_seconds;
     link->total_bytes += bytes;
     link->done_bytes += bytes;
     link->event_bytes += bytes;
@@ -120,13 +125,13 @@ static enum vkring_status start_message(struct link *link, void *data, uint64_t 
                        : comm_receive(link->comm, data, bytes, link->peer, tag, out_request);
 }
 
-/* How many chunks may be under way now. */
+/* How many chunks may be under way now, by what the link moved since the first of them. */
 static uint32_t window(const struct link *link)
 {
-    const double seconds = clock_seconds() - link->started_seconds;
-    const double bytes = seconds > 0 ? (double)link->done_bytes / seconds * UNATTENDED_SECONDS : 0;
-    const double chunks = bytes / (double)link->chunk_bytes;
-    if (!link->sends || chunks >= LINK_WINDOW)
+    const double seconds = fmax(clock_seconds() - link->flow_seconds, LEAST_FLOW_SECONDS);
+    const uint64_t bytes = link->done_bytes - min_u64(link->done_bytes, link->chunk_bytes);
+    const double chunks = (double)bytes / seconds * UNATTENDED_SECONDS / (double)link->chunk_bytes;
+    if (chunks >= LINK_WINDOW)
         return LINK_WINDOW;
     return (uint32_t)max_u64((uint64_t)chunks, LEAST_WINDOW);
 }

@@ -38,6 +38,7 @@ struct link {
     uint64_t request_bytes[LINK_WINDOW];
     double request_seconds[LINK_WINDOW];   /* when it was posted */
     double started_seconds, moved_seconds; /* of the packet; of the last message that was done */
+    double flow_seconds;                   /* when the packet's first chunk was done */
     uint64_t event_bytes;                  /* of chunks that are done and not on record yet: several are one event */
     double event_begin;
     uint32_t oldest, pending;
