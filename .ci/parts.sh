@@ -8,7 +8,7 @@ test_seconds=1500
 # the device tests run.
 few_cases=12
 few_tools_tests=(verdict vkring-attends vkring-plans vkring-plots vkring-refuses vkring-survives)
-few_ring_tests=(mpi-comm-3 ring-agree-3 ring-attention-2 ring-events-3 ring-fault-3 ring-layouts-2 ring-shares-3 ring-start-2 vkring-loses-ranks)
+few_ring_tests=(mpi-comm-3 ring-agree-3 ring-events-3 ring-fault-3 ring-layouts-2 ring-shares-3 ring-start-2 vkring-loses-ranks)
 
 skip()
 {
