@@ -145,13 +145,14 @@ static struct kernel_choice choose_for_gpu(const vkring_device *device, const st
     return choice;
 }
 
-/* A subgroup to a tile, and a row over as many lanes as it has quads. */
+/* A subgroup to a tile, and a row over as many lanes as it has quads; one row a lane, and a key at a time, where registers are few. */
 static void narrow_for_gpu(const struct vk_limits *limits, const struct problem *problem, struct kernel_choice *choice)
 {
     const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
     choice->workgroup_size = choice->subgroup_size ? choice->subgroup_size : limits->subgroup_size;
-    choice->rows_per_lane = GPU_NARROW_ROWS_PER_LANE;
-    choice->keys_per_step = GPU_NARROW_KEYS_PER_STEP;
+    const bool many = limits->lane_registers >= GPU_MANY_REGISTERS;
+    choice->rows_per_lane = many ? GPU_NARROW_ROWS_PER_LANE : 1;
+    choice->keys_per_step = many ? GPU_NARROW_KEYS_PER_STEP : 1;
     while (2 * choice->lanes_per_row <= min_u64(quads, limits->min_subgroup_size))
         choice->lanes_per_row *= 2;
 }
