@@ -115,3 +115,17 @@ void attend_options_free(struct attend_options *options)
     free(options->shares);
     options->shares = NULL;
 }
+
+struct vkring_plan_params attend_options_scores(const struct attend_options *options)
+{
+    return (struct vkring_plan_params){
+        .type = options->has_type ? element_library_type(options->type) : VKRING_TYPE_F32,
+        .causal = options->causal,
+        .causal_block = options->causal ? options->causal_block : 0,
+        .has_window = true,
+        .window_left = options->window_left,
+        .window_right = options->window_right,
+        .softcap = options->softcap,
+        .dropout = options->dropout,
+    };
+}

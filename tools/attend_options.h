@@ -43,4 +43,7 @@ static inline bool attend_options_backward(const struct attend_options *options)
 
 extern const char attend_help[];
 
+/** What the options say of type, mask and scores, for commands that pose a problem without files; the rest is 0. */
+struct vkring_plan_params attend_options_scores(const struct attend_options *options);
+
 #endif

@@ -19,26 +19,19 @@ struct plan {
 static void pose_problem(struct plan *plan)
 {
     const struct plan_options *options = &plan->options;
-    const struct attend_options *attend = &options->attend;
-    plan->problem = (struct vkring_plan_params){
-        .type = attend->has_type ? element_library_type(attend->type) : VKRING_TYPE_F32,
-        .batch = options->batch,
-        .q_len = options->q_len,
-        .kv_len = options->kv_len,
-        .heads = options->heads,
-        .kv_heads = options->kv_heads,
-        .head_dim = options->head_dim,
-        .value_dim = options->value_dim,
-        .causal = attend->causal,
-        .causal_block = attend->causal ? attend->causal_block : 0,
-        .has_window = true,
-        .window_left = attend->window_left,
-        .window_right = attend->window_right,
-        .has_query_offset = attend->has_query_offset,
-        .query_offset = attend->query_offset,
-        .backward = options->backward,
-        .layout = attend->layout,
-    };
+    struct vkring_plan_params problem = attend_options_scores(&options->attend);
+    problem.batch = options->batch;
+    problem.q_len = options->q_len;
+    problem.kv_len = options->kv_len;
+    problem.heads = options->heads;
+    problem.kv_heads = options->kv_heads;
+    problem.head_dim = options->head_dim;
+    problem.value_dim = options->value_dim;
+    problem.has_query_offset = options->attend.has_query_offset;
+    problem.query_offset = options->attend.query_offset;
+    problem.backward = options->backward;
+    problem.layout = options->attend.layout;
+    plan->problem = problem;
 }
 
 /* Ranks all alike are one. */

@@ -144,26 +144,17 @@ void tune_options_free(struct tune_options *options)
 
 struct vkring_plan_params tune_options_problem(const struct tune_options *options)
 {
-    const struct attend_options *attend = &options->attend;
-    return (struct vkring_plan_params){
-        .type = attend->has_type ? element_library_type(attend->type) : VKRING_TYPE_F32,
-        .batch = 1,
-        .q_len = options->q_len,
-        .kv_len = options->kv_len,
-        .heads = options->heads,
-        .kv_heads = options->kv_heads,
-        .head_dim = options->head_dim,
-        .value_dim = options->value_dim,
-        .causal = attend->causal,
-        .causal_block = attend->causal ? attend->causal_block : 0,
-        .has_window = true,
-        .window_left = attend->window_left,
-        .window_right = attend->window_right,
-        .softcap = attend->softcap,
-        .dropout = attend->dropout,
-        .segment_ids = options->segments,
-        .alibi = options->alibi,
-        .sinks = options->sinks,
-        .backward = options->backward,
-    };
+    struct vkring_plan_params problem = attend_options_scores(&options->attend);
+    problem.batch = 1;
+    problem.q_len = options->q_len;
+    problem.kv_len = options->kv_len;
+    problem.heads = options->heads;
+    problem.kv_heads = options->kv_heads;
+    problem.head_dim = options->head_dim;
+    problem.value_dim = options->value_dim;
+    problem.segment_ids = options->segments;
+    problem.alibi = options->alibi;
+    problem.sinks = options->sinks;
+    problem.backward = options->backward;
+    return problem;
 }

@@ -212,6 +212,10 @@ START_TEST(what_is_found_counts_from_then_on)
     ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
     vkring_plan_get_info(plan, &info);
     vkring_plan_destroy(&plan);
+    const char *rows = strstr(result.choice.words, "rows_per_lane=");
+    char word[32] = "";
+    ck_assert(rows && sscanf(rows, "%31s", word) == 1);
+    ck_assert_ptr_nonnull(strstr(info.kernel, word));
 }
 END_TEST
 
