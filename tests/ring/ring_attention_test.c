@@ -11,6 +11,8 @@
 
 /* The device as it is, and ones to which packets have to be uploaded. */
 enum { AS_IT_IS, NOT_UNIFIED, NOT_COHERENT, DEVICES };
+/* Up to so many ranks named cases run forward alone, too. */
+#define RANKS_OF_EVERY_RUN 3
 static vkring_device *devices[DEVICES];
 static vkring_comm *comm;
 
@@ -104,7 +106,8 @@ START_TEST(a_named_case)
     c.params.timeout_seconds = 300;
     if (!can_run(&c))
         return;
-    ck_assert_msg(passes_on(&c, AS_IT_IS), "%s", c.name);
+    if (world_size <= RANKS_OF_EVERY_RUN)
+        ck_assert_msg(passes_on(&c, AS_IT_IS), "%s", c.name);
     c.params.backward = c.inputs != INPUTS_VALUES_ONE; /* whose gradients are nothing but rounding */
     ck_assert_msg(passes_on(&c, NOT_UNIFIED + _i % 2), "%s", c.name);
 }
