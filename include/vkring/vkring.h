@@ -442,8 +442,9 @@ struct vkring_run_stats {
     uint32_t steps;              /**< of the ring, the own keys being the first: a window needs only the packets within its reach */
     double flop;                 /**< 4 · batch · heads · kept (query, key) pairs · (head_dim + value_dim) / 2, of this rank's rows */
     /**
-     * The same of all pairs that kernels go through, whole tiles along the edge of a mask, and of what rows take beside their pairs, in pairs:
-     * what compute_seconds are in proportion to. Segment ids and bias not counted.
+     * The same of all pairs that kernels go through for what was asked for, whole tiles along the edge of a mask, with what rows take beside
+     * their pairs and, on a CPU, what elements take that are only moved, as in sums of gradients: what compute_seconds are in proportion to.
+     * Pairs that only segment ids or a bias mask are counted.
      */
     double computed_flop;
 };

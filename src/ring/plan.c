@@ -171,6 +171,17 @@ fail:
     return status;
 }
 
+static enum vkring_status count_pairs(struct vkring_plan *plan)
+{
+    const struct layout *layout = &plan->layout;
+    plan->step_pairs = calloc(plan->steps, sizeof(*plan->step_pairs));
+    if (!plan->step_pairs)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %u steps", plan->steps);
+    for (uint32_t step = 0; step < plan->steps; step++)
+        plan->step_pairs[step] = schedule_computed_pairs(&plan->problem, layout, &plan->forward.choice, layout->rank, step);
+    return VKRING_OK;
+}
+
 /* chosen may be null. */
 static enum vkring_status prepare(struct vkring_plan *plan, const char *kernels, const struct kernel_choice *chosen)
 {
@@ -181,8 +192,7 @@ static enum vkring_status prepare(struct vkring_plan *plan, const char *kernels,
     else
         TRY(choose_kernels(plan->device, &plan->problem, kernels, &choice, NULL), fail);
     tile(plan, &choice);
-    for (uint32_t step = 0; step < plan->steps; step++)
-        plan->computed_pairs += schedule_computed_pairs(&plan->problem, &plan->layout, &plan->forward.choice, plan->layout.rank, step);
+    TRY(count_pairs(plan), fail);
     TRY(measure(plan, &plan->memory), fail);
     TRY(take(plan), fail);
     return VKRING_OK;
@@ -301,6 +311,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     vkring_buffer_destroy(&plan->state);
     layout_free(&plan->layout);
     flight_record_destroy(&plan->record);
+    free(plan->step_pairs);
     free(plan->run);
     if (!plan->quarantined)
         free(plan);

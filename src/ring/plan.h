@@ -27,8 +27,8 @@ struct vkring_plan {
     vkring_comm *comm; /* null: one rank */
     struct problem problem;
     struct layout layout;
-    uint32_t steps;        /* of the ring that the mask needs; with 1 nothing travels */
-    double computed_pairs; /* that kernels go through, of one head and batch entry */
+    uint32_t steps;     /* of the ring that the mask needs; with 1 nothing travels */
+    double *step_pairs; /* [steps], that kernels of forward go through, of one head and batch entry */
     double timeout_seconds;
     double dispatch_seconds; /* how long a piece of work should take at most */
     uint64_t chunk_bytes;

@@ -14,6 +14,7 @@
 #include "run.h"
 
 #include "../base/clock.h"
+#include "work.h"
 
 static bool device_is_done(const struct run *run)
 {
@@ -146,14 +147,12 @@ static void finish_stats(struct run *run)
         const struct mask_block block = layout_block(layout_span_of(&layout->queries, layout->rank, i), &all);
         pairs += mask_kept_pairs(problem, &block);
     }
-    const double flop_per_pair =
-        run->flop_factor * 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim);
     stats->total_seconds = clock_seconds() - run->begin;
     stats->compute_seconds = plan->compute.seconds;
     stats->sent_bytes = plan->send.total_bytes + plan->send_gradients.total_bytes;
     stats->received_bytes = plan->receive.total_bytes + plan->receive_gradients.total_bytes;
-    stats->flop = flop_per_pair * pairs;
-    stats->computed_flop = flop_per_pair * plan->computed_pairs;
+    stats->flop = run->flop_factor * work_flop(problem, pairs);
+    stats->computed_flop = run_computed_flop(run);
 }
 
 static enum vkring_status finish(struct run *run)

@@ -127,6 +127,8 @@ enum vkring_status run_signal_application(struct run *run);
 void run_first_task(struct run *run);
 /** Of all tasks that are wanted. */
 uint64_t run_all_boxes(const struct run *run);
+/** Of all tasks that are wanted: computed_flop of vkring_run_stats. */
+double run_computed_flop(const struct run *run);
 /** The step of the cursor, for errors. */
 uint32_t run_step(const struct run *run);
 /** Submits what the packets and gradients at hand allow. progress is set to true when there was something. */

@@ -2,6 +2,7 @@
 /* What a run does on the device: task after task of its program, piece after piece of each, as packets come. */
 #include "../base/checked.h"
 #include "run.h"
+#include "work.h"
 
 static const struct task *task_at(const struct run *run)
 {
@@ -86,7 +87,7 @@ static struct tiling key_tiling(const struct run *run, const struct task *task, 
     return keys ? backward_tiling(&plan->backward, plan->device, &plan->problem, &plan->layout, task->kind, keys) : none;
 }
 
-/* Neither cut into boxes nor timed. */
+/* Not cut into boxes. */
 static bool is_of_rows(enum task_kind kind)
 {
     return kind == TASK_BIAS_CLEAR || kind == TASK_QUERY_CLEAR || kind == TASK_QUERY_ROUND;
@@ -115,6 +116,21 @@ uint64_t run_all_boxes(const struct run *run)
     for (uint64_t i = 0; i < run->program->count; i++)
         boxes += boxes_of(run, &run->program->tasks[i]);
     return boxes;
+}
+
+double run_computed_flop(const struct run *run)
+{
+    const struct vkring_plan *plan = run->plan;
+    const bool joint = backward_is_joint(&plan->backward);
+    double flop = 0;
+    for (uint64_t i = 0; i < run->program->count; i++) {
+        const struct task *task = &run->program->tasks[i];
+        const double accesses = work_accesses(&plan->problem, &plan->layout, steps_of(run), task);
+        if (is_wanted(run, task))
+            flop += work_factor(task, joint) * work_flop(&plan->problem, plan->step_pairs[task->step]) +
+                    accesses * plan->forward.choice.access_flop;
+    }
+    return flop;
 }
 
 static bool has_work(const struct run *run, const struct task *task)
@@ -404,7 +420,7 @@ static enum vkring_status submit_rows(struct run *run, const struct task *task)
     }
     struct vk_commands commands;
     uint32_t slot;
-    TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
+    TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
     const struct compute_work work = {.kind = event_of(task->kind), .step = task->step, .progress = run->done_boxes};
     add_record(plan->device, &commands, gradients_adder(&plan->backward.gradients, type), &shape, from, &nothing, to);
     TRY(compute_submit(&plan->compute, &work, NULL, 0), fail);

@@ -11,6 +11,7 @@
 #include "schedule.h"
 #include "tensor_bytes.h"
 #include "timeline.h"
+#include "work.h"
 
 /* Of a device that nothing is known about. */
 enum { USUAL_SUBGROUP = 32, USUAL_INVOCATIONS = 1024, USUAL_WORKGROUPS = 65535 };
@@ -162,7 +163,7 @@ static double flop_of_run(const struct simulation *simulation, bool backward)
 {
     const struct problem *problem = &simulation->problem;
     const double pairs = mask_kept_pairs(problem, &(struct mask_block){0, problem->q_len, 0, problem->kv_len});
-    return timeline_flop(problem, pairs) * (backward ? BACKWARD_FLOP_FACTOR : 1);
+    return work_flop(problem, pairs) * (backward ? BACKWARD_FLOP_FACTOR : 1);
 }
 
 static void summarise(const struct simulation *simulation, uint32_t steps, bool backward, const struct vkring_simulated_result *results,

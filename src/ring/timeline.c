@@ -14,10 +14,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../attention/kernel.h"
 #include "gradients.h"
-#include "program.h"
 #include "schedule.h"
+#include "work.h"
 
 /* Turns that are looked back at, and this one. */
 #define REMEMBERED 4u
@@ -129,25 +128,17 @@ static double move(struct timeline *line, uint32_t from, uint32_t to, double rea
 
 /* Bytes ---------------------------------------------------------------------------------------------------------------------- */
 
-static double bytes_of_parts(const struct packet_shape *shape)
-{
-    double bytes = 0;
-    for (int part = 0; part < PACKET_PARTS; part++)
-        bytes += (double)shape->part_bytes[part];
-    return bytes;
-}
-
 static double packet_bytes(const struct timeline *line, uint32_t owner)
 {
     const struct packet_shape shape = packet_shape_of(line->in->problem, layout_key_rows(line->in->layout, owner));
-    return bytes_of_parts(&shape);
+    return (double)packet_shape_payload(&shape);
 }
 
-static double gradient_bytes(const struct timeline *line, uint32_t owner)
+/* That come to a rank at a step. */
+static double gradient_bytes(const struct timeline *line, uint32_t rank, uint32_t step)
 {
-    const bool travel = line->in->steps > 1;
-    const struct packet_shape shape = gradient_shape_of(line->in->problem, travel, layout_key_rows(line->in->layout, owner));
-    return bytes_of_parts(&shape);
+    const struct layout layout = seen_by(line, rank);
+    return work_gradient_bytes(line->in->problem, &layout, line->in->steps, step);
 }
 
 static double copy_seconds(const struct vkring_simulated_rank *rank, double bytes)
@@ -156,37 +147,6 @@ static double copy_seconds(const struct vkring_simulated_rank *rank, double byte
 }
 
 /* Work ----------------------------------------------------------------------------------------------------------------------- */
-
-double timeline_flop(const struct problem *problem, double pairs)
-{
-    return 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
-}
-
-/* Of a pass, in units of what forward counts for the same pairs: shares of backward as its kernels multiply. */
-static double factor_of(const struct task *task, bool joint)
-{
-    const double of_query = attention_kernel_products(SPIRV_QUERY_GRADIENT), of_key = attention_kernel_products(SPIRV_KEY_GRADIENT);
-    const double backward = BACKWARD_FLOP_FACTOR / (of_query + of_key);
-    switch (task->kind) {
-    case TASK_FORWARD:
-        return 1;
-    case TASK_QUERY:
-        return backward * of_query;
-    case TASK_KEY:
-        return (task->half == HALF_BOTH ? 1 : 0.5) * (joint ? BACKWARD_FLOP_FACTOR : backward * of_key);
-    case TASK_BIAS_ROWS:
-    case TASK_BIAS_KEYS:
-        return backward * attention_kernel_products(SPIRV_BIAS_GRADIENT);
-    case TASK_ROW_STATS:
-    case TASK_SINKS:
-    case TASK_BIAS_CLEAR:
-    case TASK_QUERY_CLEAR:
-    case TASK_QUERY_ROUND:
-    case TASK_ADD:
-        break;
-    }
-    return 0;
-}
 
 static double speed_of(const struct timeline_input *in, uint32_t rank)
 {
@@ -215,35 +175,20 @@ static void compute(struct timeline *line, uint32_t rank, double ready, double s
     result->compute_seconds += seconds;
 }
 
-/* Of elements that are loaded or stored so often in all, and nothing else. */
-static double access_seconds(const struct timeline *line, uint32_t rank, double accesses)
+/* Of elements that the task loads or stores beside its pairs. */
+static double access_seconds(const struct timeline *line, uint32_t rank, const struct task *task)
 {
+    const struct layout layout = seen_by(line, rank);
+    const double accesses = work_accesses(line->in->problem, &layout, line->in->steps, task);
     return accesses * line->in->choices[rank].access_flop / speed_of(line->in, rank);
-}
-
-/* How often tasks without pairs load or store elements of query rows. */
-static double accesses_of(const struct timeline *line, uint32_t rank, enum task_kind kind)
-{
-    const struct problem *problem = line->in->problem;
-    const double rows = (double)(problem->batch * problem->heads) * (double)layout_query_rows(line->in->layout, rank);
-    switch (kind) {
-    case TASK_ROW_STATS: /* outputs and their gradients */
-        return 2 * rows * (double)problem->value_dim;
-    case TASK_QUERY_CLEAR:
-        return rows * (double)problem->head_dim;
-    case TASK_QUERY_ROUND:
-        return 2 * rows * (double)problem->head_dim;
-    default:
-        return 0;
-    }
 }
 
 static double seconds_of(struct timeline *line, uint32_t rank, const struct task *task)
 {
-    const double factor = factor_of(task, line->in->choices[rank].keeps_score_grads);
-    const double flop = factor > 0 ? factor * timeline_flop(line->in->problem, pairs_of(line, rank, task->step)) : 0;
+    const double factor = work_factor(task, line->in->choices[rank].keeps_score_grads);
+    const double flop = factor > 0 ? factor * work_flop(line->in->problem, pairs_of(line, rank, task->step)) : 0;
     if (factor == 0)
-        return access_seconds(line, rank, accesses_of(line, rank, task->kind));
+        return access_seconds(line, rank, task);
     return flop > 0 ? flop / speed_of(line->in, rank) + line->in->ranks[rank]->task_seconds : 0;
 }
 
@@ -252,32 +197,24 @@ static bool writes_partial(enum task_kind kind)
     return kind == TASK_KEY || kind == TASK_BIAS_KEYS || kind == TASK_ADD;
 }
 
-/* Gradients of the step at which they come; the own ones come home at the last plus one. */
-static uint32_t sum_step(const struct timeline *line, const struct task *task)
-{
-    return task->step == 0 ? line->in->steps : task->step;
-}
-
 /* When what the task adds to is there. */
 static double addend_ready(const struct timeline *line, uint32_t rank, const struct task *task)
 {
-    const uint32_t step = sum_step(line, task);
-    return line->in->steps > 1 && step > 1 ? line->clocks[rank].sum_arrived[slot_of(step)] : 0;
+    const uint32_t step = work_sum_step(line->in->steps, task);
+    return step > 1 ? line->clocks[rank].sum_arrived[slot_of(step)] : 0;
 }
 
 static void add_now(struct timeline *line, uint32_t rank)
 {
     struct clock *clock = &line->clocks[rank];
     const struct task *task = clock->adding;
-    const bool comes_home = task->step == 0, has_slot = sum_step(line, task) > 1;
-    const uint32_t step = sum_step(line, task);
-    const uint32_t owner = schedule_gradient_owner(line->in->layout, rank, line->in->steps, step);
-    const double bytes = line->in->steps > 1 ? gradient_bytes(line, owner) : 0;
+    const uint32_t step = work_sum_step(line->in->steps, task);
+    const bool comes_home = task->step == 0, has_slot = step > 1;
+    const double bytes = line->in->steps > 1 ? gradient_bytes(line, rank, step) : 0;
     const double touched = has_slot && !comes_home ? 2 * bytes : bytes; /* read from the slot, and written to it */
     const bool works = comes_home || !has_slot || task->adds;
-    const double accesses = (1 + (has_slot ? 1 : 0) + (task->adds ? 1 : 0)) * bytes / sizeof(float);
-    const double seconds = copy_seconds(line->in->ranks[rank], touched) + access_seconds(line, rank, accesses);
-    compute(line, rank, addend_ready(line, rank, task), works ? seconds : 0);
+    const double seconds = works ? copy_seconds(line->in->ranks[rank], touched) : 0;
+    compute(line, rank, addend_ready(line, rank, task), seconds + access_seconds(line, rank, task));
     clock->sum_ready[slot_of(step)] = clock->device;
     clock->adding = NULL;
 }
@@ -336,8 +273,7 @@ static void receive_sum(struct timeline *line, uint32_t rank, uint32_t step)
     double ready = max_of(line->clocks[from].sum_ready[slot_of(step - 1)], clock->sum_arrived[slot_of(step - 1)]);
     if (step > GRADIENT_SLOTS)
         ready = max_of(ready, line->clocks[layout_next(&layout)].sum_arrived[slot_of(step - 1)]);
-    const uint32_t owner = schedule_gradient_owner(line->in->layout, rank, line->in->steps, step);
-    clock->sum_arrived[slot_of(step)] = move(line, from, rank, ready, gradient_bytes(line, owner));
+    clock->sum_arrived[slot_of(step)] = move(line, from, rank, ready, gradient_bytes(line, rank, step));
 }
 
 static void run_of_queries(struct timeline *line, uint32_t rank)

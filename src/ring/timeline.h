@@ -21,9 +21,6 @@ struct timeline_input {
     const struct kernel_choice *choices;              /* [layout->ranks] */
 };
 
-/** FLOP of the pairs that are kept by position, in forward, for so many of them in one head and batch entry. */
-double timeline_flop(const struct problem *problem, double pairs);
-
 /**
  * Writes times and bytes to results [ranks] and, unless it is null, to turns [program_turns].
  * VKRING_ERROR_OUT_OF_HOST_MEMORY is the only error.

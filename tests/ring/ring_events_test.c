@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What a run says that it did: all of it, in order, within bounds, and what was under way when it failed. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <base/clock.h>
 #include <ring/plan.h>
+#include <vkring/simulate.h>
 
 #include "actor.h"
 
@@ -116,6 +118,23 @@ static bool is_read_back_in_pieces(const struct actor *actor, const struct sums 
                         (unsigned long long)info.packet_bytes, (unsigned long long)sums->largest_read_back);
 }
 
+/* Of a FLOP a second: speeds that a run is found to have are those by which another is simulated. */
+static bool is_simulated(const struct attention_case *c, const struct vkring_run_stats *stats, bool backward)
+{
+    enum { MOST_RANKS = 8 };
+    struct vkring_device_info info;
+    struct vkring_simulation whole;
+    struct vkring_simulated_result results[MOST_RANKS];
+    vkring_device_get_info(device, &info);
+    const struct vkring_simulated_rank rank = {.forward_flops = 1, .device = &info};
+    const struct vkring_simulation_params params = {
+        .problem = &c->params, .ranks = world_size, .rank = &rank, .rank_count = 1, .backward = backward};
+    if (!world_expect(vkring_simulate(&params, &whole, NULL, results) == VKRING_OK, "%s", vkring_last_error()->message))
+        return false;
+    const double flop = results[world_rank].compute_seconds;
+    return world_expect(fabs(stats->computed_flop - flop) < 1e-9 * flop, "%g FLOP, %g simulated", stats->computed_flop, flop);
+}
+
 /* Stats and events are two accounts of one run. The last rank comes late, so that rank 0 waits for its packet. */
 START_TEST(events_add_up_to_the_stats)
 {
@@ -147,6 +166,7 @@ START_TEST(events_add_up_to_the_stats)
     good = good && world_expect(world_size == 1 || (sums.uploaded > 0) == !device->limits.unified_memory, "%llu bytes uploaded",
                                 (unsigned long long)sums.uploaded);
     good = good && is_read_back_in_pieces(&actor, &sums);
+    good = good && is_simulated(&problem, &stats, backward);
     good = good && world_expect(!actor.comm->strays, "told others that it waits, in a sound run");
     good = good && world_expect(world_size == 1 || world_rank > 0 || sums.waited + sums.busy > LATE_MS * 1e-3 - 0.2,
                                 "rank 0 waited %g s and worked for %g s", sums.waited, sums.busy);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "work.h"
+
+#include "../attention/kernel.h"
+#include "gradients.h"
+#include "schedule.h"
+
+double work_flop(const struct problem *problem, double pairs)
+{
+    return 2.0 * (double)problem->batch * (double)problem->heads * (double)(problem->head_dim + problem->value_dim) * pairs;
+}
+
+/* Shares of backward as its kernels multiply. */
+double work_factor(const struct task *task, bool joint)
+{
+    const double of_query = attention_kernel_products(SPIRV_QUERY_GRADIENT), of_key = attention_kernel_products(SPIRV_KEY_GRADIENT);
+    const double backward = BACKWARD_FLOP_FACTOR / (of_query + of_key);
+    switch (task->kind) {
+    case TASK_FORWARD:
+        return 1;
+    case TASK_QUERY:
+        return backward * of_query;
+    case TASK_KEY:
+        return (task->half == HALF_BOTH ? 1 : 0.5) * (joint ? BACKWARD_FLOP_FACTOR : backward * of_key);
+    case TASK_BIAS_ROWS:
+    case TASK_BIAS_KEYS:
+        return backward * attention_kernel_products(SPIRV_BIAS_GRADIENT);
+    case TASK_ROW_STATS:
+    case TASK_SINKS:
+    case TASK_BIAS_CLEAR:
+    case TASK_QUERY_CLEAR:
+    case TASK_QUERY_ROUND:
+    case TASK_ADD:
+        break;
+    }
+    return 0;
+}
+
+double work_gradient_bytes(const struct problem *problem, const struct layout *layout, uint32_t steps, uint32_t step)
+{
+    const uint32_t owner = schedule_gradient_owner(layout, layout->rank, steps, step);
+    const struct packet_shape shape = gradient_shape_of(problem, steps > 1, layout_key_rows(layout, owner));
+    return (double)packet_shape_payload(&shape);
+}
+
+/* Of what comes round, of this rank's part, and of their sum, which stays where it is if there is no part to add. */
+static double accesses_of_sum(const struct problem *problem, const struct layout *layout, uint32_t steps, const struct task *task)
+{
+    const uint32_t step = work_sum_step(steps, task);
+    const bool comes_home = task->step == 0, comes = step > 1;
+    const double elements = work_gradient_bytes(problem, layout, steps, step) / sizeof(float);
+    return comes_home || !comes || task->adds ? (1 + (comes ? 1 : 0) + (task->adds ? 1 : 0)) * elements : 0;
+}
+
+double work_accesses(const struct problem *problem, const struct layout *layout, uint32_t steps, const struct task *task)
+{
+    const double rows = (double)(problem->batch * problem->heads) * (double)layout_query_rows(layout, layout->rank);
+    switch (task->kind) {
+    case TASK_ROW_STATS: /* outputs and their gradients */
+        return 2 * rows * (double)problem->value_dim;
+    case TASK_QUERY_CLEAR:
+        return rows * (double)problem->head_dim;
+    case TASK_QUERY_ROUND:
+        return 2 * rows * (double)problem->head_dim;
+    case TASK_ADD:
+        return accesses_of_sum(problem, layout, steps, task);
+    default:
+        return 0;
+    }
+}
