@@ -13,8 +13,11 @@ extern "C" {
 
 /**
  * Duplicates comm and sets MPI_ERRORS_RETURN on the duplicate only. Collective over comm; MPI is initialised, MPI_THREAD_FUNNELED is enough.
- * Destroy the result before MPI_Finalize. VKRING_ERROR_COMM: an MPI call failed. _TIMEOUT: not every rank of comm called it within 300 seconds.
- * _INVALID_ARGUMENT: MPI does not run, or comm is null or an intercommunicator.
+ * Destroy the result before MPI_Finalize.
+ *
+ * All ranks get a communicator, or all an error: VKRING_ERROR_PEER names one that could not make its own. _TIMEOUT: not every rank of comm
+ * called it within 300 seconds, or one failed before it could tell the others; what is collective over comm, this call too, may then be
+ * out of step. _COMM: an MPI call failed. _INVALID_ARGUMENT: MPI does not run, or comm is null or an intercommunicator; others time out.
  *
  * After a timeout or a peer's failure vkring_comm_destroy leaves unfinished requests and the duplicate to MPI: freeing them could wait for ever,
  * and messages that nobody asked for could come to a later communicator of the same number.

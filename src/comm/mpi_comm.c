@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of functions over MPI 3.1. MPI reports no dead peer: deadlines are the caller's, and nothing here waits but for the duplicate.
- */
+/* The table of functions over MPI 3.1. MPI reports no dead peer: deadlines are the caller's, and nothing here waits but to be made. */
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -9,8 +8,12 @@
 
 #include "../base/clock.h"
 #include "comm.h"
+#include "mpi_comm.h"
 
-static const double duplicate_seconds = 300;
+#define CREATE_SECONDS 300.0
+
+/* In place of the first rank that failed. */
+#define NO_RANK INT_MAX
 
 struct mpi_request {
     MPI_Request handle;
@@ -25,6 +28,9 @@ struct mpi_link {
     struct mpi_request *spare;     /* kept for later messages: after a few, starting one allocates nothing */
     struct mpi_request *abandoned; /* given up, and still MPI's */
     bool damaged; /* a request failed, or was given up and is still MPI's: freeing the communicator could wait for a peer */
+    /* while it is made */
+    bool unfinished;          /* MPI may still write to it */
+    int failed, first_failed; /* this rank, or NO_RANK; the first of all */
 };
 
 static bool mpi_is_running(void)
@@ -241,37 +247,38 @@ static enum vkring_status check_parent(MPI_Comm comm)
     return VKRING_OK;
 }
 
-/* On a timeout out_duplicate is MPI's to write to as long as it runs. */
-static enum vkring_status duplicate(MPI_Comm comm, MPI_Comm *out_duplicate)
+/* Creation ------------------------------------------------------------------------------------------------------------- */
+
+/* What all ranks do together. */
+static enum vkring_status wait_for_all(struct mpi_link *link, int code, MPI_Request *request, const char *call, double timeout_seconds)
 {
-    MPI_Request request = MPI_REQUEST_NULL;
     struct comm_backoff backoff = {0};
-    double start_seconds = clock_seconds();
+    const double start_seconds = clock_seconds();
     int done = 0;
-    int code = MPI_Comm_idup(comm, out_duplicate, &request);
+    link->unfinished = code == MPI_SUCCESS;
     while (code == MPI_SUCCESS) {
-        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        link->unfinished = code != MPI_SUCCESS || !done;
         if (code == MPI_SUCCESS && done)
             return VKRING_OK;
-        if (clock_seconds() - start_seconds >= duplicate_seconds)
-            return status_fail(VKRING_ERROR_TIMEOUT, "not every rank made a communicator within %g seconds", duplicate_seconds);
+        if (clock_seconds() - start_seconds >= timeout_seconds)
+            return status_fail(VKRING_ERROR_TIMEOUT, "not every rank made a communicator within %g seconds", timeout_seconds);
         comm_backoff_pause(&backoff);
     }
-    return fail_of_mpi(code, "MPI_Comm_idup", VKRING_NONE);
+    return fail_of_mpi(code, call, VKRING_NONE);
 }
 
-static enum vkring_status make_table(struct mpi_link *link, struct vkring_comm_functions *out_table)
+static enum vkring_status duplicate(MPI_Comm parent, struct mpi_link *link, double timeout_seconds)
 {
-    int rank = 0;
-    int size = 0;
-    int code = MPI_Comm_set_errhandler(link->comm, MPI_ERRORS_RETURN);
-    if (code == MPI_SUCCESS)
-        code = MPI_Comm_rank(link->comm, &rank);
-    if (code == MPI_SUCCESS)
-        code = MPI_Comm_size(link->comm, &size);
-    if (code != MPI_SUCCESS)
-        return fail_of_mpi(code, "asking the MPI communicator for its size", VKRING_NONE);
-    *out_table = (struct vkring_comm_functions){
+    MPI_Request request = MPI_REQUEST_NULL;
+    const int code = MPI_Comm_idup(parent, &link->comm, &request);
+    return wait_for_all(link, code, &request, "MPI_Comm_idup", timeout_seconds);
+}
+
+static enum vkring_status make_comm(struct mpi_link *link, int rank, int size, vkring_comm **out_comm)
+{
+    enum vkring_status status;
+    const struct vkring_comm_functions table = {
         .context = link,
         .rank = (uint32_t)rank,
         .size = (uint32_t)size,
@@ -281,28 +288,66 @@ static enum vkring_status make_table(struct mpi_link *link, struct vkring_comm_f
         .abandon = link_abandon,
         .destroy = link_destroy,
     };
+    const int code = MPI_Comm_set_errhandler(link->comm, MPI_ERRORS_RETURN);
+    if (code != MPI_SUCCESS)
+        return fail_of_mpi(code, "MPI_Comm_set_errhandler", VKRING_NONE);
+    TRY(vkring_comm_create(&table, out_comm), fail);
+    link->owner = *out_comm;
+    link->owner->fn_records_errors = true;
     return VKRING_OK;
+fail:
+    return status;
+}
+
+/* All ranks have a communicator, or none keeps its own. mine: how this one fared. */
+static enum vkring_status agree(struct mpi_link *link, int rank, enum vkring_status mine, double timeout_seconds)
+{
+    enum vkring_status status;
+    const struct vkring_error error = *vkring_last_error();
+    MPI_Request request = MPI_REQUEST_NULL;
+    link->failed = mine == VKRING_OK ? NO_RANK : rank;
+    const int code = MPI_Iallreduce(&link->failed, &link->first_failed, 1, MPI_INT, MPI_MIN, link->comm, &request);
+    status = wait_for_all(link, code, &request, "MPI_Iallreduce", timeout_seconds);
+    if (mine != VKRING_OK)
+        return status_fail_at(mine, error.rank, error.step, "%s", error.message);
+    if (status == VKRING_OK && link->first_failed != NO_RANK)
+        return status_fail_at(VKRING_ERROR_PEER, (uint32_t)link->first_failed, VKRING_NONE, "rank %d could not make its communicator",
+                              link->first_failed);
+    return status;
+}
+
+/* The duplicate, if there is one, stays: freeing it is collective. */
+static void drop(struct mpi_link *link, vkring_comm **comm)
+{
+    if (*comm)
+        (*comm)->fn.destroy = NULL;
+    vkring_comm_destroy(comm);
+    if (!link->unfinished)
+        free(link);
+}
+
+enum vkring_status mpi_comm_create(MPI_Comm parent, double timeout_seconds, vkring_comm **out_comm)
+{
+    enum vkring_status status;
+    vkring_comm *comm = NULL;
+    int rank = 0, size = 0;
+    TRY(check_parent(parent), fail);
+    MPI_Comm_rank(parent, &rank);
+    MPI_Comm_size(parent, &size);
+    struct mpi_link *link = calloc(1, sizeof(*link));
+    if (!link)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
+    TRY(duplicate(parent, link, timeout_seconds), fail_link);
+    TRY(agree(link, rank, make_comm(link, rank, size, &comm), timeout_seconds), fail_link);
+    *out_comm = comm;
+    return VKRING_OK;
+fail_link:
+    drop(link, &comm);
+fail:
+    return status;
 }
 
 enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm)
 {
-    enum vkring_status status;
-    struct vkring_comm_functions table;
-    TRY(check_parent(comm), fail);
-    struct mpi_link *link = calloc(1, sizeof(*link));
-    if (!link)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
-    TRY(duplicate(comm, &link->comm), fail_duplicate);
-    TRY(make_table(link, &table), fail_link);
-    TRY(vkring_comm_create(&table, out_comm), fail_link);
-    link->owner = *out_comm;
-    link->owner->fn_records_errors = true;
-    return VKRING_OK;
-fail_duplicate:
-    if (status == VKRING_ERROR_TIMEOUT)
-        return status; /* the link is MPI's to write to */
-fail_link:
-    free(link); /* the duplicate, if there is one, stays: freeing it is collective */
-fail:
-    return status;
+    return mpi_comm_create(comm, CREATE_SECONDS, out_comm);
 }

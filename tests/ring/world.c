@@ -7,7 +7,7 @@
 
 uint32_t world_rank, world_size;
 
-vkring_device *world_begin(int *argc, char ***argv)
+void world_begin_without_device(int *argc, char ***argv)
 {
     int provided, rank, size;
     MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
@@ -15,6 +15,11 @@ vkring_device *world_begin(int *argc, char ***argv)
     MPI_Comm_size(MPI_COMM_WORLD, &size);
     world_rank = (uint32_t)rank;
     world_size = (uint32_t)size;
+}
+
+vkring_device *world_begin(int *argc, char ***argv)
+{
+    world_begin_without_device(argc, argv);
     return test_device_open(NULL);
 }
 

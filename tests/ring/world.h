@@ -13,7 +13,9 @@
 
 extern uint32_t world_rank, world_size;
 
-/** MPI_Init, and the device of this rank; where one rank has none, all exit with TEST_SKIPPED. */
+/** MPI_Init. */
+void world_begin_without_device(int *argc, char ***argv);
+/** The same, and the device of this rank; where one rank has none, all exit with TEST_SKIPPED. */
 vkring_device *world_begin(int *argc, char ***argv);
 
 /** device_suite_run, the end of the communicator (may be null), and MPI_Finalize. */
