@@ -116,15 +116,25 @@ void attend_options_free(struct attend_options *options)
     options->shares = NULL;
 }
 
-struct vkring_plan_params attend_options_scores(const struct attend_options *options)
+struct vkring_plan_params attend_options_problem(const struct attend_options *options)
 {
+    const struct problem_sizes *sizes = &options->sizes;
     return (struct vkring_plan_params){
+        .batch = sizes->batch,
+        .q_len = sizes->q_len,
+        .kv_len = sizes->kv_len ? sizes->kv_len : sizes->q_len,
+        .heads = sizes->heads,
+        .kv_heads = sizes->kv_heads,
+        .head_dim = sizes->head_dim,
+        .value_dim = sizes->value_dim,
         .type = options->has_type ? element_library_type(options->type) : VKRING_TYPE_F32,
         .causal = options->causal,
         .causal_block = options->causal ? options->causal_block : 0,
         .has_window = true,
         .window_left = options->window_left,
         .window_right = options->window_right,
+        .has_query_offset = options->has_query_offset,
+        .query_offset = options->query_offset,
         .softcap = options->softcap,
         .dropout = options->dropout,
     };

@@ -6,6 +6,11 @@
 #include "failure.h"
 #include "file_kinds.h"
 
+/** Of a problem without files; 0 where not given. */
+struct problem_sizes {
+    uint64_t batch, q_len, kv_len, heads, kv_heads, head_dim, value_dim;
+};
+
 struct attend_options {
     const char *files[FILE_KINDS]; /**< borrowed from argv; null for those that were not given */
     bool has_type;
@@ -28,7 +33,8 @@ struct attend_options {
     uint32_t device;
     double timeout_seconds; /**< above 0 */
     bool quiet;
-    bool help; /**< was asked for; the rest is then unchecked */
+    bool help;                  /**< was asked for; the rest is then unchecked */
+    struct problem_sizes sizes; /**< of other commands: here so that their options pose a problem */
 };
 
 /** argv[0] is the command's name. ranks is how many shares there must be. Free the options whatever is returned. */
@@ -43,7 +49,7 @@ static inline bool attend_options_backward(const struct attend_options *options)
 
 extern const char attend_help[];
 
-/** What the options say of type, mask and scores, for commands that pose a problem without files; the rest is 0. */
-struct vkring_plan_params attend_options_scores(const struct attend_options *options);
+/** What the options say of sizes, type, mask and scores, for commands that pose a problem without files; the rest is 0. */
+struct vkring_plan_params attend_options_problem(const struct attend_options *options);
 
 #endif

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/** Options whose values are whole numbers, kept in 64-bit fields. */
+/** Options whose values are whole numbers. */
 #ifndef VKRING_TOOLS_OPTION_COUNTS_H
 #define VKRING_TOOLS_OPTION_COUNTS_H
 
 #include "option_takers.h"
 
-#define OPTION_LENGTH_MAX ((uint64_t)1 << 48)
+/** Takes the value of the option at hand: from least to most. */
+bool option_take_count(struct parsing *parsing, const char *text, uint64_t least, uint64_t most, uint64_t *out_count);
 
-struct option_count {
-    const char *name;
-    size_t place; /**< of a uint64_t in the command's options */
-    uint64_t least, most;
-};
-
-/** Takes the option at hand, which is in the table. */
-bool option_take_count(struct parsing *parsing, const struct option_count *table, const char *text);
+/** One of struct problem_sizes, by its name: --q-len and so on. */
+bool take_size(struct parsing *parsing, const char *text);
 
 #endif

@@ -18,20 +18,9 @@ struct plan {
 
 static void pose_problem(struct plan *plan)
 {
-    const struct plan_options *options = &plan->options;
-    struct vkring_plan_params problem = attend_options_scores(&options->attend);
-    problem.batch = options->batch;
-    problem.q_len = options->q_len;
-    problem.kv_len = options->kv_len;
-    problem.heads = options->heads;
-    problem.kv_heads = options->kv_heads;
-    problem.head_dim = options->head_dim;
-    problem.value_dim = options->value_dim;
-    problem.has_query_offset = options->attend.has_query_offset;
-    problem.query_offset = options->attend.query_offset;
-    problem.backward = options->backward;
-    problem.layout = options->attend.layout;
-    plan->problem = problem;
+    plan->problem = attend_options_problem(&plan->options.attend);
+    plan->problem.backward = plan->options.backward;
+    plan->problem.layout = plan->options.attend.layout;
 }
 
 /* Ranks all alike are one. */

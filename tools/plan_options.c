@@ -20,20 +20,9 @@ static struct plan_options *options_of(struct parsing *parsing)
 
 /* Values ------------------------------------------------------------------------------------------------------------------- */
 
-static const struct option_count counts[] = {
-    {"--ranks", offsetof(struct plan_options, ranks), 1, RANKS_MAX},
-    {"--batch", offsetof(struct plan_options, batch), 1, OPTION_LENGTH_MAX},
-    {"--q-len", offsetof(struct plan_options, q_len), 1, OPTION_LENGTH_MAX},
-    {"--kv-len", offsetof(struct plan_options, kv_len), 1, OPTION_LENGTH_MAX},
-    {"--heads", offsetof(struct plan_options, heads), 1, UINT32_MAX},
-    {"--kv-heads", offsetof(struct plan_options, kv_heads), 1, UINT32_MAX},
-    {"--head-dim", offsetof(struct plan_options, head_dim), 1, 256},
-    {"--value-dim", offsetof(struct plan_options, value_dim), 1, 256},
-};
-
-static bool take_count(struct parsing *parsing, const char *text)
+static bool take_ranks(struct parsing *parsing, const char *text)
 {
-    return option_take_count(parsing, counts, text);
+    return option_take_count(parsing, text, 1, RANKS_MAX, &options_of(parsing)->ranks);
 }
 
 static const struct {
@@ -101,14 +90,14 @@ static bool take_json(struct parsing *parsing, const char *text)
 /* The table ---------------------------------------------------------------------------------------------------------------- */
 
 static const struct option_rule rules[] = {
-    {"--ranks", 0, required_argument, take_count},
-    {"--batch", 0, required_argument, take_count},
-    {"--q-len", 0, required_argument, take_count},
-    {"--kv-len", 0, required_argument, take_count},
-    {"--heads", 0, required_argument, take_count},
-    {"--kv-heads", 0, required_argument, take_count},
-    {"--head-dim", 0, required_argument, take_count},
-    {"--value-dim", 0, required_argument, take_count},
+    {"--ranks", 0, required_argument, take_ranks},
+    {"--batch", 0, required_argument, take_size},
+    {"--q-len", 0, required_argument, take_size},
+    {"--kv-len", 0, required_argument, take_size},
+    {"--heads", 0, required_argument, take_size},
+    {"--kv-heads", 0, required_argument, take_size},
+    {"--head-dim", 0, required_argument, take_size},
+    {"--value-dim", 0, required_argument, take_size},
     {"--dtype", 0, required_argument, take_type},
     {"--causal", 0, no_argument, take_causal},
     {"--causal-block", 0, required_argument, take_causal_block},
@@ -146,7 +135,8 @@ static bool check_counts(struct plan_options *options, struct failure *failure)
 
 static bool check_whole(struct plan_options *options, struct failure *failure)
 {
-    const char *missing = !options->ranks ? "--ranks" : !options->q_len ? "--q-len" : !options->head_dim ? "--head-dim" : NULL;
+    const struct problem_sizes *sizes = &options->attend.sizes;
+    const char *missing = !options->ranks ? "--ranks" : !sizes->q_len ? "--q-len" : !sizes->head_dim ? "--head-dim" : NULL;
     if (missing)
         return fail_usage(failure, "option %s is missing; see vkring plan --help", missing);
     if (!options->flops.values && !options->from)
@@ -160,10 +150,11 @@ bool plan_options_parse(struct plan_options *options, int argc, char **argv, str
 {
     struct parsing parsing = {.options = &options->attend, .failure = failure};
     *options = (struct plan_options){
-        .attend = {.causal_block = 1, .window_left = -1, .window_right = -1, .layout = VKRING_LAYOUT_AUTO}, .batch = 1, .heads = 1};
+        .attend =
+            {.causal_block = 1, .window_left = -1, .window_right = -1, .layout = VKRING_LAYOUT_AUTO, .sizes = {.batch = 1, .heads = 1}},
+    };
     if (!option_table_take(&table, &parsing, argc, argv))
         return false;
-    options->kv_len = options->kv_len ? options->kv_len : options->q_len;
     return options->attend.help || check_whole(options, failure);
 }
 

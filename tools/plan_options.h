@@ -12,9 +12,8 @@ struct plan_amounts {
 };
 
 struct plan_options {
-    struct attend_options attend; /**< of it: type, mask, layout, shares, help. First, so that its takers serve here */
+    struct attend_options attend; /**< of it: sizes, type, mask, layout, shares, help. First, so that its takers serve here */
     uint64_t ranks;
-    uint64_t batch, q_len, kv_len, heads, kv_heads, head_dim, value_dim; /**< 0 where not given */
     bool backward;
     struct plan_amounts flops, backward_flops; /**< FLOP/s; above 0 */
     struct vkring_device_info *devices;        /**< as many as flops; null: not known */

@@ -98,9 +98,10 @@ static bool read_report(struct plan_options *options, const json_t *ranks, struc
 static bool is_alike(const struct plan_options *options, const json_t *problem)
 {
     const char *type = json_string_value(json_object_get(problem, "type"));
-    const uint64_t value_dim = options->value_dim ? options->value_dim : options->head_dim;
+    const struct problem_sizes *sizes = &options->attend.sizes;
+    const uint64_t value_dim = sizes->value_dim ? sizes->value_dim : sizes->head_dim;
     const enum element_type wanted = options->attend.has_type ? options->attend.type : ELEMENT_F32;
-    return type && strcmp(type, element_text(wanted)) == 0 && number_in(problem, "head_dim") == (double)options->head_dim &&
+    return type && strcmp(type, element_text(wanted)) == 0 && number_in(problem, "head_dim") == (double)sizes->head_dim &&
            number_in(problem, "value_dim") == (double)value_dim;
 }
 

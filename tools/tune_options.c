@@ -45,20 +45,6 @@ static struct tune_options *options_of(struct parsing *parsing)
     return (struct tune_options *)parsing->options;
 }
 
-static const struct option_count counts[] = {
-    {"--q-len", offsetof(struct tune_options, q_len), 1, OPTION_LENGTH_MAX},
-    {"--kv-len", offsetof(struct tune_options, kv_len), 1, OPTION_LENGTH_MAX},
-    {"--heads", offsetof(struct tune_options, heads), 1, UINT32_MAX},
-    {"--kv-heads", offsetof(struct tune_options, kv_heads), 1, UINT32_MAX},
-    {"--head-dim", offsetof(struct tune_options, head_dim), 1, 256},
-    {"--value-dim", offsetof(struct tune_options, value_dim), 1, 256},
-};
-
-static bool take_count(struct parsing *parsing, const char *text)
-{
-    return option_take_count(parsing, counts, text);
-}
-
 static const struct {
     const char *name;
     size_t place;
@@ -93,12 +79,12 @@ static bool take_json(struct parsing *parsing, const char *text)
 }
 
 static const struct option_rule rules[] = {
-    {"--q-len", 0, required_argument, take_count},
-    {"--kv-len", 0, required_argument, take_count},
-    {"--heads", 0, required_argument, take_count},
-    {"--kv-heads", 0, required_argument, take_count},
-    {"--head-dim", 0, required_argument, take_count},
-    {"--value-dim", 0, required_argument, take_count},
+    {"--q-len", 0, required_argument, take_size},
+    {"--kv-len", 0, required_argument, take_size},
+    {"--heads", 0, required_argument, take_size},
+    {"--kv-heads", 0, required_argument, take_size},
+    {"--head-dim", 0, required_argument, take_size},
+    {"--value-dim", 0, required_argument, take_size},
     {"--dtype", 0, required_argument, take_type},
     {"--causal", 0, no_argument, take_causal},
     {"--causal-block", 0, required_argument, take_causal_block},
@@ -124,14 +110,13 @@ bool tune_options_parse(struct tune_options *options, int argc, char **argv, str
 {
     struct parsing parsing = {.options = &options->attend, .failure = failure};
     *options = (struct tune_options){
-        .attend = {.causal_block = 1, .window_left = -1, .window_right = -1},
-        .q_len = DEFAULT_LENGTH,
-        .heads = DEFAULT_HEADS,
-        .head_dim = DEFAULT_HEAD_DIM,
+        .attend = {.causal_block = 1,
+                   .window_left = -1,
+                   .window_right = -1,
+                   .sizes = {.batch = 1, .q_len = DEFAULT_LENGTH, .heads = DEFAULT_HEADS, .head_dim = DEFAULT_HEAD_DIM}},
     };
     if (!option_table_take(&table, &parsing, argc, argv))
         return false;
-    options->kv_len = options->kv_len ? options->kv_len : options->q_len;
     if (!options->attend.help && options->exhaustive && options->seconds > 0)
         return fail_usage(failure, "--exhaustive and --seconds contradict each other");
     return true;
@@ -144,14 +129,7 @@ void tune_options_free(struct tune_options *options)
 
 struct vkring_plan_params tune_options_problem(const struct tune_options *options)
 {
-    struct vkring_plan_params problem = attend_options_scores(&options->attend);
-    problem.batch = 1;
-    problem.q_len = options->q_len;
-    problem.kv_len = options->kv_len;
-    problem.heads = options->heads;
-    problem.kv_heads = options->kv_heads;
-    problem.head_dim = options->head_dim;
-    problem.value_dim = options->value_dim;
+    struct vkring_plan_params problem = attend_options_problem(&options->attend);
     problem.segment_ids = options->segments;
     problem.alibi = options->alibi;
     problem.sinks = options->sinks;

@@ -6,8 +6,7 @@
 #include "attend_options.h"
 
 struct tune_options {
-    struct attend_options attend; /**< of it: type, mask, scores, device, quiet, help. First, so that its takers serve here */
-    uint64_t q_len, kv_len, heads, kv_heads, head_dim, value_dim; /**< 0 where not given */
+    struct attend_options attend; /**< of it: sizes, type, mask, scores, device, quiet, help. First, so that its takers serve here */
     bool backward, segments, alibi, sinks;
     double seconds; /**< 0 where not given */
     bool exhaustive, forget;
