@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Each mask and modifier, and all at once: forward and every gradient in every type against the oracle, and the same bits again. */
 #include "../harness/attention_case.h"
+#include "../harness/every_option.h"
 #include "../harness/opened_device.h"
 
 static vkring_device *device;
@@ -31,19 +32,7 @@ static const struct attention_case cases[] = {
      .placement = {ORDER_PADDED, .padding = 3},
      .params = {.bias = {.present = true, .per_head = true, .per_query = true}}},
     {.name = "cut finely", .params = {.causal = true, .dispatch_seconds = 1e-9}},
-    {.name = "everything",
-     .bias = BIAS_MASKS_SOME,
-     .params = {.causal = true,
-                .causal_block = 3,
-                .has_window = true,
-                .window_left = 30,
-                .window_right = 8,
-                .softcap = 3,
-                .alibi = true,
-                .sinks = true,
-                .segment_ids = true,
-                .dropout = 0.2,
-                .bias = {.present = true, .per_head = true, .per_query = true}}},
+    {.name = "everything", .bias = BIAS_MASKS_SOME, .params = {EVERY_OPTION(30)}},
 };
 
 static void run_case(int index, enum vkring_type type)

@@ -7,6 +7,7 @@
 #include <attention/spirv.h>
 
 #include "../harness/attention_case.h"
+#include "../harness/every_option.h"
 #include "../harness/opened_device.h"
 
 static vkring_device *device;
@@ -34,22 +35,7 @@ static const struct attention_case cases[] = {
      .params = {.q_len = 65, .kv_len = 333, .causal = true, .has_query_offset = true, .query_offset = 64}},
     {.name = "rows that keep nothing",
      .params = {.q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
-    {.name = "everything",
-     .bias = BIAS_MASKS_SOME,
-     .params = {.backward = true,
-                .q_len = 61,
-                .kv_len = 150,
-                .causal = true,
-                .causal_block = 3,
-                .has_window = true,
-                .window_left = 60,
-                .window_right = 8,
-                .softcap = 3,
-                .alibi = true,
-                .sinks = true,
-                .segment_ids = true,
-                .dropout = 0.2,
-                .bias = {.present = true, .per_head = true, .per_query = true}}},
+    {.name = "everything", .bias = BIAS_MASKS_SOME, .params = {.backward = true, .q_len = 61, .kv_len = 150, EVERY_OPTION(60)}},
     {.name = "unsorted segments",
      .segments = SEGMENTS_UNSORTED,
      .params = {.q_len = 61, .kv_len = 150, .segment_ids = true, .dropout = 0.5}},

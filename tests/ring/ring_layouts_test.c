@@ -3,6 +3,7 @@
  * Every layout under every option, forward and backward, also on more ranks than other suites have: right on every rank. VKRING_TEST_F16=1
  * takes f16 tensors.
  */
+#include "../harness/every_option.h"
 #include "world.h"
 
 static vkring_device *device;
@@ -21,17 +22,7 @@ static struct attention_case with_every_option(enum vkring_layout layout)
                    .heads = 2,
                    .kv_heads = 1,
                    .head_dim = 16,
-                   .causal = true,
-                   .causal_block = 3,
-                   .has_window = true,
-                   .window_left = 70,
-                   .window_right = 8,
-                   .softcap = 3,
-                   .alibi = true,
-                   .sinks = true,
-                   .segment_ids = true,
-                   .dropout = 0.2,
-                   .bias = {.present = true, .per_head = true, .per_query = true},
+                   EVERY_OPTION(70),
                    .layout = layout,
                    .backward = true,
                    .timeout_seconds = 300},
