@@ -60,6 +60,25 @@ fail:
     return status;
 }
 
+/* Kernels write to a place of the plan's first; returns where the application wants it. */
+static struct tensor_view redirect(struct tensor_view *view, struct tensor_view place_of_plan)
+{
+    const struct tensor_view wanted = *view;
+    *view = place_of_plan;
+    return wanted;
+}
+
+/* What is summed before it is written. */
+static void redirect_sums(struct run *run)
+{
+    const struct vkring_plan *plan = run->plan;
+    const bool is_rounded = backward_is_joint(&plan->backward) && plan->problem.type != VKRING_TYPE_F32;
+    if (is_rounded && run->queries.query_grad.buffer)
+        run->query_grad = redirect(&run->queries.query_grad, backward_query_sums_view(&plan->backward, &plan->problem, run->queries.rows));
+    if (plan->backward.sinks_here)
+        run->sink_grad = redirect(&run->queries.sink_grad, backward_sinks_view(&plan->backward));
+}
+
 enum vkring_status run_resolve_backward(struct run *run, const struct vkring_backward_io *io)
 {
     enum vkring_status status;
@@ -76,14 +95,7 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
                                  &run->queries, &run->own),
         fail);
     run->queries.row_stats = backward_row_stats_view(&plan->backward, &plan->problem, run->queries.rows);
-    if (backward_is_joint(&plan->backward) && run->queries.query_grad.buffer && plan->problem.type != VKRING_TYPE_F32) {
-        run->query_grad = run->queries.query_grad;
-        run->queries.query_grad = backward_query_sums_view(&plan->backward, &plan->problem, run->queries.rows);
-    }
-    if (plan->problem.sinks && layout->ranks > 1) {
-        run->sink_grad = run->queries.sink_grad;
-        run->queries.sink_grad = backward_sinks_view(&plan->backward);
-    }
+    redirect_sums(run);
     place(run);
     list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
     return VKRING_OK;
