@@ -381,9 +381,9 @@ VKRING_API enum vkring_status vkring_shares_cut(const struct vkring_plan_params 
  * all other ranks do, since ranks of a host may share it; limited by what each device's memory holds beside what it holds now, in equal parts
  * where several ranks live off the same memory (of a host whose devices have none of their own, or of one device).
  *
- * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s of computed_flop of vkring_run_stats,
- * forward and backward together if the problem has it; may be null. All ranks get the same. Errors as of vkring_plan_create and
- * vkring_shares_cut.
+ * Collective over comm (null: one rank), params as for vkring_plan_create. out_speeds [ranks], FLOP/s that the whole problem should run at,
+ * of flop of vkring_run_stats, forward and backward together if the problem has it; may be null. All ranks get the same. Errors as of
+ * vkring_plan_create and vkring_shares_cut.
  */
 VKRING_API enum vkring_status vkring_shares_measure(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                                     uint64_t *out_query_rows_of_rank, double *out_speeds);

@@ -68,3 +68,10 @@ double work_accesses(const struct problem *problem, const struct layout *layout,
         return 0;
     }
 }
+
+double work_kept_part(const struct problem *problem, const struct kernel_choice *choice)
+{
+    const struct mask_block whole = {0, problem->q_len, 0, problem->kv_len};
+    const double kept = mask_kept_pairs(problem, &whole);
+    return kept > 0 ? kept / kernel_choice_pairs(choice, SPIRV_FORWARD, problem, &whole) : 1;
+}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ring/work.h>
 #include <vkring/simulate.h>
 
 #include "../harness/suite.h"
@@ -289,15 +290,17 @@ START_TEST(tensors_are_those_of_the_rank)
 }
 END_TEST
 
-/* A CPU makes both gradients from one look at the scores: half of the own keys before the first packet, half after the last. */
 /* Tiles of 8 rows, steps of 8 keys. */
 static const struct vkring_device_info cpu = {
     .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
 /* What a row of it takes, in pairs, and what an element that is only moved does. */
 enum { CPU_ROW_PAIRS = 32, CPU_ACCESS_FLOP = 64 };
 
-/* Beside scores: of 16 query rows, outputs and their gradients are read and query gradients cleared; of 16 keys, a sum begins with a copy,
- * and at home the own part is added. */
+/*
+ * A CPU makes both gradients from one look at the scores: half of the own keys before the first packet, half after the last. Beside scores:
+ * of 16 query rows, outputs and their gradients are read and query gradients cleared; of 16 keys, a sum begins with a copy, and at home the
+ * own part is added.
+ */
 START_TEST(a_cpu_halves_the_own_keys)
 {
     const double access = CPU_ACCESS_FLOP / (FLOP_PER_PAIR * 2.5);
@@ -331,6 +334,25 @@ START_TEST(tiles_along_a_diagonal_are_computed_whole)
     check_seconds(outcome.whole.total_seconds, whole + 64 * CPU_ROW_PAIRS);
     check_seconds(outcome.whole.flop, kept * FLOP_PER_PAIR);
     check_seconds(outcome.whole.ideal_seconds, kept);
+}
+END_TEST
+
+/* Of 64 · 65 / 2 pairs that are kept; and of a row's own key alone, in tiles of 8 rows and steps of 8 keys. */
+START_TEST(the_part_that_is_kept)
+{
+    const struct kernel_choice choice = {
+        .workgroup_size = 8, .lanes_per_row = 1, .rows_per_lane = 1, .keys_per_step = 8, .row_pairs = CPU_ROW_PAIRS};
+    struct vkring_plan_params params = problem_of(64, true, VKRING_LAYOUT_CONTIGUOUS);
+    struct problem problem;
+    ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
+    check_seconds(work_kept_part(&problem, &choice), (64 * 65 / 2) / (8 * 8 * 36 + 64.0 * CPU_ROW_PAIRS));
+    params.has_window = true;
+    ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
+    check_seconds(work_kept_part(&problem, &choice), 64 / (8 * 8 * 8 + 64.0 * CPU_ROW_PAIRS));
+    params.has_query_offset = true;
+    params.query_offset = -100;
+    ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
+    check_seconds(work_kept_part(&problem, &choice), 1);
 }
 END_TEST
 
@@ -487,6 +509,7 @@ int main(void)
     suite_add(suite, "copies of sums", sums_are_copied_from_and_to_slots);
     suite_add(suite, "joint gradients", a_cpu_halves_the_own_keys);
     suite_add(suite, "whole tiles", tiles_along_a_diagonal_are_computed_whole);
+    suite_add(suite, "kept", the_part_that_is_kept);
     suite_add(suite, "way home", sums_go_home_from_the_last_that_adds);
     suite_add(suite, "slots of sums", a_slot_takes_a_sum_once_the_one_before_was_passed_on);
     suite_add(suite, "tensors", tensors_are_those_of_the_rank);
