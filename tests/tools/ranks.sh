@@ -129,4 +129,19 @@ attends "3 ranks, no keys" 3
 "$HELPER" make q.npy f16 1 2,0,4,8
 attends "3 ranks, nothing at all" 3
 
+# lays_out OPTION LAYOUT: vkring-bench finds its results right, and tells the layout.
+lays_out()
+{
+    succeeds 2 "$BUILD/bench/vkring-bench" --layout "$1" --repeat 1 --quiet --json r.json --q-len 96 --head-dim 8 --causal
+    grep -q "\"layout\": \"$2\"" r.json || complaint="no $2 layout in the results"
+    report "bench of a layout: $1" "$complaint"
+}
+
+if [ -x "$BUILD/bench/vkring-bench" ]; then
+    lays_out contiguous contiguous
+    lays_out striped striped
+    lays_out auto zigzag
+    refuses "bench of no layout" 2 "^--layout diagonal is not" 0 "$BUILD/bench/vkring-bench" --layout diagonal
+fi
+
 finish
