@@ -275,6 +275,44 @@ START_TEST(a_slot_takes_a_sum_once_the_one_before_was_passed_on)
 }
 END_TEST
 
+/*
+ * The link behind rank 0 takes 1000 s for each packet and sum: its own packet, that of rank 2 and its first sum have gone at 3000. Only
+ * then its gradients come home, to the slot of that sum, though they are made long before; its work of 3 · 350 is then done.
+ */
+START_TEST(the_way_home_waits_for_a_slot_too)
+{
+    struct vkring_plan_params problem = problem_of(30, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank ranks[3];
+    for (int i = 0; i < 3; i++) {
+        ranks[i] = pair_a_second();
+        ranks[i].backward_flops = FLOP_PER_PAIR * 2.5 / 3.5;
+    }
+    ranks[0].link_bytes_per_second = BYTES_PER_KEY / 100.0;
+    problem.backward = true;
+    check_seconds(simulate(&problem, 3, ranks, 3).results[0].exposed_wait_seconds, 3000 - 3 * 350);
+}
+END_TEST
+
+/* To rank 3 a sum comes from rank 2, which is slow, then its own gradients from rank 5: it is done as much later as these take longer. */
+START_TEST(sums_come_one_after_another)
+{
+    double seconds[2];
+    struct vkring_plan_params problem = problem_of(60, true, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank ranks[6];
+    for (int i = 0; i < 6; i++)
+        ranks[i] = pair_a_second();
+    ranks[2].forward_flops /= 1000;
+    problem.has_window = problem.backward = true;
+    problem.window_left = 15;
+    problem.window_right = -1;
+    for (int i = 0; i < 2; i++) {
+        ranks[5].link_latency_seconds = 100 * (i + 1);
+        seconds[i] = simulate(&problem, 6, ranks, 6).results[3].total_seconds;
+    }
+    check_seconds(seconds[1] - seconds[0], 2 * 100);
+}
+END_TEST
+
 START_TEST(tensors_are_those_of_the_rank)
 {
     struct vkring_plan_params problem = problem_of(40, false, VKRING_LAYOUT_AUTO);
@@ -512,6 +550,8 @@ int main(void)
     suite_add(suite, "kept", the_part_that_is_kept);
     suite_add(suite, "way home", sums_go_home_from_the_last_that_adds);
     suite_add(suite, "slots of sums", a_slot_takes_a_sum_once_the_one_before_was_passed_on);
+    suite_add(suite, "slots of sums", the_way_home_waits_for_a_slot_too);
+    suite_add(suite, "order of sums", sums_come_one_after_another);
     suite_add(suite, "tensors", tensors_are_those_of_the_rank);
     suite_add(suite, "window", a_window_ends_the_run_early);
     tcase_add_loop_test(tcase, backward_loses_nothing_with_fast_links, 0, 6);
