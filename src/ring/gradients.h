@@ -8,7 +8,7 @@
 #define VKRING_RING_GRADIENTS_H
 
 #include "../attention/rows.h"
-#include "staging.h"
+#include "packet_shape.h"
 
 #define GRADIENT_SLOTS 2u
 

@@ -11,11 +11,6 @@
 /** The most chunks that are under way at a time, in each direction. */
 #define LINK_WINDOW 64u
 
-/** The parts of a packet in host memory. */
-struct packet_memory {
-    char *parts[PACKET_PARTS];
-};
-
 /** What a link moves, and where to. */
 enum link_kind { LINK_SENDS, LINK_RECEIVES, LINK_SENDS_GRADIENTS, LINK_RECEIVES_GRADIENTS };
 

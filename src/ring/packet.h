@@ -8,6 +8,11 @@
 /** The parts of a packet: keys of one rank, its values, its part of a bias, its segment ids. Those that a problem has not are empty. */
 #define PACKET_PARTS 4
 
+/** The parts of a packet in host memory. */
+struct packet_memory {
+    char *parts[PACKET_PARTS];
+};
+
 /** What a packet is. */
 struct packet_identity {
     uint64_t call;   /**< which run over the communicator, counted from 0 */

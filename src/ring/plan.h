@@ -6,6 +6,8 @@
 #include "../attention/segments.h"
 #include "backward.h"
 #include "compute.h"
+#include "link.h"
+#include "staging.h"
 
 struct run;
 

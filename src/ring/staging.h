@@ -8,9 +8,7 @@
 #ifndef VKRING_RING_STAGING_H
 #define VKRING_RING_STAGING_H
 
-#include "../attention/tensors.h"
-#include "layout.h"
-#include "link.h"
+#include "packet_shape.h"
 #include "transfers.h"
 
 #define STAGING_SLOTS 2u
@@ -25,26 +23,6 @@ struct staging {
     uint64_t passed_bytes[STAGING_SLOTS]; /* of the slot: visible to the device or, where memory is not unified, on their way to it */
     uint64_t upload_value[STAGING_SLOTS]; /* of the transfers' timeline, when those are on the device; 0 for none */
 };
-
-_Static_assert((int)KEY_PARTS == PACKET_PARTS, "a packet has the parts that kernels read");
-
-/** How a packet of a number of key rows lies in a slot: part after part, each packed. */
-struct packet_shape {
-    uint64_t rows;
-    uint64_t part_bytes[PACKET_PARTS];
-    uint64_t part_offset[PACKET_PARTS]; /* aligned for kernels */
-    uint64_t bytes;
-};
-
-struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
-/** Bytes of its parts. */
-uint64_t packet_shape_payload(const struct packet_shape *shape);
-/** Where in a slot so many bytes of its parts, one after another, end. */
-uint64_t packet_shape_end(const struct packet_shape *shape, uint64_t payload_bytes);
-/** Puts a part behind those that are there. */
-void packet_shape_add(struct packet_shape *shape, int part, const struct tensor_shape *tensor);
-/** Where parts lie in memory that begins at first. */
-struct packet_memory packet_shape_memory(const struct packet_shape *shape, void *first);
 
 /** What slots for packets of at most most_rows take. */
 enum vkring_status staging_measure(vkring_device *device, const struct problem *problem, uint64_t most_rows,

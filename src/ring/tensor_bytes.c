@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensor_bytes.h"
 
-#include "staging.h"
+#include "packet_shape.h"
 
 /* The products were checked with the problem. */
 static uint64_t query_bytes(const struct problem *problem, uint64_t rows)

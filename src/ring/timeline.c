@@ -16,6 +16,7 @@
 
 #include "gradients.h"
 #include "schedule.h"
+#include "staging.h"
 #include "work.h"
 
 /* Turns that are looked back at, and this one. */
