@@ -2,6 +2,7 @@
 #include "gradients.h"
 
 #include "../base/checked.h"
+#include "schedule.h"
 
 static struct tensor_shape part_shape(const struct problem *problem, enum key_part part, uint64_t keys)
 {
@@ -24,6 +25,12 @@ struct packet_shape gradient_shape_of(const struct problem *problem, bool travel
             packet_shape_add(&shape, part, &tensor);
     }
     return shape;
+}
+
+struct packet_shape gradient_shape_at(const struct problem *problem, const struct layout *layout, uint32_t steps, uint32_t step)
+{
+    const uint32_t owner = schedule_gradient_owner(layout, layout->rank, steps, step);
+    return gradient_shape_of(problem, steps > 1, layout_key_rows(layout, owner));
 }
 
 enum vkring_status gradients_measure(vkring_device *device, const struct problem *problem, const struct gradients_params *params,

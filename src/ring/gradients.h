@@ -8,6 +8,7 @@
 #define VKRING_RING_GRADIENTS_H
 
 #include "../attention/rows.h"
+#include "layout.h"
 #include "packet_shape.h"
 
 #define GRADIENT_SLOTS 2u
@@ -24,6 +25,9 @@ struct gradients {
 
 /** What gradients are kept in f32, as parts of a packet, for a number of keys. bytes is 0 where there is none. */
 struct packet_shape gradient_shape_of(const struct problem *problem, bool travel, uint64_t keys);
+
+/** Those that come to the layout's rank at a step of so many (schedule.h). */
+struct packet_shape gradient_shape_at(const struct problem *problem, const struct layout *layout, uint32_t steps, uint32_t step);
 
 /** Whose gradients they are. */
 struct gradients_params {

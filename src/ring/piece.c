@@ -33,11 +33,6 @@ struct piece_boxes piece_boxes_of(const struct task *task, uint64_t boxes)
     return (struct piece_boxes){0, boxes};
 }
 
-bool task_writes_partial(enum task_kind kind)
-{
-    return kind == TASK_KEY || kind == TASK_BIAS_KEYS;
-}
-
 bool piece_take_rows(const struct layout *layout, const struct task *task, const struct query_walk *walk, struct piece_cursor *at,
                      struct piece *piece)
 {

@@ -33,9 +33,6 @@ struct piece_boxes {
 
 struct piece_boxes piece_boxes_of(const struct task *task, uint64_t boxes);
 
-/** Partial gradients, which only rows that keep a key by position give to. */
-bool task_writes_partial(enum task_kind kind);
-
 /* Each takes what is to do at the cursor, which moves past it; false: nothing. */
 
 /** Rows alone: each box once. */

@@ -34,6 +34,18 @@ struct task {
     enum task_half half; /* of TASK_KEY */
 };
 
+/** Writes partial gradients of keys, which only rows that keep a key by position give to. */
+static inline bool task_writes_partial(enum task_kind kind)
+{
+    return kind == TASK_KEY || kind == TASK_BIAS_KEYS;
+}
+
+/** Waits for a sum of partial gradients that is still to be made. */
+static inline bool task_is_of_sums(enum task_kind kind)
+{
+    return kind == TASK_ADD || task_writes_partial(kind);
+}
+
 struct program {
     struct task *tasks;
     uint64_t count;

@@ -87,6 +87,7 @@ static inline uint32_t steps_of(const struct run *run)
     return run->plan->steps;
 }
 
+/** Of the packet of a step. */
 static inline struct packet_shape shape_at(const struct run *run, uint32_t step)
 {
     const struct layout *layout = &run->plan->layout;
@@ -135,6 +136,8 @@ uint32_t run_step(const struct run *run);
 enum vkring_status run_submit_ready(struct run *run, bool *progress);
 bool run_all_submitted(const struct run *run);
 
+/** What the packet of a rank, or gradients of its keys, are in a message that arrives at a step. */
+struct packet_identity run_identity(const struct run *run, const struct packet_shape *shape, uint32_t origin, uint32_t arrival_step);
 /** Moves packets on. progress is set to true when something moved. */
 enum vkring_status run_poll_network(struct run *run, bool *progress);
 bool run_network_is_done(const struct run *run);

@@ -25,18 +25,9 @@ static uint32_t owner_at(const struct run *run, uint32_t step)
     return schedule_gradient_owner(layout, layout->rank, steps_of(run), step);
 }
 
-static struct packet_shape gradient_shape_at(const struct run *run, uint32_t step)
+static struct packet_shape sum_shape_at(const struct run *run, uint32_t step)
 {
-    const struct layout *layout = &run->plan->layout;
-    return gradient_shape_of(&run->plan->problem, travels(run), layout_key_rows(layout, owner_at(run, step)));
-}
-
-static struct packet_identity identity_of(const struct run *run, uint32_t owner, uint32_t arrival_step)
-{
-    const struct packet_shape shape = gradient_shape_of(&run->plan->problem, true, layout_key_rows(&run->plan->layout, owner));
-    struct packet_identity identity = {.call = run->plan->comm->runs, .step = arrival_step, .origin = owner, .seed = run->queries.seed};
-    memcpy(identity.part_bytes, shape.part_bytes, sizeof(identity.part_bytes));
-    return identity;
+    return gradient_shape_at(&run->plan->problem, &run->plan->layout, steps_of(run), step);
 }
 
 uint32_t run_gradients_home(const struct run *run)
@@ -72,7 +63,7 @@ enum vkring_status run_submit_add(struct run *run, bool *out_done)
     const struct task *task = run->adding;
     const bool comes_home = task->step == 0;
     const uint32_t step = comes_home ? steps_of(run) : task->step;
-    const struct packet_shape shape = gradient_shape_at(run, step);
+    const struct packet_shape shape = sum_shape_at(run, step);
     const struct gradient_sum sum = {
         .has_partial = task->adds, .has_slot = travels(run) && step > 1, .own = task->step == 0, .slot = step % GRADIENT_SLOTS};
     struct vk_commands commands;
@@ -106,8 +97,8 @@ static void start_receive(struct run *run)
     const uint32_t step = run->gradients.received + 1;
     if (link->active || run->gradients.arrived < run->gradients.received || step > steps_of(run) || run->gradients.sent + 2 < step)
         return;
-    const struct packet_shape shape = gradient_shape_at(run, step);
-    const struct packet_identity identity = identity_of(run, owner_at(run, step), step);
+    const struct packet_shape shape = sum_shape_at(run, step);
+    const struct packet_identity identity = run_identity(run, &shape, owner_at(run, step), step);
     link_start(link, &identity, gradients_memory(&plan->backward.gradients, step % GRADIENT_SLOTS, &shape), NULL);
     run->gradients.received = step;
 }
@@ -119,7 +110,7 @@ static enum vkring_status finish_receive(struct run *run)
     const uint32_t step = run->gradients.received;
     if (plan->receive_gradients.active || run->gradients.arrived == step)
         return VKRING_OK;
-    const struct packet_shape shape = gradient_shape_at(run, step);
+    const struct packet_shape shape = sum_shape_at(run, step);
     if (shape.bytes > 0)
         TRY(vk_buffer_flush(plan->backward.gradients.slots[step % GRADIENT_SLOTS], 0, shape.bytes), fail);
     run->gradients.arrived = step;
@@ -136,8 +127,8 @@ static enum vkring_status start_send(struct run *run)
     const uint32_t step = run->gradients.sent + 1, slot = step % GRADIENT_SLOTS;
     if (link->active || step >= steps_of(run) || step > run->gradients.added || plan->compute.done_value < run->gradients.value[slot])
         return VKRING_OK;
-    const struct packet_shape shape = gradient_shape_at(run, step);
-    const struct packet_identity identity = identity_of(run, owner_at(run, step), step + 1);
+    const struct packet_shape shape = sum_shape_at(run, step);
+    const struct packet_identity identity = run_identity(run, &shape, owner_at(run, step), step + 1);
     if (shape.bytes > 0)
         TRY(vk_buffer_invalidate(plan->backward.gradients.slots[slot], 0, shape.bytes), fail);
     link->peer = schedule_gradient_target(&plan->layout, plan->layout.rank, steps_of(run), step);

@@ -4,17 +4,15 @@
 
 #include "run.h"
 
-/* The packet of a rank, as the message that arrives at a step. */
-static struct packet_identity identity_at(const struct run *run, uint32_t origin, uint32_t arrival_step)
+struct packet_identity run_identity(const struct run *run, const struct packet_shape *shape, uint32_t origin, uint32_t arrival_step)
 {
-    const struct packet_shape shape = packet_shape_of(&run->plan->problem, layout_key_rows(&run->plan->layout, origin));
     struct packet_identity identity = {
         .call = run->plan->comm->runs,
         .step = arrival_step,
         .origin = origin,
         .seed = run->queries.seed,
     };
-    memcpy(identity.part_bytes, shape.part_bytes, sizeof(identity.part_bytes));
+    memcpy(identity.part_bytes, shape->part_bytes, sizeof(identity.part_bytes));
     return identity;
 }
 
@@ -50,7 +48,7 @@ static enum vkring_status start_receive(struct run *run)
     TRY(slot_is_free(run, step, &is_free), fail);
     if (is_free) {
         const struct packet_shape shape = shape_at(run, step);
-        const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step);
+        const struct packet_identity identity = run_identity(run, &shape, layout_origin(&plan->layout, step), step);
         staging_expect(&plan->staging, step % STAGING_SLOTS);
         link_start(&run->plan->receive, &identity, staging_memory(&plan->staging, step % STAGING_SLOTS, &shape), NULL);
         run->received++;
@@ -113,7 +111,7 @@ static void start_send(struct run *run)
     const struct packet_shape shape = shape_at(run, step);
     if (step == 0 && run->own_packet.ready_bytes == 0 && shape.bytes > 0)
         return;
-    const struct packet_identity identity = identity_at(run, layout_origin(&plan->layout, step), step + 1);
+    const struct packet_identity identity = run_identity(run, &shape, layout_origin(&plan->layout, step), step + 1);
     link_start(&plan->send, &identity, memory_to_send(run, step, &shape), step > 0 ? &run->crc[step % STAGING_SLOTS] : NULL);
 }
 

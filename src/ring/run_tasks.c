@@ -437,7 +437,7 @@ static enum vkring_status advance(struct run *run, bool *out_moved)
     struct job job;
     bool ready;
     *out_moved = false;
-    if (run->adding && (task->kind == TASK_ADD || task_writes_partial(task->kind)))
+    if (run->adding && task_is_of_sums(task->kind))
         return VKRING_OK;
     TRY(packet_ready(run, task->step, &ready), fail);
     if (!ready)

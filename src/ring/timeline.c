@@ -139,7 +139,8 @@ static double packet_bytes(const struct timeline *line, uint32_t owner)
 static double gradient_bytes(const struct timeline *line, uint32_t rank, uint32_t step)
 {
     const struct layout layout = seen_by(line, rank);
-    return work_gradient_bytes(line->in->problem, &layout, line->in->steps, step);
+    const struct packet_shape shape = gradient_shape_at(line->in->problem, &layout, line->in->steps, step);
+    return (double)packet_shape_payload(&shape);
 }
 
 static double copy_seconds(const struct vkring_simulated_rank *rank, double bytes)
@@ -191,11 +192,6 @@ static double seconds_of(struct timeline *line, uint32_t rank, const struct task
     if (factor == 0)
         return access_seconds(line, rank, task);
     return flop > 0 ? flop / speed_of(line->in, rank) + line->in->ranks[rank]->task_seconds : 0;
-}
-
-static bool writes_partial(enum task_kind kind)
-{
-    return kind == TASK_KEY || kind == TASK_BIAS_KEYS || kind == TASK_ADD;
 }
 
 /* When what the task adds to is there. */
@@ -280,7 +276,7 @@ static void receive_sum(struct timeline *line, uint32_t rank, uint32_t step)
 static void run_of_queries(struct timeline *line, uint32_t rank)
 {
     struct clock *clock = &line->clocks[rank];
-    while (clock->next_task < clock->task_count && !writes_partial(clock->tasks[clock->next_task].kind))
+    while (clock->next_task < clock->task_count && !task_is_of_sums(clock->tasks[clock->next_task].kind))
         run_task(line, rank, &clock->tasks[clock->next_task++]);
     if (clock->adding)
         add_now(line, rank);

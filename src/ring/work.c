@@ -3,7 +3,6 @@
 
 #include "../attention/kernel.h"
 #include "gradients.h"
-#include "schedule.h"
 
 double work_flop(const struct problem *problem, double pairs)
 {
@@ -36,19 +35,13 @@ double work_factor(const struct task *task, bool joint)
     return 0;
 }
 
-double work_gradient_bytes(const struct problem *problem, const struct layout *layout, uint32_t steps, uint32_t step)
-{
-    const uint32_t owner = schedule_gradient_owner(layout, layout->rank, steps, step);
-    const struct packet_shape shape = gradient_shape_of(problem, steps > 1, layout_key_rows(layout, owner));
-    return (double)packet_shape_payload(&shape);
-}
-
 /* Of what comes round, of this rank's part, and of their sum, which stays where it is if there is no part to add. */
 static double accesses_of_sum(const struct problem *problem, const struct layout *layout, uint32_t steps, const struct task *task)
 {
     const uint32_t step = work_sum_step(steps, task);
     const bool comes_home = task->step == 0, comes = step > 1;
-    const double elements = work_gradient_bytes(problem, layout, steps, step) / sizeof(float);
+    const struct packet_shape shape = gradient_shape_at(problem, layout, steps, step);
+    const double elements = (double)packet_shape_payload(&shape) / sizeof(float);
     return comes_home || !comes || task->adds ? (1 + (comes ? 1 : 0) + (task->adds ? 1 : 0)) * elements : 0;
 }
 

@@ -18,8 +18,6 @@ static inline uint32_t work_sum_step(uint32_t steps, const struct task *task)
 {
     return task->step == 0 ? steps : task->step;
 }
-/** Bytes of the gradients that come at a step, and of those of a bias where nothing travels. */
-double work_gradient_bytes(const struct problem *problem, const struct layout *layout, uint32_t steps, uint32_t step);
 
 /** Of what kernels go through for a whole problem, the part that the mask keeps; 1 where it keeps nothing. */
 double work_kept_part(const struct problem *problem, const struct kernel_choice *choice);
