@@ -230,30 +230,42 @@ enum vkring_status plan_measure_described(vkring_device *described, const struct
     return measure(&plan, out_memory);
 }
 
+/* With all that follows from the parameters alone. out_plan may be half made. */
+static enum vkring_status begin(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                struct vkring_plan **out_plan)
+{
+    struct vkring_plan *plan = *out_plan = calloc(1, sizeof(*plan));
+    if (plan)
+        plan->run = calloc(1, sizeof(*plan->run));
+    if (!plan || !plan->run)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a plan");
+    plan->device = device;
+    plan->comm = comm;
+    return resolve(comm, params, plan);
+}
+
+/* Also where this rank has no plan. */
+static enum vkring_status agree(vkring_comm *comm, const struct vkring_plan_params *params, const struct vkring_plan *plan,
+                                enum vkring_status mine)
+{
+    static const struct vkring_plan none = {0};
+    const struct vkring_plan *its = plan ? plan : &none;
+    if (ranks_of(comm) == 1)
+        return mine;
+    return agree_on_problem(comm, mine, &its->problem, &its->layout, its->chunk_bytes, plan_timeout_seconds(params));
+}
+
 static enum vkring_status create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                  const struct kernel_choice *chosen, vkring_plan **out_plan)
 {
     enum vkring_status status;
-    const bool alone = ranks_of(comm) == 1;
+    struct vkring_plan *plan = NULL;
     if (comm && comm->in_run)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a plan cannot be made while a run is under way on its communicator");
-    struct vkring_plan *plan = calloc(1, sizeof(*plan));
-    if (plan)
-        plan->run = calloc(1, sizeof(*plan->run));
-    if (!plan || !plan->run)
-        status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a plan");
-    else {
-        plan->device = device;
-        plan->comm = comm;
-        status = resolve(comm, params, plan);
-    }
-    if (!alone)
-        status = agree_on_problem(comm, status, plan ? &plan->problem : NULL, plan ? &plan->layout : NULL, plan ? plan->chunk_bytes : 0,
-                                  plan_timeout_seconds(params));
-    if (status != VKRING_OK)
-        goto fail;
+    status = begin(device, comm, params, &plan);
+    TRY(agree(comm, params, plan, status), fail);
     status = prepare(plan, params->kernels, chosen);
-    if (!alone)
+    if (ranks_of(comm) > 1)
         status = agree_on_status(comm, status, "making its plan", plan->timeout_seconds);
     if (status != VKRING_OK)
         goto fail;
