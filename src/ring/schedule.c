@@ -52,9 +52,8 @@ uint32_t schedule_steps(const struct problem *problem, const struct layout *layo
     return last + 1;
 }
 
-/* Those that are kept or, with a choice, what its kernels take for them. */
-static double pairs_at(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice, uint32_t rank,
-                       uint32_t step)
+double schedule_computed_pairs(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice,
+                               uint32_t rank, uint32_t step)
 {
     const uint32_t origin = layout_origin_of(layout, rank, step);
     double pairs = 0;
@@ -62,20 +61,9 @@ static double pairs_at(const struct problem *problem, const struct layout *layou
         for (uint32_t j = 0; j < layout->keys.count; j++) {
             const struct mask_block block =
                 layout_block(layout_span_of(&layout->queries, rank, i), layout_span_of(&layout->keys, origin, j));
-            pairs += choice ? kernel_choice_pairs(choice, SPIRV_FORWARD, problem, &block) : mask_kept_pairs(problem, &block);
+            pairs += kernel_choice_pairs(choice, SPIRV_FORWARD, problem, &block);
         }
     return pairs;
-}
-
-double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step)
-{
-    return pairs_at(problem, layout, NULL, rank, step);
-}
-
-double schedule_computed_pairs(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice,
-                               uint32_t rank, uint32_t step)
-{
-    return pairs_at(problem, layout, choice, rank, step);
 }
 
 uint32_t schedule_gradient_owner(const struct layout *layout, uint32_t rank, uint32_t steps, uint32_t step)

@@ -14,10 +14,9 @@ bool schedule_keeps_any(const struct problem *problem, const struct layout *layo
  */
 uint32_t schedule_steps(const struct problem *problem, const struct layout *layout);
 
-/** The (query, key) pairs that are kept by position between a rank's queries and the packet it meets at a step, of one head and batch
- * entry. */
-double schedule_kept_pairs(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
-/** What kernels take for them, in pairs. */
+/**
+ * What kernels of a choice take, in pairs, for the queries of a rank and the packet that it meets at a step, of one head and batch entry.
+ */
 double schedule_computed_pairs(const struct problem *problem, const struct layout *layout, const struct kernel_choice *choice,
                                uint32_t rank, uint32_t step);
 

@@ -6,6 +6,7 @@
 #include <attention/mask.h>
 #include <ring/schedule.h>
 
+#include "../harness/kept_pairs.h"
 #include "../harness/suite.h"
 
 static const enum vkring_layout kinds[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_STRIPED};
@@ -36,7 +37,7 @@ static double sum_pairs(const struct vkring_plan_params *params, uint32_t ranks)
     ck_assert_int_eq(problem_resolve(params, &problem), VKRING_OK);
     for (uint32_t step = 0; step < ranks; step++)
         for (uint32_t rank = 0; rank < ranks; rank++)
-            pairs += schedule_kept_pairs(&problem, &layout, rank, step);
+            pairs += kept_pairs(&problem, &layout, rank, step);
     layout_free(&layout);
     return pairs;
 }
@@ -251,7 +252,7 @@ START_TEST(steps_end_with_the_last_pair)
                 uint32_t last = 0;
                 for (uint32_t step = 0; step < ranks; step++)
                     for (uint32_t rank = 0; rank < ranks; rank++)
-                        if (schedule_kept_pairs(&problem, &layout, rank, step) > 0)
+                        if (kept_pairs(&problem, &layout, rank, step) > 0)
                             last = step;
                 ck_assert_uint_eq(schedule_steps(&problem, &layout), last + 1);
                 layout_free(&layout);

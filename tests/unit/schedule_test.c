@@ -13,6 +13,7 @@
 #include <ring/schedule.h>
 
 #include "../harness/dice.h"
+#include "../harness/kept_pairs.h"
 #include "../harness/suite.h"
 
 static const enum vkring_layout kinds[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_STRIPED};
@@ -342,7 +343,7 @@ static double pairs_of_steps(const struct large_ring *ring, uint32_t rank, uint3
 {
     double pairs = 0;
     for (uint32_t step = 0; step < steps; step++)
-        pairs += schedule_kept_pairs(&ring->problem, &ring->layout, rank, step);
+        pairs += kept_pairs(&ring->problem, &ring->layout, rank, step);
     return pairs;
 }
 
@@ -506,7 +507,7 @@ static struct balance balance_of(enum vkring_layout kind, uint32_t ranks, uint64
     for (uint32_t step = 0; step < ranks; step++) {
         double most = 0, all = 0;
         for (uint32_t rank = 0; rank < ranks; rank++) {
-            const double pairs = schedule_kept_pairs(&problem, &layout, rank, step);
+            const double pairs = kept_pairs(&problem, &layout, rank, step);
             most = fmax(most, pairs);
             all += pairs;
         }

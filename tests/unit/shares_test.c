@@ -7,6 +7,7 @@
 #include <vkring/simulate.h>
 
 #include "../harness/dice.h"
+#include "../harness/kept_pairs.h"
 #include "../harness/suite.h"
 
 enum { MOST_RANKS = 64, ROUNDS = 40 };
@@ -41,7 +42,7 @@ static double unevenness(const struct vkring_plan_params *params, uint32_t ranks
     for (uint32_t rank = 0; rank < ranks; rank++) {
         double its = 0;
         for (uint32_t step = 0; step < ranks; step++)
-            its += schedule_kept_pairs(&problem, &layout, rank, step);
+            its += kept_pairs(&problem, &layout, rank, step);
         most = speeds[rank] > 0 ? fmax(most, its / speeds[rank]) : most;
         pairs += its;
         speed += speeds[rank];
