@@ -3,8 +3,7 @@
  * Products of matrices of f16, summed in f32, by the subgroups of a workgroup (VK_KHR_cooperative_matrix).
  *
  * A subgroup owns SUBGROUP_ROWS rows. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
- * subgroups, with zeros past the last row and the last element, so that products need not know where tensors end. What lanes do with each pair goes
- * through shared memory that only the subgroup of the pair's row touches: `products`, written by products of matrices and read by lanes, and
+ * subgroups: see matrix_stage.glsl. What lanes do with each pair goes through shared memory that only the subgroup of the pair's row touches: `products`, written by products of matrices and read by lanes, and
  * `factors`, written by lanes and read as matrices. Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
  *
  * Barriers of the workgroup are around what changes `staged`; those of the subgroup, between matrices and lanes.
@@ -47,52 +46,6 @@ void meet_subgroup()
 {
     subgroupMemoryBarrierShared();
     subgroupBarrier();
-}
-
-/* As load_quad, but the elements as they are, with zeros past the last. */
-f16vec4 load_halves(uvec2 address, uint first, uint quad, uint dim)
-{
-    f16vec4 halves;
-    if (ALIGNED) {
-        uvec2 bits = Quads(address).at[first / 4 + min(quad, dim / 4 - 1)];
-        halves = f16vec4(unpackFloat2x16(bits.x), unpackFloat2x16(bits.y));
-    } else {
-        Elements from = Elements(address);
-        [[unroll]] for (uint c = 0; c < 4; c++)
-            halves[c] = uint16BitsToFloat16(from.at[first + min(4 * quad + c, dim - 1)]);
-    }
-    return mix(f16vec4(0), halves, lessThan(uvec4(4 * quad) + uvec4(0, 1, 2, 3), uvec4(dim)));
-}
-
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Lanes load STAGED_AT_ONCE quads before they store any. */
-const uint STAGED_AT_ONCE = 4;
-
-void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim)
-{
-    const uint quads = stride - 2;
-    uint first = 0;
-    [[dont_unroll]] do {
-        f16vec4 halves[STAGED_AT_ONCE];
-        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-            halves[j] = load_halves(address, min(begin + i / quads, end - 1) * (stride_bytes / ELEMENT_BYTES), i % quads, dim);
-        }
-        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / quads;
-            if (row < rows)
-                staged[to + row * stride + i % quads] = begin + row < end ? halves[j] : f16vec4(0);
-        }
-        first += STAGED_AT_ONCE * gl_WorkGroupSize.x;
-    } while (first < rows * quads);
-}
-
-/* Both tensors of the other side, for one step. */
-void stage_step(uint a_stride_bytes, uint b_stride_bytes, uint left)
-{
-    barrier();
-    stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, a_stride_bytes, 0, left, HEAD_DIM);
-    stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, b_stride_bytes, 0, left, VALUE_DIM);
-    barrier();
 }
 
 /* How many of `left` rows from the beginning of a step on are left from its quad on. */

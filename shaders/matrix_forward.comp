@@ -20,15 +20,18 @@
 #include "walk.glsl"
 #define OWN_STAGED_QUADS (TILE_ROWS * HEAD_STRIDE)
 #include "matrix.glsl"
+#include "matrix_stage.glsl"
 #include "query_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * HEAD_DEPTH)
 #include "matrix_rows.glsl"
 const uint SUM_WIDTH = PADDED_VALUE / MATRIX_N;
 #include "matrix_sums.glsl"
+const uint SCALES = 1;
+#include "matrix_scales.glsl"
 
 /*
  * Weights are rounded to f16: those of the greatest scores are near its largest number, so that as many of the others as can be are not lost below its
- * smallest. A bound on scores that is this far below them is as good as any other.
+ * smallest. A bound on scores that is this far below them is as good as any other. Those of bf16 values, which have magnitudes, are also scaled.
  */
 const float WEIGHT_HEADROOM = 9.0;
 
@@ -70,6 +73,8 @@ void walk_end_block(bool continues, bool stores)
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
             sum[r] += subgroupShuffleXor(sum[r], apart);
+    if (HAS_MAGNITUDES)
+        unscale_sums(0, 0, SUM_WIDTH);
     if (continues)
         meet_state();
     if (stores) {
@@ -87,7 +92,7 @@ void find_scores(uint r, uint at, uint left, bool whole, out vec4 scores[LANE_ST
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
         float derivatives[STEP];
-        vec4 dots = product_of(r, quad);
+        vec4 dots = dots_of(HEAD_TENSOR, r, quad);
         [[unroll]] for (uint k = 0; k < STEP; k++)
             head_dot[r * STEP + k] = dots[k];
         finish_scores(r, at + 4 * quad, left_from(quad, left), whole, derivatives);
@@ -111,7 +116,7 @@ void find_weights(uint r, uint at, vec4 scores[LANE_STEPS], inout vec4 all_weigh
             uint dropped = dropped_keys(r, at + 4 * quad);
             weights = mix(weights, vec4(0), notEqual(uvec4(dropped) & uvec4(1, 2, 4, 8), uvec4(0)));
         }
-        all_weights[r * LANE_STEPS + i] = weights;
+        all_weights[r * LANE_STEPS + i] = factors_of(VALUE_TENSOR, quad, weights);
     }
 }
 
@@ -129,9 +134,11 @@ bool weigh_keys(uint at, uint left, bool whole, out vec4 weights[LANE_QUADS])
             sum[r] *= shrink;
             grows = true;
         }
-        if (slice_of_lane() == 0)
-            row_factors[row_of(r)] = shrink;
         find_weights(r, at, scores, weights);
+        if (HAS_MAGNITUDES)
+            grows = scale_pairs(0, r, shrink, weights) || grows;
+        else if (slice_of_lane() == 0)
+            row_factors[row_of(r)] = shrink;
     }
     return grows;
 }
@@ -201,8 +208,9 @@ void main()
     uint tile = query_tile();
     uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
     load_query_rows(tile, last_row);
-    load_own(arguments.query, tile, last_row, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM);
+    load_own(arguments.query, tile, last_row, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
     load_maximum();
+    clear_scales();
     walk(walk_of_queries(tile, last_row), arguments.first == 0, arguments.last == 0);
     if (arguments.last != 0)
         store_result(tile, last_row);

@@ -21,6 +21,7 @@
 #include "walk.glsl"
 #define OWN_STAGED_QUADS (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
 #include "matrix.glsl"
+#include "matrix_stage.glsl"
 #include "key_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
@@ -33,6 +34,7 @@ const uint SUM_WIDTH = KEY_WIDTH + VALUE_WIDTH;
 const uint SCALES = 2;
 const uint OF_KEYS = 0;
 const uint OF_VALUES = 1;
+#include "matrix_scales.glsl"
 #include "matrix_gradients.glsl"
 
 void walk_begin_block()
@@ -59,7 +61,7 @@ void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-            vec4 values = product_of(r, quad);
+            vec4 values = dots_of(VALUE_TENSOR, r, quad);
             [[unroll]] for (uint k = 0; k < STEP; k++) {
                 head_dot[r * STEP + k] = dots[r * LANE_STEPS + i][k];
                 value_dot[r * STEP + k] = values[k];
@@ -85,9 +87,9 @@ void walk_step(uint at, uint left, bool whole)
     multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
     meet_subgroup();
     find_pairs(at, left, whole, dots, weights, gradients);
-    add_scaled_pairs(OF_VALUES, false, weights, KEY_WIDTH, VALUE_WIDTH, STAGED_VALUE, VALUE_STRIDE);
+    add_scaled_pairs(OF_VALUES, false, weights, KEY_WIDTH, VALUE_WIDTH, VALUE_TENSOR);
     meet_subgroup();
-    add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, STAGED_HEAD, HEAD_STRIDE);
+    add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
 }
 
 /* One of the two, of own rows up to last_key. */
@@ -111,8 +113,8 @@ void main()
     uint tile = gl_WorkGroupID.x;
     uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     uint first_head = (arguments.first_head + gl_WorkGroupID.y) * arguments.heads_per_kv_head;
-    load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM);
-    load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM);
+    load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
+    load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM, VALUE_TENSOR);
     load_key_rows(tile, last_key);
     clear_scales();
     Walk w = walk_of_tile(tile, last_key + 1);

@@ -20,6 +20,7 @@
 #include "walk.glsl"
 #define OWN_STAGED_QUADS (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
 #include "matrix.glsl"
+#include "matrix_stage.glsl"
 #include "query_rows.glsl"
 #include "query_pairs.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
@@ -27,6 +28,7 @@
 const uint SUM_WIDTH = PADDED_HEAD / MATRIX_N;
 #include "matrix_sums.glsl"
 const uint SCALES = 1;
+#include "matrix_scales.glsl"
 #include "matrix_gradients.glsl"
 
 void walk_begin_block()
@@ -40,13 +42,13 @@ void walk_end_block(bool continues, bool stores)
     meet_state(continues, stores);
 }
 
-/* From dot products with keys, and those with values in products[]. */
+/* From dot products with keys; those with values are in products[]. */
 void find_gradients(uint r, uint at, uint left, bool whole, vec4 dots[LANE_QUADS], inout vec4 gradients[LANE_QUADS])
 {
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
         float derivatives[STEP];
-        vec4 values = product_of(r, quad);
+        vec4 values = dots_of(VALUE_TENSOR, r, quad);
         [[unroll]] for (uint k = 0; k < STEP; k++) {
             head_dot[r * STEP + k] = dots[r * LANE_STEPS + i][k];
             value_dot[r * STEP + k] = values[k];
@@ -70,7 +72,7 @@ void walk_step(uint at, uint left, bool whole)
     meet_subgroup();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         find_gradients(r, at, left, whole, dots, gradients);
-    add_scaled_pairs(0, true, gradients, 0, SUM_WIDTH, STAGED_HEAD, HEAD_STRIDE);
+    add_scaled_pairs(0, true, gradients, 0, SUM_WIDTH, HEAD_TENSOR);
 }
 
 void store_result(uint tile, uint last_row)
@@ -94,8 +96,8 @@ void main()
     uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
     load_query_rows(tile, last_row);
     load_stats(tile, last_row);
-    load_own(arguments.query, tile, last_row, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM);
-    load_own(arguments.output_grad, tile, last_row, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM);
+    load_own(arguments.query, tile, last_row, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
+    load_own(arguments.output_grad, tile, last_row, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM, VALUE_TENSOR);
     clear_scales();
     walk(walk_of_queries(tile, last_row), arguments.first == 0, arguments.last == 0);
     if (arguments.last != 0)

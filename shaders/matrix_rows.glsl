@@ -29,25 +29,30 @@ const uint VALUE_DEPTH = PADDED_VALUE / MATRIX_K;
 
 OWN_MATRIX own[FEW_REGISTERS ? 1 : OWN_MATRICES];
 
-/* Matrices `first` and on: rows of a tensor that has `depth` matrices in each. Passes through `staged`, a step's rows at a time. */
-void load_own(Rows rows, uint tile, uint last_row, uint first, uint depth, uint staged_own, uint stride, uint dim)
+/* Matrices `first` and on: rows of a tensor that has `depth` matrices in each, from `begin` on, which are staged. */
+void load_staged_own(uint begin, uint first, uint depth, uint stride)
 {
-    uvec2 address = tile_address(rows, tile);
-    if (FEW_REGISTERS) {
-        stage(staged_own, stride, TILE_ROWS, address, rows.row_stride.x, 0, last_row + 1, dim);
-        return;
-    }
-    [[unroll]] for (uint begin = 0; begin < TILE_ROWS; begin += WALK_STEP) {
-        barrier();
-        stage(0, stride, WALK_STEP, address, rows.row_stride.x, begin, last_row + 1, dim);
-        barrier();
-        [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
-            uint row = gl_SubgroupID * SUBGROUP_ROWS + t * OWN_SIDE;
-            if (row >= begin && row < begin + WALK_STEP) {
-                [[unroll]] for (uint d = 0; d < depth; d++)
-                    coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
-            }
+    [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+        uint row = gl_SubgroupID * SUBGROUP_ROWS + t * OWN_SIDE;
+        if (row >= begin && row < begin + WALK_STEP) {
+            [[unroll]] for (uint d = 0; d < depth; d++)
+                coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
         }
+    }
+}
+
+/* As many of a tensor's own rows at a time as a step has: where they stay, or through `staged` into matrices `first` and on. */
+void load_own(Rows rows, uint tile, uint last_row, uint first, uint depth, uint staged_own, uint stride, uint dim, uint tensor)
+{
+    const uint at_once = TILE_ROWS < WALK_STEP ? TILE_ROWS : WALK_STEP;
+    uvec2 address = tile_address(rows, tile);
+    [[unroll]] for (uint begin = 0; begin < TILE_ROWS; begin += at_once) {
+        barrier();
+        stage(FEW_REGISTERS ? staged_own + begin * stride : 0, stride, at_once, address, rows.row_stride.x, begin, last_row + 1, dim, tensor);
+        barrier();
+        take_magnitudes(begin, tensor);
+        if (!FEW_REGISTERS)
+            load_staged_own(begin, first, depth, stride);
     }
 }
 

@@ -21,8 +21,8 @@
  *     few_registers=0|1         lanes read their own rows again at each step
  *     broadcast=0|1             lanes read rows of the other side together and hand them around; needs lanes_per_row=1, workgroup=subgroup
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
- *     matrix=0|1                f16 goes through matrix units, where there are kernels on them for the device and the problem; the other words
- *                               are then about what is left to other kernels
+ *     matrix=0|1                f16 and bf16 go through matrix units, where there are kernels on them for the device and the problem; the
+ *                               other words are then about what is left to other kernels
  *
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  */

@@ -170,7 +170,7 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
     if (word->place == offsetof(struct kernel_choice, keeps_score_grads))
         return problem->backward;
     if (word->place == offsetof(struct kernel_choice, matrix))
-        return problem->type == VKRING_TYPE_F16 && device->limits.matrix_shape_count > 0 && device->info.kind != VKRING_DEVICE_CPU;
+        return problem->type != VKRING_TYPE_F32 && device->limits.matrix_shape_count > 0 && device->info.kind != VKRING_DEVICE_CPU;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))

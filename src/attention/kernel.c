@@ -100,7 +100,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module =
-        on_matrices ? spirv_matrix_kernel(kernel->which) : spirv_kernel(kernel->which, problem->type, choice->shuffle);
+        on_matrices ? spirv_matrix_kernel(kernel->which, problem->type) : spirv_kernel(kernel->which, problem->type, choice->shuffle);
     const struct vk_pipeline_params params = {
         .code = module.code,
         .code_bytes = module.bytes,

@@ -31,7 +31,9 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t value_bytes = 2 * padded(problem->value_dim, &tiles->shape) + 16;
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
-    return step * (head_bytes + value_bytes) + rows * (4 * step + 16 + 2 * step + 16 + 4) + (tiles->few_registers ? rows * own_bytes : 0);
+    const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + 2 * step + 16 + 4) +
+           (tiles->few_registers ? rows * own_bytes : 0);
 }
 
 uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
@@ -115,11 +117,11 @@ struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk
     struct matrix_tiles tiles = {
         .shape = largest_shape(limits),
         .subgroup_size = limits->min_subgroup_size,
-        .subgroups = is_cpu ? 2 : 4,
+        .subgroups = 4,
         .rows_per_step = 32,
         .few_registers = columns_of(which, problem) > MOST_COLUMNS_IN_REGISTERS,
     };
-    if (problem->type != VKRING_TYPE_F16 || !spirv_matrix_kernel(which).code || !tiles.shape.m ||
+    if (!spirv_matrix_kernel(which, problem->type).code || !tiles.shape.m ||
         (!is_cpu && sum_columns(which, problem) > MOST_COLUMNS_IN_REGISTERS))
         return (struct matrix_tiles){0};
     share_rows(&tiles, which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m);

@@ -24,8 +24,11 @@
 #include "key_gradient_f32.spv.h"
 #include "key_gradient_f32_no_shuffle.spv.h"
 #ifdef VKRING_HAS_MATRICES
+#include "matrix_forward_bf16.spv.h"
 #include "matrix_forward_f16.spv.h"
+#include "matrix_key_gradient_bf16.spv.h"
 #include "matrix_key_gradient_f16.spv.h"
+#include "matrix_query_gradient_bf16.spv.h"
 #include "matrix_query_gradient_f16.spv.h"
 #endif
 #include "merge_bf16.spv.h"
@@ -104,16 +107,19 @@ struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type,
     return kernels[which].modules[type][shuffle];
 }
 
-struct spirv_module spirv_matrix_kernel(enum spirv_kernel which)
+struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type)
 {
-    static const struct spirv_module modules[SPIRV_KERNELS] = {
+    static const struct spirv_module modules[SPIRV_KERNELS][3] = {
 #ifdef VKRING_HAS_MATRICES
-        [SPIRV_FORWARD] = MODULE(matrix_forward_f16),
-        [SPIRV_QUERY_GRADIENT] = MODULE(matrix_query_gradient_f16),
-        [SPIRV_KEY_GRADIENT] = MODULE(matrix_key_gradient_f16),
+        [SPIRV_FORWARD] = {[VKRING_TYPE_F16] = MODULE(matrix_forward_f16), [VKRING_TYPE_BF16] = MODULE(matrix_forward_bf16)},
+        [SPIRV_QUERY_GRADIENT] =
+            {[VKRING_TYPE_F16] = MODULE(matrix_query_gradient_f16), [VKRING_TYPE_BF16] = MODULE(matrix_query_gradient_bf16)},
+        [SPIRV_KEY_GRADIENT] = {[VKRING_TYPE_F16] = MODULE(matrix_key_gradient_f16), [VKRING_TYPE_BF16] = MODULE(matrix_key_gradient_bf16)},
+#else
+        {{NULL, 0}},
 #endif
     };
-    return modules[which];
+    return modules[which][type];
 }
 
 struct spirv_module spirv_pack(uint64_t element_bytes)
@@ -144,14 +150,14 @@ struct spirv_module spirv_segment_bounds(void)
 uint32_t spirv_checksum(void)
 {
     uint32_t crc = 0;
-    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++) {
-        const struct spirv_module on_matrices = spirv_matrix_kernel(which);
-        crc = crc32c(crc, on_matrices.code, on_matrices.bytes);
-        for (int type = 0; type < 3; type++)
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
+        for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++) {
+            const struct spirv_module on_matrices = spirv_matrix_kernel(which, type);
+            crc = crc32c(crc, on_matrices.code, on_matrices.bytes);
             for (int shuffle = 0; shuffle < 2; shuffle++) {
                 const struct spirv_module module = kernels[which].modules[type][shuffle];
                 crc = crc32c(crc, module.code, module.bytes);
             }
-    }
+        }
     return crc;
 }

@@ -25,8 +25,8 @@ enum spirv_kernel {
 
 const char *spirv_kernel_name(enum spirv_kernel which);
 struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle);
-/** The same on matrix units, of f16; code is null where this build has none. */
-struct spirv_module spirv_matrix_kernel(enum spirv_kernel which);
+/** The same on matrix units; code is null where this build has none, and for f32. */
+struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type);
 struct spirv_module spirv_pack(uint64_t element_bytes);
 struct spirv_module spirv_add(enum vkring_type type);
 struct spirv_module spirv_segment_ranges(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Kernels on matrix units, by f16 problems against the oracle. Few kernels: compilers of CPUs take seconds for each. VKRING_KERNELS asks
- * for them. */
+/* Kernels on matrix units, by f16 and bf16 problems against the oracle. Few kernels: compilers of CPUs take seconds for each.
+ * VKRING_KERNELS asks for them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@
 static vkring_device *device;
 
 /* Dimensions that are 0 here are filled in, and what all have in common. */
-static const struct attention_case cases[] = {
+static const struct attention_case of_both_types[] = {
     {.name = "plain", .params = {.backward = true, .q_len = 65, .kv_len = 333}},
     {.name = "one key", .params = {.backward = true, .q_len = 17, .kv_len = 1}},
     {.name = "one query", .params = {.backward = true, .q_len = 1, .kv_len = 5000}},
@@ -24,8 +24,11 @@ static const struct attention_case cases[] = {
     {.name = "block gaps", .inputs = INPUTS_BLOCK_GAPS, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
     {.name = "values one", .inputs = INPUTS_VALUES_ONE, .params = {.q_len = 65, .kv_len = 333}},
     {.name = "cut finely", .params = {.backward = true, .q_len = 200, .kv_len = 200, .dispatch_seconds = 1e-9}},
-    {.name = "heads before rows", .placement = {ORDER_HEADS_FIRST}, .params = {.q_len = 63, .kv_len = 65}},
     {.name = "padded", .placement = {ORDER_PADDED, .padding = 4}, .params = {.backward = true, .q_len = 63, .kv_len = 65}},
+};
+
+static const struct attention_case of_f16[] = {
+    {.name = "heads before rows", .placement = {ORDER_HEADS_FIRST}, .params = {.q_len = 63, .kv_len = 65}},
     {.name = "odd dimensions", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 9, .causal = true}},
     {.name = "off by one element",
      .placement = {.offset_elements = 1},
@@ -41,13 +44,19 @@ static const struct attention_case cases[] = {
      .params = {.q_len = 61, .kv_len = 150, .segment_ids = true, .dropout = 0.5}},
 };
 
-START_TEST(matches_the_oracle)
+static const struct attention_case of_bf16[] = {
+    {.name = "magnitudes", .inputs = INPUTS_MAGNITUDES, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "everything, odd dimensions",
+     .bias = BIAS_MASKS_SOME,
+     .params = {.backward = true, .q_len = 61, .kv_len = 150, .head_dim = 21, .value_dim = 9, EVERY_OPTION(60)}},
+};
+
+static void check(struct attention_case c, enum vkring_type type, int seed)
 {
-    struct attention_case c = cases[_i];
     struct case_data data = {0};
     struct case_result result = {0};
-    c.seed = 4000 + (uint64_t)_i;
-    c.params.type = VKRING_TYPE_F16;
+    c.seed = (uint64_t)seed;
+    c.params.type = type;
     c.params.batch = 2;
     c.params.heads = 4;
     c.params.kv_heads = 2;
@@ -59,6 +68,23 @@ START_TEST(matches_the_oracle)
     case_free_data(&data);
     ck_assert_msg(passes, "%s", c.name);
     ck_assert_msg(on_matrices, "%s ran on other kernels", c.name);
+}
+
+START_TEST(both_types_match_the_oracle)
+{
+    check(of_both_types[_i / 2], _i % 2 == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_BF16, 4000 + _i);
+}
+END_TEST
+
+START_TEST(f16_matches_the_oracle)
+{
+    check(of_f16[_i], VKRING_TYPE_F16, 4200 + _i);
+}
+END_TEST
+
+START_TEST(bf16_matches_the_oracle)
+{
+    check(of_bf16[_i], VKRING_TYPE_BF16, 4300 + _i);
 }
 END_TEST
 
@@ -89,12 +115,14 @@ int main(void)
     Suite *suite = suite_create("matrix kernels");
     TCase *tcase = tcase_create("cases");
     device = test_device_open(NULL);
-    if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD).code) {
+    if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_BF16).code) {
         printf("skipped: the device has no matrix units, or this build no kernels for them\n");
         vkring_device_destroy(&device);
         return TEST_SKIPPED;
     }
-    tcase_add_loop_test(tcase, matches_the_oracle, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_loop_test(tcase, both_types_match_the_oracle, 0, 2 * sizeof(of_both_types) / sizeof(of_both_types[0]));
+    tcase_add_loop_test(tcase, f16_matches_the_oracle, 0, sizeof(of_f16) / sizeof(of_f16[0]));
+    tcase_add_loop_test(tcase, bf16_matches_the_oracle, 0, sizeof(of_bf16) / sizeof(of_bf16[0]));
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);

@@ -18,6 +18,7 @@ enum case_inputs {
     INPUTS_BLOCK_GAPS, /* blocks of 16 keys with scores 200 apart, in a scattered order */
     INPUTS_ONE_HOT,    /* every query picks one key: the output is its value, exactly */
     INPUTS_VALUES_ONE, /* every value is 1: so is every output */
+    INPUTS_MAGNITUDES, /* rows of unlike magnitudes, far beyond the range of f16 */
     INPUTS_KINDS
 };
 

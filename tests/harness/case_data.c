@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Inputs that hide nothing, and the oracle's answer to them. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,36 @@ static void make_one_hot(const struct attention_case *c, struct case_data *data)
     }
 }
 
+static void multiply_row(float *row, uint64_t dim, int exponent)
+{
+    for (uint64_t d = 0; d < dim; d++)
+        row[d] = ldexpf(row[d], exponent);
+}
+
+/*
+ * Queries and keys make up for each other. Values of even key heads have magnitudes in no order; of odd ones they shrink to those, while
+ * scores grow, so that only the last count.
+ */
+static void make_magnitudes(const struct attention_case *c, struct case_data *data)
+{
+    enum { POWER = 50, LEAST = -40, FALL = 72 };
+    const uint64_t dim = c->params.head_dim, heads = c->params.heads, kv_heads = case_kv_heads(c);
+    for (uint64_t i = 0; i < rows_of(c, c->params.q_len, heads); i++) {
+        multiply_row(data->query + i * dim, dim, POWER - (int)(i * 5 % 7));
+        if (i % heads / (heads / kv_heads) % 2 == 1)
+            data->query[i * dim] = ldexpf((float)(0.5 / case_scale(c)), POWER);
+    }
+    for (uint64_t i = 0; i < rows_of(c, c->params.kv_len, kv_heads); i++) {
+        const bool odd = i % kv_heads % 2 == 1;
+        const uint64_t j = key_row_of(c, i);
+        multiply_row(data->key + i * dim, dim, -POWER - (int)(i * 5 % 7));
+        if (odd)
+            data->key[i * dim] = ldexpf((float)j, -POWER);
+        multiply_row(data->value + i * case_value_dim(c), case_value_dim(c),
+                     odd ? LEAST + FALL - (int)(FALL * (j + 1) / c->params.kv_len) : LEAST - 12 * (int)(i * 5 % 7));
+    }
+}
+
 static void shape_inputs(const struct attention_case *c, struct case_data *data)
 {
     const uint64_t key_count = rows_of(c, c->params.kv_len, case_kv_heads(c)) * c->params.head_dim;
@@ -67,6 +98,9 @@ static void shape_inputs(const struct attention_case *c, struct case_data *data)
     case INPUTS_VALUES_ONE:
         for (uint64_t i = 0; i < value_count; i++)
             data->value[i] = 1;
+        break;
+    case INPUTS_MAGNITUDES:
+        make_magnitudes(c, data);
         break;
     case INPUTS_NORMAL:
     case INPUTS_HEAVY_TAIL:
