@@ -40,6 +40,7 @@ layout(constant_id = 27) const uint MATRIX_N = 16;
 layout(constant_id = 28) const uint MATRIX_K = 16;
 layout(constant_id = 29) const uint SUBGROUPS = 4;    /* of a workgroup; each owns as many rows as the others */
 layout(constant_id = 30) const bool EXACT_WEIGHTS = false; /* forward does not round weights to f16: what backward makes of outputs cancels */
+layout(constant_id = 31) const bool SEPARATE_SUMS = false; /* key_gradient takes two turns, for keys and for values: both sums are more than registers hold */
 #endif
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;

@@ -26,16 +26,30 @@
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
 
-/* Sums are those of keys, then those of values. */
+/* Sums are those of keys, then those of values; or those of one, in a turn for each. */
 const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N;
 const uint VALUE_WIDTH = PADDED_VALUE / MATRIX_N;
-const uint SUM_WIDTH = KEY_WIDTH + VALUE_WIDTH;
+const uint VALUE_SUMS = SEPARATE_SUMS ? 0 : KEY_WIDTH;
+const uint SUM_WIDTH = !SEPARATE_SUMS ? KEY_WIDTH + VALUE_WIDTH : KEY_WIDTH > VALUE_WIDTH ? KEY_WIDTH : VALUE_WIDTH;
+#define TAKES_TURNS
+const uint TURNS = SEPARATE_SUMS ? 2 : 1;
+uint turn;
 #include "matrix_sums.glsl"
 const uint SCALES = 2;
 const uint OF_KEYS = 0;
 const uint OF_VALUES = 1;
 #include "matrix_scales.glsl"
 #include "matrix_gradients.glsl"
+
+bool sums_keys()
+{
+    return !SEPARATE_SUMS || turn == 0;
+}
+
+bool sums_values()
+{
+    return !SEPARATE_SUMS || turn == 1;
+}
 
 void walk_begin_block()
 {
@@ -44,8 +58,10 @@ void walk_begin_block()
 
 void walk_end_block(bool continues, bool stores)
 {
-    unscale_sums(OF_KEYS, 0, KEY_WIDTH);
-    unscale_sums(OF_VALUES, KEY_WIDTH, VALUE_WIDTH);
+    if (sums_keys())
+        unscale_sums(OF_KEYS, 0, KEY_WIDTH);
+    if (sums_values())
+        unscale_sums(OF_VALUES, VALUE_SUMS, VALUE_WIDTH);
     meet_state(continues, stores);
 }
 
@@ -83,13 +99,18 @@ void walk_step(uint at, uint left, bool whole)
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_subgroup();
     take_products(dots);
-    meet_subgroup();
-    multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
-    meet_subgroup();
+    if (sums_keys()) {
+        meet_subgroup();
+        multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
+        meet_subgroup();
+    }
     find_pairs(at, left, whole, dots, weights, gradients);
-    add_scaled_pairs(OF_VALUES, false, weights, KEY_WIDTH, VALUE_WIDTH, VALUE_TENSOR);
-    meet_subgroup();
-    add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
+    if (sums_values()) {
+        add_scaled_pairs(OF_VALUES, false, weights, VALUE_SUMS, VALUE_WIDTH, VALUE_TENSOR);
+        meet_subgroup();
+    }
+    if (sums_keys())
+        add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
 }
 
 /* One of the two, of own rows up to last_key. */
@@ -108,30 +129,44 @@ void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint width,
     }
 }
 
-void main()
+/* All query heads of the group. */
+void walk_heads(uint tile, uint last_key)
 {
-    uint tile = gl_WorkGroupID.x;
-    uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     uint first_head = (arguments.first_head + gl_WorkGroupID.y) * arguments.heads_per_kv_head;
-    load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
-    load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM, VALUE_TENSOR);
-    load_key_rows(tile, last_key);
-    clear_scales();
     Walk w = walk_of_tile(tile, last_key + 1);
     w.a_stride = arguments.query.row_stride;
     w.b_stride = arguments.output_grad.row_stride;
     uint g = 0;
-    do {
+    [[dont_unroll]] do {
         choose_query_head(gl_WorkGroupID.z, first_head + g);
         w.a = head_address(arguments.query, first_head + g);
         w.b = head_address(arguments.output_grad, first_head + g);
         walk(w, arguments.first == 0 || g > 0, arguments.last == 0 || g + 1 < arguments.heads_per_kv_head);
         g++;
     } while (g < arguments.heads_per_kv_head);
-    if (arguments.last != 0) {
-        if (is_there(arguments.key_grad))
-            store_gradient(arguments.key_grad, tile, last_key, 0, KEY_WIDTH, HEAD_DIM, arguments.scale);
-        if (is_there(arguments.value_grad))
-            store_gradient(arguments.value_grad, tile, last_key, KEY_WIDTH, VALUE_WIDTH, VALUE_DIM, 1.0);
-    }
+}
+
+void store_result(uint tile, uint last_key)
+{
+    if (sums_keys() && is_there(arguments.key_grad))
+        store_gradient(arguments.key_grad, tile, last_key, 0, KEY_WIDTH, HEAD_DIM, arguments.scale);
+    if (sums_values() && is_there(arguments.value_grad))
+        store_gradient(arguments.value_grad, tile, last_key, VALUE_SUMS, VALUE_WIDTH, VALUE_DIM, 1.0);
+}
+
+void main()
+{
+    uint tile = gl_WorkGroupID.x;
+    uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
+    load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
+    load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM, VALUE_TENSOR);
+    load_key_rows(tile, last_key);
+    clear_scales();
+    turn = 0;
+    [[dont_unroll]] do {
+        walk_heads(tile, last_key);
+        if (arguments.last != 0)
+            store_result(tile, last_key);
+        turn++;
+    } while (turn < TURNS);
 }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The sums of a subgroup's rows as matrices, in registers for a block of the other side and in memory between blocks and dispatches: SUM_WIDTH of them
- * along a row. The state of a workgroup is rows of sums, then a pair for each row.
+ * along a row. The state of a workgroup is rows of sums, of TURNS one after the other, then a pair for each row.
  */
 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
     vec2 at[];
 };
 
+#ifndef TAKES_TURNS
+const uint TURNS = 1;
+const uint turn = 0;
+#endif
 const uint STATE_STRIDE = SUM_WIDTH * MATRIX_N / 4; /* in quads */
 
 SUMS_MATRIX sums[ROW_TILES * SUM_WIDTH];
@@ -91,19 +95,19 @@ void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uin
 
 uvec2 state_address()
 {
-    const uint bytes = TILE_ROWS * (16 * STATE_STRIDE + 8);
+    const uint bytes = TILE_ROWS * (16 * STATE_STRIDE * TURNS + 8);
     uint workgroup = gl_WorkGroupID.x + gl_NumWorkGroups.x * (gl_WorkGroupID.y + gl_NumWorkGroups.y * gl_WorkGroupID.z);
     return address_advance(arguments.state, uvec2(bytes, 0), workgroup);
 }
 
 uvec2 state_pairs()
 {
-    return address_add(state_address(), TILE_ROWS * 16 * STATE_STRIDE);
+    return address_add(state_address(), TILE_ROWS * 16 * STATE_STRIDE * TURNS);
 }
 
 uint state_index(uint t, uint n)
 {
-    return (gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * STATE_STRIDE + n * (MATRIX_N / 4);
+    return (turn * TILE_ROWS + gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * STATE_STRIDE + n * (MATRIX_N / 4);
 }
 
 /* Adds what the state holds from before, times row_factors[] if wanted. */

@@ -11,7 +11,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 5u
+#define MATRIX_CONSTANTS 6u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -56,7 +56,7 @@ static uint32_t matrix_subgroup_size(const vkring_device *device, const struct m
     return device->limits.subgroup_size_control ? matrices->subgroup_size : 0;
 }
 
-/* As in constants.glsl; the last five only of kernels on matrix units. */
+/* As in constants.glsl; the last six only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
 {
@@ -97,6 +97,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         matrices->shape.k,
         matrices->subgroups,
         problem->backward,
+        matrices->separate_sums,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module =

@@ -39,21 +39,16 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
 uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
 {
     const uint64_t head = padded(problem->head_dim, &tiles->shape), value = padded(problem->value_dim, &tiles->shape);
-    const uint64_t columns = which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : head + value;
+    const uint64_t both = tiles->separate_sums ? 2 * max_u64(head, value) : head + value;
+    const uint64_t columns = which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : both;
     return matrix_tiles_rows(tiles) * (4 * columns + 8);
 }
 
 /* Of the sums of rows, and of own rows beside them. */
-static uint64_t sum_columns(enum spirv_kernel which, const struct problem *problem)
-{
-    const uint64_t head = problem->head_dim, value = problem->value_dim;
-    return which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : head + value;
-}
-
 static uint64_t columns_of(enum spirv_kernel which, const struct problem *problem)
 {
-    const uint64_t own = problem->head_dim + (which == SPIRV_FORWARD ? 0 : problem->value_dim);
-    return sum_columns(which, problem) + own;
+    const uint64_t head = problem->head_dim, value = problem->value_dim;
+    return which == SPIRV_FORWARD ? value + head : which == SPIRV_QUERY_GRADIENT ? 2 * head + value : 2 * (head + value);
 }
 
 static uint32_t greatest(const struct vkring_matrix_shape *shape)
@@ -114,15 +109,16 @@ static bool shrink(enum spirv_kernel which, struct matrix_tiles *tiles, const st
 
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct problem *problem)
 {
+    const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : MOST_COLUMNS_IN_REGISTERS;
     struct matrix_tiles tiles = {
         .shape = largest_shape(limits),
         .subgroup_size = limits->min_subgroup_size,
         .subgroups = 4,
         .rows_per_step = 32,
-        .few_registers = columns_of(which, problem) > MOST_COLUMNS_IN_REGISTERS,
+        .separate_sums = which == SPIRV_KEY_GRADIENT && problem->head_dim + problem->value_dim > columns,
+        .few_registers = columns_of(which, problem) > columns,
     };
-    if (!spirv_matrix_kernel(which, problem->type).code || !tiles.shape.m ||
-        (!is_cpu && sum_columns(which, problem) > MOST_COLUMNS_IN_REGISTERS))
+    if (!spirv_matrix_kernel(which, problem->type).code || !tiles.shape.m)
         return (struct matrix_tiles){0};
     share_rows(&tiles, which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m);
     if (is_cpu)

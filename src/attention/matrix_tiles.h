@@ -14,6 +14,7 @@ struct matrix_tiles {
     uint32_t subgroup_size, subgroups;
     uint32_t lanes_per_row, rows_per_lane;
     uint32_t rows_per_step;
+    bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
 };
 

@@ -16,6 +16,8 @@ void vk_limits_override(struct vk_limits *limits, const struct vk_limit_override
         limits->lane_registers = overrides->lane_registers;
     if (overrides->split_keys)
         limits->split_keys = overrides->split_keys;
+    if (overrides->matrix_columns)
+        limits->matrix_columns = overrides->matrix_columns;
     limits->unified_memory = limits->unified_memory && !overrides->no_unified_memory;
     limits->transfer_queue = limits->transfer_queue && !overrides->no_transfer_queue;
     limits->subgroup_shuffle = limits->subgroup_shuffle && !overrides->no_subgroup_shuffle;

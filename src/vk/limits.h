@@ -23,6 +23,7 @@ struct vk_limits {
     double timestamp_seconds;   /* a tick; 0 where the compute queue has no timestamps */
     uint32_t split_keys;        /* the least of a split of a tile's keys; 0: as kernels are chosen */
     uint32_t lane_registers;    /* of 32 bits, that a lane of a subgroup of the smallest size can have without keeping others off; by vendor */
+    uint32_t matrix_columns;    /* of own rows and sums that kernels on matrix units have in registers; 0: as kernels are chosen */
     /* products of matrices of f16, summed in f32 by a subgroup; none where a subgroup's size is not known */
     uint32_t matrix_shape_count;
     struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
@@ -36,6 +37,7 @@ struct vk_limit_overrides {
     uint64_t max_buffer_bytes;
     uint32_t lane_registers;
     uint32_t split_keys;
+    uint32_t matrix_columns;
     bool no_unified_memory;
     bool no_transfer_queue;
     bool no_timestamps;
