@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/checked.h"
+#include "../vk/device_speed.h"
 #include "mask.h"
 
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
@@ -214,7 +215,7 @@ void attention_kernel_tile(const vkring_device *device, enum spirv_kernel which,
         .max_workgroups = ((uint64_t)1 << 31) / state_quads,
         .max_rows = own->most_stride > 1 ? MASK_MAX_EXTENT / 2 / own->most_stride : MASK_MAX_EXTENT,
         .enough_workgroups = kernel_enough_workgroups(device),
-        .flop = dispatch_seconds * kernel_device_flops(device),
+        .flop = dispatch_seconds * vk_device_flops(device),
         .split = choice->split,
     };
     memcpy(limits.max_workgroup_count, device->limits.max_workgroup_count, sizeof(limits.max_workgroup_count));

@@ -302,21 +302,6 @@ uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t r
     return divide_up(rows + choice->keys_per_step - 1, tile) * tile;
 }
 
-double kernel_device_flops(const vkring_device *device)
-{
-    switch (device->info.kind) {
-    case VKRING_DEVICE_CPU:
-        return 2e10;
-    case VKRING_DEVICE_DISCRETE:
-        return 2e12;
-    case VKRING_DEVICE_INTEGRATED:
-    case VKRING_DEVICE_VIRTUAL:
-    case VKRING_DEVICE_OTHER:
-        break;
-    }
-    return 2e11;
-}
-
 uint64_t kernel_enough_workgroups(const vkring_device *device)
 {
     return device->info.kind == VKRING_DEVICE_CPU ? 64 : 1024;

@@ -64,8 +64,7 @@ double kernel_choice_pairs_of_keys(const struct kernel_choice *choice, enum spir
 /** Rows of either side that gradients of scores have room for: kernels write and read whole tiles and steps of them. */
 uint64_t kernel_choice_score_rows(const struct kernel_choice *choice, uint64_t rows);
 
-/** A guess at FLOP/s, for cutting work into short pieces; and how many workgroups keep the device busy. */
-double kernel_device_flops(const vkring_device *device);
+/** How many workgroups keep the device busy. */
 uint64_t kernel_enough_workgroups(const vkring_device *device);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a run does on the device: task after task of its program, piece after piece of each, as packets come. */
 #include "../base/checked.h"
+#include "../vk/device_speed.h"
 #include "run.h"
 #include "work.h"
 
@@ -357,7 +358,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const struct attention_kernel *kernel = kernel_of(plan, task->kind);
-    const double budget = compute_budget(&plan->compute, plan->dispatch_seconds, kernel_device_flops(plan->device));
+    const double budget = compute_budget(&plan->compute, plan->dispatch_seconds, vk_device_flops(plan->device));
     struct vk_commands commands;
     struct vk_semaphore_value wait = {0};
     struct cursor here;
