@@ -38,78 +38,66 @@ START_TEST(every_form)
 }
 END_TEST
 
-static const struct feedforward_case cases[] = {
-    {.name = "wide, whole quads",
-     .params = {.rows = 50,
-                .model_dim = 68,
-                .hidden_dim = 132,
-                .output_dim = 72,
-                .activation = VKRING_ACTIVATION_SILU,
-                .gated = true,
-                .backward = true}},
-    {.name = "wide, odd",
-     .params = {.rows = 19,
-                .model_dim = 67,
-                .hidden_dim = 131,
-                .output_dim = 65,
-                .activation = VKRING_ACTIVATION_SILU,
-                .gated = true,
-                .hidden_bias = true,
-                .gate_bias = true,
-                .output_bias = true,
-                .backward = true}},
-    {.name = "narrow",
-     .params = {.rows = 7,
-                .model_dim = 3,
-                .hidden_dim = 2,
-                .output_dim = 1,
-                .activation = VKRING_ACTIVATION_GELU,
-                .gated = true,
-                .hidden_bias = true,
-                .gate_bias = true,
-                .output_bias = true,
-                .backward = true,
-                .chunk_rows = 3}},
-    {.name = "one of everything", .params = {.rows = 1, .model_dim = 1, .hidden_dim = 1, .backward = true}},
-    {.name = "no rows",
-     .params = {.rows = 0,
-                .model_dim = 5,
-                .hidden_dim = 6,
-                .activation = VKRING_ACTIVATION_GELU,
-                .gated = true,
-                .hidden_bias = true,
-                .gate_bias = true,
-                .output_bias = true,
-                .backward = true}},
-    {.name = "padded rows, odd offsets",
-     .placement = {ORDER_PADDED, .offset_elements = 3, .padding = 5},
-     .params = {.rows = 33,
-                .model_dim = 20,
-                .hidden_dim = 24,
-                .activation = VKRING_ACTIVATION_RELU,
-                .hidden_bias = true,
-                .backward = true,
-                .chunk_rows = 16}},
-    {.name = "heavy tails, cut finely",
-     .heavy_tails = true,
-     .params = {.rows = 70,
-                .model_dim = 20,
-                .hidden_dim = 28,
-                .output_dim = 16,
-                .activation = VKRING_ACTIVATION_GELU_TANH,
-                .hidden_bias = true,
-                .output_bias = true,
-                .backward = true,
-                .dispatch_seconds = 1e-9}},
+/* Every size in some types: compilers take longer than all else here. */
+enum { F32 = 1 << VKRING_TYPE_F32, F16 = 1 << VKRING_TYPE_F16, BF16 = 1 << VKRING_TYPE_BF16 };
+
+#define ALL_BIASES .hidden_bias = true, .gate_bias = true, .output_bias = true
+
+static const struct {
+    unsigned types;
+    struct feedforward_case of;
+} cases[] = {
+    {F32 | BF16,
+     {.name = "wide, whole quads",
+      .params = {.rows = 50, .model_dim = 68, .hidden_dim = 132, .output_dim = 72, .activation = VKRING_ACTIVATION_SILU, .gated = true}}},
+    {F32 | F16,
+     {.name = "wide, odd",
+      .params = {.rows = 19,
+                 .model_dim = 67,
+                 .hidden_dim = 131,
+                 .output_dim = 65,
+                 .activation = VKRING_ACTIVATION_SILU,
+                 .gated = true,
+                 ALL_BIASES}}},
+    {F32 | F16 | BF16,
+     {.name = "narrow",
+      .params = {.rows = 7,
+                 .model_dim = 3,
+                 .hidden_dim = 2,
+                 .output_dim = 1,
+                 .activation = VKRING_ACTIVATION_GELU,
+                 .gated = true,
+                 ALL_BIASES,
+                 .chunk_rows = 3}}},
+    {F32, {.name = "one of everything", .params = {.rows = 1, .model_dim = 1, .hidden_dim = 1}}},
+    {F16,
+     {.name = "no rows",
+      .params = {.model_dim = 3, .hidden_dim = 2, .output_dim = 1, .activation = VKRING_ACTIVATION_GELU, .gated = true, ALL_BIASES}}},
+    {F32 | BF16,
+     {.name = "padded rows, odd offsets",
+      .placement = {ORDER_PADDED, .offset_elements = 3, .padding = 5},
+      .params = {.rows = 33, .model_dim = 20, .hidden_dim = 24, .activation = VKRING_ACTIVATION_GELU, .chunk_rows = 16}}},
+    {F32,
+     {.name = "heavy tails, cut finely",
+      .heavy_tails = true,
+      .params = {.rows = 70,
+                 .model_dim = 20,
+                 .hidden_dim = 28,
+                 .output_dim = 16,
+                 .activation = VKRING_ACTIVATION_GELU_TANH,
+                 .hidden_bias = true,
+                 .output_bias = true,
+                 .dispatch_seconds = 1e-9}}},
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };
 
 START_TEST(sizes_of_every_type)
 {
-    struct feedforward_case c = cases[_i % CASES];
+    struct feedforward_case c = cases[_i % CASES].of;
     c.params.type = (enum vkring_type)(_i / CASES);
+    c.params.backward = true;
     c.seed = (uint64_t)_i;
-    if (is_supported(c.params.type))
+    if (cases[_i % CASES].types & 1u << c.params.type && is_supported(c.params.type))
         ck_assert_msg(feedforward_passes(&c, device), "%s, type %d", c.name, (int)c.params.type);
 }
 END_TEST
@@ -117,7 +105,7 @@ END_TEST
 /* Sizes and forms of which there are few kernels. */
 static struct feedforward_case random_case(uint64_t seed)
 {
-    static const uint64_t dims[] = {1, 4, 5, 8, 13, 16, 17, 20, 36};
+    static const uint64_t dims[] = {4, 5, 8, 13, 17, 20, 36};
     static const uint64_t rows[] = {1, 2, 15, 16, 17, 40, 64, 65};
     struct dice dice = {.seed = seed};
     const bool gated = throw_dice(&dice, 2) == 1, biased = throw_dice(&dice, 2) == 1;
@@ -393,7 +381,7 @@ START_TEST(answers_stay_right_on_poorer_devices)
     struct feedforward_case c = plain;
     ck_assert(feedforward_passes(&c, other));
     c.params.model_dim = c.params.hidden_dim = 77;
-    c.params.rows = 70;
+    c.params.backward = false;
     ck_assert(feedforward_passes(&c, other));
     vkring_device_destroy(&other);
 }
@@ -422,7 +410,7 @@ int main(void)
     device = test_device_open(NULL);
     tcase_add_loop_test(tcase, every_form, 0, FORMS);
     tcase_add_loop_test(tcase, sizes_of_every_type, 0, 3 * CASES);
-    tcase_add_loop_test(tcase, random_layers, 0, (int)environment_number("VKRING_TEST_CASES", 30));
+    tcase_add_loop_test(tcase, random_layers, 0, (int)environment_number("VKRING_TEST_CASES", 12));
     tcase_add_loop_test(tcase, answers_stay_right_on_poorer_devices, 0, 2);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", it_takes_what_it_promised_and_runs_take_nothing);
