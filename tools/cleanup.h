@@ -5,7 +5,7 @@
 
 #include "ranks.h"
 
-#define CLEANUP_FILES_MAX 8
+#define CLEANUP_FILES_MAX 16
 
 /**
  * From now on a signal that ends the process first removes the files of the list.

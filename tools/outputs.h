@@ -7,14 +7,7 @@
 #define VKRING_TOOLS_OUTPUTS_H
 
 #include "inputs.h"
-
-struct output_file {
-    const char *name; /**< as the option has it, for messages; borrowed from there */
-    char *path;       /**< where it goes; a symbolic link is followed. Null: not wanted */
-    char *temporary;
-    int fd;
-    struct npy_header header; /**< not of report and trace; also of an lse that is not wanted */
-};
+#include "output_file.h"
 
 struct outputs {
     struct output_file files[FILE_WRITTEN_KINDS]; /**< from FILE_READ_KINDS on */

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "output_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+
+/* Splits at the last slash; both parts are the caller's to free. */
+static bool split(const char *path, char **out_folder, char **out_name)
+{
+    char *for_folder = strdup(path), *for_name = strdup(path);
+    *out_folder = for_folder ? strdup(dirname(for_folder)) : NULL;
+    *out_name = for_name ? strdup(basename(for_name)) : NULL;
+    free(for_folder);
+    free(for_name);
+    return *out_folder && *out_name;
+}
+
+/* The same text for all names of one place, also where there is no file yet. Null where there is no such folder. */
+static char *canonical(const char *path)
+{
+    char *folder = NULL, *name = NULL, *real_folder = NULL, *whole = realpath(path, NULL);
+    if (whole)
+        return whole;
+    if (split(path, &folder, &name))
+        real_folder = realpath(folder, NULL);
+    if (real_folder && asprintf(&whole, "%s/%s", real_folder, name) < 0)
+        whole = NULL;
+    free(folder);
+    free(name);
+    free(real_folder);
+    return whole;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+    char *canonical_a = canonical(a), *canonical_b = canonical(b);
+    bool same = strcmp(canonical_a ? canonical_a : a, canonical_b ? canonical_b : b) == 0;
+    free(canonical_a);
+    free(canonical_b);
+    return same;
+}
+
+bool output_files_apart(const char *const *paths, int inputs, int count, struct failure *failure)
+{
+    for (int i = inputs; i < count; i++) {
+        for (int j = 0; paths[i] && j < i; j++) {
+            if (paths[j] && same_place(paths[i], paths[j]))
+                return fail_usage(failure, "%s would be written over %s", paths[i], j < inputs ? "an input" : "another output");
+        }
+    }
+    return true;
+}
+
+/* The folder is where the temporary file will be. */
+static bool check_folder(const struct output_file *file, struct failure *failure)
+{
+    char *folder, *name;
+    bool split_up = split(file->path, &folder, &name);
+    bool good = split_up && access(folder, W_OK | X_OK) == 0;
+    if (!split_up)
+        fail_memory(failure);
+    else if (!good)
+        fail_file(failure, "write", file->name);
+    free(folder);
+    free(name);
+    return good;
+}
+
+static bool check_target(const char *path, struct failure *failure)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return true;
+    if (S_ISDIR(status.st_mode)) {
+        errno = EISDIR;
+        return fail_file(failure, "write", path);
+    }
+    if (!S_ISREG(status.st_mode))
+        return fail_run(failure, "cannot write %s: not a regular file", path);
+    return true;
+}
+
+/* A link stays, and what it leads to is replaced. */
+bool output_file_place(struct output_file *file, const char *path, struct failure *failure)
+{
+    if (!path)
+        return true;
+    if (!check_target(path, failure))
+        return false;
+    file->name = path;
+    file->path = realpath(path, NULL);
+    if (!file->path)
+        file->path = strdup(path);
+    return file->path ? check_folder(file, failure) : fail_memory(failure);
+}
+
+static bool name_temporary(struct output_file *file, uint64_t token, int number, struct failure *failure)
+{
+    char *folder, *name;
+    bool good =
+        split(file->path, &folder, &name) && asprintf(&file->temporary, "%s/.vkring-%016" PRIx64 "-%d.tmp", folder, token, number) >= 0;
+    free(folder);
+    free(name);
+    if (good)
+        return true;
+    file->temporary = NULL;
+    return fail_memory(failure);
+}
+
+bool output_file_name(struct output_file *file, uint64_t token, int number, struct failure *failure)
+{
+    if (!name_temporary(file, token, number, failure))
+        return false;
+    return cleanup_add(file->temporary) ? true : fail_run(failure, "cannot write %s: its name is too long", file->name);
+}
+
+/* Room for all of it now is better than none after hours. */
+static bool reserve(const struct output_file *file, uint64_t bytes, struct failure *failure)
+{
+    if (bytes > 0 && fallocate(file->fd, 0, 0, (off_t)bytes) == 0)
+        return true;
+    if (bytes > 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+        return fail_file(failure, "write", file->name);
+    return ftruncate(file->fd, (off_t)bytes) == 0 ? true : fail_file(failure, "write", file->name);
+}
+
+static bool write_start(struct output_file *file, struct failure *failure)
+{
+    char start[NPY_WRITTEN_MAX];
+    uint64_t bytes;
+    npy_write(&file->header, start);
+    if (!npy_data_bytes(&file->header, &bytes) || bytes > INT64_MAX - file->header.data_offset)
+        return fail_usage(failure, "%s would have more bytes than a file can have", file->name);
+    if (!reserve(file, file->header.data_offset + bytes, failure))
+        return false;
+    if (pwrite(file->fd, start, file->header.data_offset, 0) != (ssize_t)file->header.data_offset)
+        return fail_file(failure, "write", file->name);
+    return true;
+}
+
+bool output_file_create(struct output_file *file, bool tensor, struct failure *failure)
+{
+    file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file->fd < 0)
+        return fail_file(failure, "write", file->name);
+    return tensor ? write_start(file, failure) : true;
+}
+
+bool output_file_join(struct output_file *file, bool tensor, struct failure *failure)
+{
+    char unused[NPY_WRITTEN_MAX];
+    if (tensor)
+        npy_write(&file->header, unused); /* sets data_offset */
+    file->fd = open(file->temporary, O_RDWR | O_CLOEXEC);
+    return file->fd >= 0 ? true : fail_file(failure, "open what rank 0 made for", file->name);
+}
+
+bool output_file_flush(const struct output_file *file, struct failure *failure)
+{
+    return file->fd < 0 || fsync(file->fd) == 0 ? true : fail_file(failure, "write", file->name);
+}
+
+bool output_file_rename(const struct output_file *file, struct failure *failure)
+{
+    return rename(file->temporary, file->path) == 0 ? true : fail_file(failure, "write", file->name);
+}
+
+/* Makes the new name last through a loss of power, where the system can. */
+void output_file_flush_folder(const struct output_file *file)
+{
+    char *folder, *name;
+    if (split(file->path, &folder, &name)) {
+        int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+            fsync(fd);
+            close(fd);
+        }
+    }
+    free(folder);
+    free(name);
+}
+
+void output_file_release(struct output_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    free(file->temporary);
+    *file = (struct output_file){.fd = -1};
+}
