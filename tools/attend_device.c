@@ -11,21 +11,6 @@
 
 /* Device and plan --------------------------------------------------------------------------------------------------------- */
 
-static bool choose_device(const struct attend *attend, uint32_t *out_index, struct failure *failure)
-{
-    struct host_devices devices = {0};
-    const struct attend_options *options = &attend->options;
-    bool good = host_devices_list(&devices, attend->ranks->rank, failure);
-    if (good && !options->has_device)
-        good = host_devices_turn(&devices, attend->host_turn, out_index, failure);
-    else if (good && options->device >= devices.count)
-        good = fail_run(failure, "device %u does not exist: this host has %u", options->device, devices.count);
-    else if (good)
-        *out_index = options->device;
-    host_devices_free(&devices);
-    return good;
-}
-
 static void report_device(struct attend *attend, uint32_t index)
 {
     struct rank_report *report = &attend->report;
@@ -65,7 +50,8 @@ bool attend_open_device(struct attend *attend, struct failure *failure)
     struct vkring_device_params params = {0};
     double start = now_seconds();
     progress_phase(&attend->progress, "preparing", 0);
-    if (!choose_device(attend, &params.index, failure))
+    if (!host_devices_choose(attend->ranks->rank, attend->options.has_device ? &attend->options.device : NULL, attend->host_turn,
+                             &params.index, failure))
         return false;
     if (vkring_device_create(&params, &attend->device) != VKRING_OK)
         return fail_library(failure, attend->ranks->rank);

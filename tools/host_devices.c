@@ -59,6 +59,20 @@ bool host_devices_turn(const struct host_devices *devices, uint32_t turn, uint32
     return true;
 }
 
+bool host_devices_choose(uint32_t rank, const uint32_t *wanted, uint32_t turn, uint32_t *out_index, struct failure *failure)
+{
+    struct host_devices devices = {0};
+    bool good = host_devices_list(&devices, rank, failure);
+    if (good && !wanted)
+        good = host_devices_turn(&devices, turn, out_index, failure);
+    else if (good && *wanted >= devices.count)
+        good = fail_run(failure, "device %u does not exist: this host has %u", *wanted, devices.count);
+    else if (good)
+        *out_index = *wanted;
+    host_devices_free(&devices);
+    return good;
+}
+
 const char *device_kind_text(enum vkring_device_kind kind)
 {
     switch (kind) {

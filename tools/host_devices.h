@@ -21,6 +21,9 @@ void host_devices_free(struct host_devices *devices);
  */
 bool host_devices_turn(const struct host_devices *devices, uint32_t turn, uint32_t *out_index, struct failure *failure);
 
+/** Lists them and takes the wanted one, or where that is null, that of the turn. */
+bool host_devices_choose(uint32_t rank, const uint32_t *wanted, uint32_t turn, uint32_t *out_index, struct failure *failure);
+
 /** "discrete", "integrated", "virtual", "CPU" or "other". */
 const char *device_kind_text(enum vkring_device_kind kind);
 /** Other for any other text. */

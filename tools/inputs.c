@@ -17,7 +17,7 @@ void inputs_init(struct inputs *inputs)
 }
 
 /* Without O_NONBLOCK a pipe would be waited for. */
-static bool open_file(struct input *input, struct failure *failure)
+bool input_open_file(struct input *input, struct failure *failure)
 {
     struct stat status;
     input->fd = open(input->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -42,7 +42,7 @@ static const char *path_of(const struct attend_options *options, enum file_kind 
 static bool open_tensor(struct input *input, const char *path, enum file_kind kind, struct failure *failure)
 {
     input->path = path;
-    return !path || (open_file(input, failure) && npy_read(input->fd, path, input_types(kind), &input->header, failure) &&
+    return !path || (input_open_file(input, failure) && npy_read(input->fd, path, input_types(kind), &input->header, failure) &&
                      input_check_dims(input, kind, failure));
 }
 

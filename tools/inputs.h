@@ -12,6 +12,9 @@ struct input {
     struct npy_header header;
 };
 
+/** Opens the file at its path. */
+bool input_open_file(struct input *input, struct failure *failure);
+
 /** Without --key-segment-ids those of the queries are opened a second time. */
 struct inputs {
     struct input files[FILE_READ_KINDS];

@@ -7,6 +7,7 @@
  *       i32 are ids of 2 segments without order, documents the ids of 3 segments that follow each other
  *   npy-helper raw FILE MAJOR DICTIONARY BYTES     a header of that format with that text, and so many zeros
  *   npy-helper check OPTION...                     whether what vkring attend wrote with those options is right
+ *   npy-helper feedforward OPTION...               the same of vkring feedforward
  *
  * Exit status: 0 good, 1 not, 2 wrong usage.
  */
@@ -16,6 +17,7 @@
 #include <ref/random_input.h>
 
 #include "npy_check.h"
+#include "npy_feedforward.h"
 #include "npy_file.h"
 
 static void take_lengths(const char *text, struct tensor *tensor)
@@ -80,5 +82,7 @@ int main(int argc, char **argv)
         return raw(argc - 2, argv + 2);
     if (strcmp(verb, "check") == 0)
         return npy_check(argc - 2, argv + 2) ? 0 : 1;
+    if (strcmp(verb, "feedforward") == 0)
+        return npy_check_feedforward(argc - 2, argv + 2) ? 0 : 1;
     die("unknown verb", verb);
 }
