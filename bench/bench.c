@@ -8,6 +8,7 @@
 
 #include "../tools/host_devices.h"
 #include "../tools/verdict.h"
+#include "bench_feedforward.h"
 #include "bench_output.h"
 
 #define HOST_NAME_BYTES 128
@@ -123,12 +124,14 @@ static bool write_peak(const struct bench_setting *setting, struct failure *fail
     return !setting->options->json || bench_write_peak_json(setting->options->json, &peak, &device, failure);
 }
 
-/* Of the first rank's device. */
-static enum exit_status measure_peak(struct bench_setting *setting)
+/* On the first rank's device: no case. */
+static enum exit_status measure_device(struct bench_setting *setting)
 {
     struct failure failure = {0};
     enum exit_status status;
-    if (setting->ranks->rank == 0)
+    if (setting->ranks->rank == 0 && setting->options->feedforward)
+        bench_feedforward(setting, &failure);
+    else if (setting->ranks->rank == 0)
         write_peak(setting, &failure);
     agree(setting->ranks, &failure, &status);
     return status;
@@ -157,8 +160,8 @@ static enum exit_status bench(struct ranks *ranks, const struct bench_options *o
         fail_library(&failure, ranks->rank);
     if (!agree(ranks, &failure, &status))
         goto done;
-    if (options->peak) {
-        status = measure_peak(&setting);
+    if (options->peak || options->feedforward) {
+        status = measure_device(&setting);
         goto done;
     }
     progress_start(&progress, ranks, options->quiet);

@@ -21,6 +21,7 @@ const char bench_help[] =
     "  --shares measured    times each device first; a case is then timed with those shares\n"
     "  --layout contiguous|zigzag|striped|auto   how the sequence is cut over the ranks (default: contiguous)\n"
     "  --peak               the most f32 arithmetic that the device does, and this host's cores; no case\n"
+    "  --feedforward        layers of vkring/feedforward.h, and which part of that peak they reach; no case\n"
     "  --no-validate        skip the comparison with float64\n"
     "  --csv FILE, --json FILE   also write the table there\n"
     "  --quiet              no progress bar\n"
@@ -37,6 +38,7 @@ enum option_value {
     OPTION_LAYOUT,
     OPTION_DEVICE,
     OPTION_PEAK,
+    OPTION_FEEDFORWARD,
     OPTION_NO_VALIDATE,
     OPTION_QUIET,
     OPTION_CSV,
@@ -62,6 +64,7 @@ static const struct option long_options[] = {
     {"layout", required_argument, NULL, OPTION_LAYOUT},
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"peak", no_argument, NULL, OPTION_PEAK},
+    {"feedforward", no_argument, NULL, OPTION_FEEDFORWARD},
     {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"csv", required_argument, NULL, OPTION_CSV},
@@ -168,6 +171,9 @@ static bool take(int option, const char *name, struct bench_options *options, st
     case OPTION_PEAK:
         options->peak = true;
         return true;
+    case OPTION_FEEDFORWARD:
+        options->feedforward = true;
+        return true;
     case OPTION_NO_VALIDATE:
         options->no_validate = true;
         return true;
@@ -191,6 +197,8 @@ static bool complete(struct bench_options *options, struct failure *failure)
     struct vkring_plan_params *problem = &options->problem;
     if (options->peak && (options->own || options->pattern || options->csv))
         return fail_usage(failure, "--peak measures no case and writes no --csv");
+    if (options->feedforward && (options->peak || options->own || options->pattern || options->csv))
+        return fail_usage(failure, "--feedforward measures neither a case nor --peak, and writes no --csv");
     if (!options->own && (problem->causal || problem->backward || problem->type))
         return fail_usage(
             failure, "--type, --causal and --backward are for a case of your own: give --q-len and --head-dim, or choose one by --case");
