@@ -28,20 +28,40 @@ static const struct {
     [VKRING_TYPE_BF16] = {gemm_bf16_code, sizeof(gemm_bf16_code)},
 };
 
+/* What reading a term of a row costs beside a product, in columns: on llvmpipe lanes gather it one by one. */
+#define CPU_TERM_COLUMNS 40u
+#define GPU_TERM_COLUMNS 16u /* a guess */
+
+/* Of the widths up to the widest, and not above the columns if any is not, that which takes the least. */
+static uint32_t choose_columns(uint32_t widest, uint32_t term_columns, uint64_t columns)
+{
+    static const uint32_t widths[] = {256, 128, 64, 32, 16, 4};
+    uint64_t least = UINT64_MAX;
+    uint32_t best = 4;
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        const uint64_t cost = divide_up(columns, widths[i]) * (widths[i] + term_columns);
+        if (widths[i] <= widest && widths[i] <= columns && cost < least) {
+            least = cost;
+            best = widths[i];
+        }
+    }
+    return best;
+}
+
 /*
- * On a CPU a tile's sums are spilled to its first cache and read from there as operands; on a GPU they have to stay in registers. Few
- * sizes, so that kernels are few.
+ * On a CPU a tile's sums are spilled to its first cache and read from there as operands. There two rows a lane are better where what
+ * columns are read from has to be converted, or lies across. On a GPU sums have to stay in registers.
  */
 static struct gemm_tile choose_tile(const vkring_device *device, const struct gemm_kind *kind)
 {
-    const bool cpu = device->info.kind == VKRING_DEVICE_CPU;
-    const uint32_t widest = cpu ? 64 : 32;
+    const bool converts = kind->type != VKRING_TYPE_F32 && !kind->right_f32;
+    const bool two_rows = converts || kind->right_transposed;
+    if (device->info.kind != VKRING_DEVICE_CPU)
+        return (struct gemm_tile){.workgroup_size = 64, .rows_per_lane = 1, .columns = choose_columns(32, GPU_TERM_COLUMNS, kind->columns)};
     return (struct gemm_tile){
-        .workgroup_size = cpu ? device->limits.subgroup_size : 64,
-        .rows_per_lane = cpu ? 2 : 1,
-        .columns = kind->columns >= widest ? widest
-                   : kind->columns >= 16   ? 16
-                                           : 4,
+        .workgroup_size = device->limits.subgroup_size,
+        .rows_per_lane = two_rows ? 2 : 1,
+        .columns = choose_columns(two_rows ? 128 : 256, CPU_TERM_COLUMNS, kind->columns),
     };
 }
 

@@ -31,7 +31,7 @@ struct gemm_kind {
 
 /** How a workgroup cuts a result. */
 struct gemm_tile {
-    uint32_t workgroup_size, rows_per_lane, columns, subgroup_size;
+    uint32_t workgroup_size, rows_per_lane, columns;
 };
 
 struct gemm {

@@ -59,6 +59,7 @@ static const struct {
                  .activation = VKRING_ACTIVATION_SILU,
                  .gated = true,
                  ALL_BIASES}}},
+    {F32, {.name = "very wide", .params = {.rows = 20, .model_dim = 8, .hidden_dim = 500, .activation = VKRING_ACTIVATION_RELU}}},
     {F32 | F16 | BF16,
      {.name = "narrow",
       .params = {.rows = 7,
