@@ -2,6 +2,7 @@
 /* The feed-forward layer on a device: all forms and types, sizes that nothing divides, and what it promises of memory, bits and errors. */
 #include <stdlib.h>
 #include <string.h>
+#include <vk/timeline.h>
 
 #include "../harness/dice.h"
 #include "../harness/feedforward_case.h"
@@ -285,6 +286,34 @@ START_TEST(gradients_can_be_had_one_by_one)
 }
 END_TEST
 
+START_TEST(semaphores_of_the_application_are_used_once)
+{
+    struct feedforward_data data;
+    vkring_feedforward *layer = NULL;
+    struct vk_timeline ready = {0}, finished = {0};
+    bool reached = false;
+    ck_assert(feedforward_data_create(&plain, device, &data));
+    ck_assert_int_eq(vkring_feedforward_create(device, &plain.params, &layer), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
+    const struct vk_semaphore_value is_ready = {ready.handle, 1};
+    const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = 1}, signal = {.signal = finished.handle, .signal_value = 1};
+    ck_assert_int_eq(vk_submit(device, VK_QUEUE_COMPUTE, NULL, NULL, 0, &is_ready, 1), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(data.io.hidden_weight.buffer, &wait), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(data.io.output.buffer, &signal), VKRING_OK);
+    ck_assert_int_eq(vkring_feedforward_forward(layer, &data.io), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_wait(device, &finished, 1, 60, &reached), VKRING_OK);
+    ck_assert(reached);
+    ck_assert_int_eq(vkring_feedforward_forward(layer, &data.io), VKRING_OK);
+    ck_assert_int_eq(vkring_feedforward_backward(layer, &data.io, &data.gradients), VKRING_OK);
+    ck_assert(feedforward_judge(&plain, &data));
+    vkring_feedforward_destroy(&layer);
+    vk_timeline_destroy(device, &ready);
+    vk_timeline_destroy(device, &finished);
+    feedforward_data_destroy(&data);
+}
+END_TEST
+
 static void expect_refusal(const struct vkring_feedforward_params *params, enum vkring_status expected, const char *word)
 {
     vkring_feedforward *layer = NULL;
@@ -418,6 +447,7 @@ int main(void)
     suite_add(suite, "scratch", scratch_does_not_grow_with_rows);
     suite_add(suite, "bits", the_same_bits_again);
     suite_add(suite, "gradients", gradients_can_be_had_one_by_one);
+    suite_add(suite, "semaphores", semaphores_of_the_application_are_used_once);
     suite_add(suite, "params", bad_params_are_refused_by_name);
     suite_add(suite, "matrices", bad_matrices_are_refused_by_name_and_harm_nothing);
     suite_add(suite, "fit", what_does_not_fit_is_refused);
