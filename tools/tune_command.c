@@ -87,7 +87,7 @@ static bool print(const struct tune *tune, const struct ranks *ranks, struct fai
 
 static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
 {
-    const double seconds = tune->options.seconds > 0 ? tune->options.seconds : 20;
+    const double seconds = tune->options.seconds > 0 ? tune->options.seconds : VKRING_TUNE_DEFAULT_SECONDS;
     tune->problem = tune_options_problem(&tune->options);
     tune->trials = json_array();
     progress_start(&tune->progress, ranks, tune->options.attend.quiet);

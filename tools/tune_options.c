@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <vkring/tune.h>
 
 #include "option_counts.h"
 #include "option_rules.h"
@@ -11,6 +12,9 @@
 #define DEFAULT_LENGTH 4096
 #define DEFAULT_HEADS 8
 #define DEFAULT_HEAD_DIM 64
+
+#define TEXT_OF_ARGUMENT(argument) #argument
+#define TEXT_OF(macro) TEXT_OF_ARGUMENT(macro)
 
 const char tune_help[] =
     "usage: vkring tune [options]\n"
@@ -29,7 +33,7 @@ const char tune_help[] =
     "\n"
     "The search:\n"
     "      --device I         default: the best\n"
-    "      --seconds S        about how long; default: 20\n"
+    "      --seconds S        about how long; default: " TEXT_OF(VKRING_TUNE_DEFAULT_SECONDS) "\n"
     "      --exhaustive       all choices there are, however long it takes\n"
     "      --forget           what is found is not remembered\n"
     "      --json FILE        also written: every choice and what it took\n"

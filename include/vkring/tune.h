@@ -23,7 +23,11 @@
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
  *     matrix=0|1                f16 and bf16 go through matrix units, where there are kernels on them for the device and the problem; the
  *                               other words are then about what is left to other kernels
+ *     matrix_row_tiles=T        matrices of own rows that a subgroup has one below the other
+ *     matrix_subgroups=S        subgroups of a workgroup, which walk together
+ *     matrix_rows_per_step=K    rows of the other side that they have at a time
  *
+ * Of the last three 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  */
 #ifndef VKRING_TUNE_H
@@ -56,6 +60,9 @@ struct vkring_kernel_choice {
 VKRING_API enum vkring_status vkring_kernels_choose(vkring_device *device, const struct vkring_plan_params *problem,
                                                     struct vkring_kernel_choice *out_choice);
 
+/** How long vkring_tune searches where nothing else is said. */
+#define VKRING_TUNE_DEFAULT_SECONDS 20
+
 /** One choice that was measured. */
 struct vkring_tune_trial {
     char words[256];
@@ -66,7 +73,7 @@ struct vkring_tune_trial {
 };
 
 struct vkring_tune_params {
-    double budget_seconds; /**< about; 0 for 20. A choice under way is finished */
+    double budget_seconds; /**< about; 0 for VKRING_TUNE_DEFAULT_SECONDS. A choice under way is finished */
     bool exhaustive;       /**< all choices there are, however long it takes: to judge what is found otherwise */
     bool forget;           /**< the result is not kept */
     void (*trial)(void *user, const struct vkring_tune_trial *trial); /**< after each; may be null; must not call back into the library */

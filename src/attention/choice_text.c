@@ -34,6 +34,9 @@ static const struct word words[] = {
     WORD("broadcast", broadcast, true, true),
     WORD("keeps_score_grads", keeps_score_grads, true, true),
     WORD("matrix", matrix, true, false),
+    WORD("matrix_row_tiles", matrix_wish.row_tiles, false, false),
+    WORD("matrix_subgroups", matrix_wish.subgroups, false, false),
+    WORD("matrix_rows_per_step", matrix_wish.rows_per_step, false, false),
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -59,7 +62,7 @@ static void set(struct kernel_choice *choice, const struct word *word, uint32_t 
 void choice_describe(const struct kernel_choice *choice, char text[CHOICE_TEXT])
 {
     size_t used = 0;
-    for (int i = 0; i < WORDS; i++)
+    for (int i = 0; i < WORDS && used < CHOICE_TEXT; i++)
         used +=
             (size_t)snprintf(text + used, CHOICE_TEXT - used, "%s%s=%" PRIu32, i ? " " : "", words[i].name, value_of(choice, &words[i]));
 }
@@ -88,7 +91,7 @@ static enum vkring_status take(const char *text, size_t length, struct kernel_ch
     return VKRING_OK;
 }
 
-enum vkring_status choice_parse(const char *text, struct kernel_choice *choice)
+enum vkring_status choice_parse(const vkring_device *device, const struct problem *problem, const char *text, struct kernel_choice *choice)
 {
     static const char spaces[] = " \t\n";
     for (text += strspn(text, spaces); *text; text += strspn(text, spaces)) {
@@ -98,7 +101,7 @@ enum vkring_status choice_parse(const char *text, struct kernel_choice *choice)
             return status;
         text += length;
     }
-    kernel_choice_settle(choice);
+    kernel_choice_settle(device, problem, choice);
     return VKRING_OK;
 }
 
@@ -107,6 +110,12 @@ enum vkring_status choice_parse(const char *text, struct kernel_choice *choice)
 static bool is_notch(uint32_t value, uint32_t most)
 {
     return value > 0 && value <= most && (value & (value - 1)) == 0;
+}
+
+/* Or 0: nothing is asked for. */
+static bool is_wish(uint32_t value, uint32_t most)
+{
+    return value == 0 || is_notch(value, most);
 }
 
 static bool has_subgroups(const struct vk_limits *limits, const struct kernel_choice *choice)
@@ -156,6 +165,12 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
         wrong = "keys_per_step_general";
     else if (choice->keeps_score_grads && problem->heads / problem->kv_heads > limits->max_workgroup_count[1])
         wrong = "keeps_score_grads";
+    else if (!is_wish(choice->matrix_wish.row_tiles, MATRIX_MOST_ROW_TILES))
+        wrong = "matrix_row_tiles";
+    else if (!is_wish(choice->matrix_wish.subgroups, MATRIX_MOST_SUBGROUPS))
+        wrong = "matrix_subgroups";
+    else if (!is_wish(choice->matrix_wish.rows_per_step, MATRIX_MOST_ROWS_PER_STEP))
+        wrong = "matrix_rows_per_step";
     if (wrong)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the choice of kernels is out of range on %s: %s=%" PRIu32, device->info.name,
                            wrong, value_of(choice, find(wrong, strlen(wrong))));
@@ -164,36 +179,69 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
 
 /* Neighbours --------------------------------------------------------------------------------------------------------------- */
 
-static bool is_of_use(const vkring_device *device, const struct problem *problem, const struct word *word)
+static bool is_wish_word(const struct word *word)
+{
+    return word->place >= offsetof(struct kernel_choice, matrix_wish) && word->place < offsetof(struct kernel_choice, matrices);
+}
+
+/* On matrix units the other words are about little: what is left to other kernels. */
+static bool is_of_use(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
+                      const struct word *word)
 {
     const bool whole_quads = problem_has_whole_quads(problem);
+    if (device->info.kind == VKRING_DEVICE_CPU && !word->on_cpus)
+        return false;
+    if (word->place == offsetof(struct kernel_choice, matrix))
+        return choice->matrices[SPIRV_FORWARD].shape.m > 0;
+    if (is_wish_word(word) != (kernel_choice_matrices(choice, SPIRV_FORWARD) != NULL))
+        return false;
     if (word->place == offsetof(struct kernel_choice, keeps_score_grads))
         return problem->backward;
-    if (word->place == offsetof(struct kernel_choice, matrix))
-        return problem->type != VKRING_TYPE_F32 && device->limits.matrix_shape_count > 0 && device->info.kind != VKRING_DEVICE_CPU;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))
         return !whole_quads;
-    return word->on_cpus || device->info.kind != VKRING_DEVICE_CPU;
+    return true;
 }
 
-/* Up or down; false: there is no such notch. */
-static bool move(struct kernel_choice *choice, const struct word *word, bool up)
+/* Where it is, whether it was asked for or not. */
+static uint32_t notch_of(const struct kernel_choice *choice, const struct word *word)
 {
+    const struct matrix_tiles *tiles = &choice->matrices[SPIRV_FORWARD];
     const uint32_t value = value_of(choice, word);
+    if (value || !is_wish_word(word))
+        return value;
+    if (word->place == offsetof(struct kernel_choice, matrix_wish.row_tiles))
+        return matrix_tiles_row_tiles(tiles);
+    return word->place == offsetof(struct kernel_choice, matrix_wish.subgroups) ? tiles->subgroups : tiles->rows_per_step;
+}
+
+static bool has_equal_tiles(const struct kernel_choice *a, const struct kernel_choice *b)
+{
+    for (int which = 0; which < SPIRV_KERNELS; which++)
+        if (!matrix_tiles_equal(&a->matrices[which], &b->matrices[which]))
+            return false;
+    return true;
+}
+
+/* Up or down; false: there is no such notch, or no room for it. */
+static bool move(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice, const struct word *word, bool up)
+{
+    const struct kernel_choice before = *choice;
+    const uint32_t value = notch_of(choice, word);
     if (word->is_flag ? up != (value == 0) : (up ? value > UINT32_MAX / 2 : value % 2 != 0) || value == 0)
         return false;
     set(choice, word, word->is_flag ? !value : up ? 2 * value : value / 2);
-    kernel_choice_settle(choice);
-    return true;
+    kernel_choice_settle(device, problem, choice);
+    return !is_wish_word(word) || !has_equal_tiles(choice, &before);
 }
 
 enum { MOVES = 2 * WORDS };
 
 static bool move_at(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice, int at)
 {
-    return is_of_use(device, problem, &words[at / 2]) && move(choice, &words[at / 2], at % 2 == 0);
+    const struct word *word = &words[at / 2];
+    return is_of_use(device, problem, choice, word) && move(device, problem, choice, word, at % 2 == 0);
 }
 
 uint32_t choice_neighbours(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,

@@ -11,14 +11,14 @@
 /** All of it, as choice_parse takes it. */
 void choice_describe(const struct kernel_choice *choice, char text[CHOICE_TEXT]);
 
-/** Changes what the words name. VKRING_ERROR_INVALID_ARGUMENT names the word that is none. */
-enum vkring_status choice_parse(const char *text, struct kernel_choice *choice);
+/** Changes what the words name of a choice for the problem. VKRING_ERROR_INVALID_ARGUMENT names the word that is none. */
+enum vkring_status choice_parse(const vkring_device *device, const struct problem *problem, const char *text, struct kernel_choice *choice);
 
 /** VKRING_ERROR_INVALID_ARGUMENT: the device cannot run it, or it is of no use for the problem; the last error names what. */
 enum vkring_status choice_check(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice);
 
 /** The most that choice_neighbours gives. */
-#define CHOICE_NEIGHBOURS 128
+#define CHOICE_NEIGHBOURS 160
 
 /** Choices that differ in one word, then those that differ in two, a notch each; all pass choice_check. Returns how many. */
 uint32_t choice_neighbours(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,

@@ -21,7 +21,7 @@ static enum vkring_status choose_by_words(vkring_device *device, const struct pr
     enum vkring_status status;
     bool right;
     *out_choice = kernel_choice_best(device, problem);
-    TRY(choice_parse(words, out_choice), fail);
+    TRY(choice_parse(device, problem, words, out_choice), fail);
     TRY(choice_check(device, problem, out_choice), fail);
     TRY(self_test_try(device, problem, out_choice, &right), fail);
     if (!right)

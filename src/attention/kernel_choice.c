@@ -210,22 +210,24 @@ const struct matrix_tiles *kernel_choice_matrices(const struct kernel_choice *ch
     return choice->matrix && choice->matrices[which].shape.m ? &choice->matrices[which] : NULL;
 }
 
-/* Those on matrix units keep no gradients of scores. */
-void kernel_choice_settle(struct kernel_choice *choice)
-{
-    choice->shuffle = choice->lanes_per_row > 1 || choice->broadcast;
-    if (kernel_choice_matrices(choice, SPIRV_KEY_GRADIENT))
-        choice->keeps_score_grads = false;
-}
-
 /* All kernels that find scores, or none: backward needs the bits that forward had. */
 static void find_matrices(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
 {
     struct matrix_tiles tiles[SPIRV_KERNELS] = {0};
     for (enum spirv_kernel which = 0; which < SPIRV_KERNELS && device->limits.subgroup_shuffle; which++)
-        tiles[which] = matrix_tiles_choose(which, &device->limits, is_cpu(device), problem);
-    if (!problem->backward || (tiles[SPIRV_QUERY_GRADIENT].shape.m && tiles[SPIRV_KEY_GRADIENT].shape.m))
-        memcpy(choice->matrices, tiles, sizeof(tiles));
+        tiles[which] = matrix_tiles_choose(which, &device->limits, is_cpu(device), &choice->matrix_wish, problem);
+    if (problem->backward && !(tiles[SPIRV_QUERY_GRADIENT].shape.m && tiles[SPIRV_KEY_GRADIENT].shape.m))
+        memset(tiles, 0, sizeof(tiles));
+    memcpy(choice->matrices, tiles, sizeof(tiles));
+}
+
+/* Those on matrix units keep no gradients of scores. */
+void kernel_choice_settle(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
+{
+    choice->shuffle = choice->lanes_per_row > 1 || choice->broadcast;
+    find_matrices(device, problem, choice);
+    if (kernel_choice_matrices(choice, SPIRV_KEY_GRADIENT))
+        choice->keeps_score_grads = false;
 }
 
 /* Of few query rows scalar kernels split the keys. Matrix products of CPUs are slow; and compilers for few registers, as Intel's, spill

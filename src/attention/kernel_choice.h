@@ -25,7 +25,8 @@ struct kernel_choice {
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
     bool broadcast; /* lanes read rows of the other side together and hand them around: a workgroup is a subgroup, a lane has whole rows */
     bool matrix;    /* kernels run on matrix units, those that can */
-    struct matrix_tiles matrices[SPIRV_KERNELS]; /* which can: by device and problem */
+    struct matrix_wish matrix_wish;
+    struct matrix_tiles matrices[SPIRV_KERNELS]; /* which can, and how: by device, problem and wish */
 };
 
 /** From the fastest, where a device has it, to the one that asks least of it: a lane a row, no subgroup operation. */
@@ -42,7 +43,7 @@ enum kernel_family kernel_choice_best_family(const vkring_device *device, const 
 struct kernel_choice kernel_choice_of_family(const vkring_device *device, const struct problem *problem, enum kernel_family family);
 struct kernel_choice kernel_choice_portable(const vkring_device *device);
 /** What follows from the rest after something was changed. */
-void kernel_choice_settle(struct kernel_choice *choice);
+void kernel_choice_settle(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice);
 
 /** Null: a kernel is not on matrix units. */
 const struct matrix_tiles *kernel_choice_matrices(const struct kernel_choice *choice, enum spirv_kernel which);

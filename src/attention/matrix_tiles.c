@@ -107,26 +107,63 @@ static bool shrink(enum spirv_kernel which, struct matrix_tiles *tiles, const st
     return fits(which, tiles, problem, most_bytes);
 }
 
-struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct problem *problem)
+static bool shrink_to_room(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem,
+                           struct matrix_tiles *tiles)
+{
+    struct matrix_tiles large = *tiles;
+    if (shrink(which, tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
+        return true;
+    *tiles = large;
+    return shrink(which, tiles, problem, limits->shared_memory_bytes, 1);
+}
+
+/* What is asked for, or else the default; past the greatest, that. */
+static uint32_t wished(uint32_t value, uint32_t most, uint32_t otherwise)
+{
+    return value ? (uint32_t)min_u64(value, most) : otherwise;
+}
+
+static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
+                                    const struct problem *problem, uint32_t row_tiles)
 {
     const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : MOST_COLUMNS_IN_REGISTERS;
     struct matrix_tiles tiles = {
         .shape = largest_shape(limits),
         .subgroup_size = limits->min_subgroup_size,
-        .subgroups = 4,
-        .rows_per_step = 32,
-        .separate_sums = which == SPIRV_KEY_GRADIENT && problem->head_dim + problem->value_dim > columns,
-        .few_registers = columns_of(which, problem) > columns,
+        .subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4),
+        .separate_sums = which == SPIRV_KEY_GRADIENT && row_tiles * (problem->head_dim + problem->value_dim) > columns,
+        .few_registers = row_tiles * columns_of(which, problem) > columns,
     };
-    if (!spirv_matrix_kernel(which, problem->type).code || !tiles.shape.m)
-        return (struct matrix_tiles){0};
-    share_rows(&tiles, which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m);
-    if (is_cpu)
-        tiles.rows_per_step = 2 * least_step(&tiles);
+    const uint32_t least_rows = which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m;
+    share_rows(&tiles, (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m));
+    tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
+    tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
     while (tiles.subgroups > 1 && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
         tiles.subgroups /= 2;
-    struct matrix_tiles large = tiles;
-    if (shrink(which, &tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
-        return tiles;
-    return shrink(which, &large, problem, limits->shared_memory_bytes, 1) ? large : (struct matrix_tiles){0};
+    return tiles;
+}
+
+struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
+                                        const struct matrix_wish *wish, const struct problem *problem)
+{
+    if (!spirv_matrix_kernel(which, problem->type).code || !largest_shape(limits).m)
+        return (struct matrix_tiles){0};
+    for (uint32_t row_tiles = wished(wish->row_tiles, MATRIX_MOST_ROW_TILES, 1); row_tiles > 0; row_tiles /= 2) {
+        struct matrix_tiles tiles = tiles_of(which, limits, is_cpu, wish, problem, row_tiles);
+        if (shrink_to_room(which, limits, problem, &tiles))
+            return tiles;
+    }
+    return (struct matrix_tiles){0};
+}
+
+bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b)
+{
+    return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
+           a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
+           a->rows_per_step == b->rows_per_step && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers;
+}
+
+uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)
+{
+    return tiles->shape.m ? matrix_tiles_rows(tiles) / tiles->subgroups / tiles->shape.m : 0;
 }

@@ -18,10 +18,24 @@ struct matrix_tiles {
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
 };
 
-/** What suits a device's limits; none where the build, the device or the problem has nothing for it. is_cpu: short code, whatever the
- * speed. */
+/** What is asked for, in powers of two up to the greatest; 0: what suits the device. */
+struct matrix_wish {
+    uint32_t row_tiles; /* of a subgroup: matrices one below the other */
+    uint32_t subgroups;
+    uint32_t rows_per_step;
+};
+#define MATRIX_MOST_ROW_TILES 8u
+#define MATRIX_MOST_SUBGROUPS 16u
+#define MATRIX_MOST_ROWS_PER_STEP 128u
+
+/** What suits a device's limits, as near to what is asked for as its shared memory has room; none where the build, the device or the problem
+ * has nothing for it. is_cpu: short code, whatever the speed. */
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
-                                        const struct problem *problem);
+                                        const struct matrix_wish *wish, const struct problem *problem);
+
+bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b);
+/** As matrix_wish has them. */
+uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles);
 
 /** Own rows of a workgroup. */
 uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles);

@@ -87,7 +87,7 @@ bool remembered_find(const vkring_device *device, const struct problem *problem,
     describe_class(problem, class);
     for (char *line = text ? next_line(&lines) : NULL; line && !found; line = next_line(&lines)) {
         const char *words = choice_in(line, class);
-        found = words && choice_parse(words, &choice) == VKRING_OK && choice_check(device, problem, &choice) == VKRING_OK;
+        found = words && choice_parse(device, problem, words, &choice) == VKRING_OK && choice_check(device, problem, &choice) == VKRING_OK;
     }
     free(text);
     if (found)

@@ -13,7 +13,6 @@
 #include "../base/clock.h"
 #include "speed_trial.h"
 
-#define DEFAULT_BUDGET_SECONDS 20.0
 #define RUNS 3
 /* One run tells enough of a choice that is so much slower. */
 #define HOPELESS 1.3
@@ -265,7 +264,7 @@ enum vkring_status vkring_tune(vkring_device *device, const struct vkring_plan_p
         .begun_seconds = clock_seconds(),
         .tried = calloc(MOST_TRIED, sizeof(*tuning.tried)),
     };
-    tuning.budget_seconds = tuning.how->budget_seconds > 0 ? tuning.how->budget_seconds : DEFAULT_BUDGET_SECONDS;
+    tuning.budget_seconds = tuning.how->budget_seconds > 0 ? tuning.how->budget_seconds : VKRING_TUNE_DEFAULT_SECONDS;
     if (!tuning.tried) {
         status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for choices of kernels");
         goto fail;

@@ -2,6 +2,7 @@
 /* Kernels on matrix units, by f16 and bf16 problems against the oracle. Few kernels: compilers of CPUs take seconds for each.
  * VKRING_KERNELS asks for them. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <attention/spirv.h>
@@ -125,6 +126,26 @@ START_TEST(others_take_over)
 }
 END_TEST
 
+/* More rows to a subgroup than matrices have, all by itself, and steps as short as they can be. One case: compilers of CPUs take long. */
+START_TEST(wished_tiles_are_right)
+{
+    struct attention_case c = {.name = "wished tiles", .seed = 4200};
+    struct case_data data = {0};
+    struct case_result result = {0};
+    c.params = (struct vkring_plan_params){
+        .type = VKRING_TYPE_F16, .batch = 1, .q_len = 65, .kv_len = 333, .heads = 2, .head_dim = 8, .backward = true};
+    setenv("VKRING_KERNELS", "matrix=1 matrix_row_tiles=2 matrix_subgroups=1 matrix_rows_per_step=1", 1);
+    const bool passes = case_make_data(&c, &data) && case_run(&c, device, NULL, &data, &result) &&
+                        case_refer(&c, &data, &result.info.rows) && case_judge(&c, &data, &result);
+    setenv("VKRING_KERNELS", "matrix=1", 1);
+    /* on lavapipe's matrices of 8 rows */
+    const bool as_wished = strstr(result.info.kernel, " tile_rows=16 rows_per_step=8 ") || device->limits.matrix_shapes[0].m != 8;
+    ck_assert_msg(passes && as_wished, "%s", result.info.kernel);
+    case_free_result(&result);
+    case_free_data(&data);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("matrix kernels");
@@ -140,6 +161,7 @@ int main(void)
     tcase_add_loop_test(tcase, bf16_matches_the_oracle, 0, sizeof(of_bf16) / sizeof(of_bf16[0]));
     tcase_add_test(tcase, few_registers_hold_enough);
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
+    tcase_add_test(tcase, wished_tiles_are_right);
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);
 }

@@ -219,6 +219,47 @@ START_TEST(what_is_found_counts_from_then_on)
 }
 END_TEST
 
+/* What an exhaustive search goes through: each choice once. */
+static struct {
+    char words[64][CHOICE_TEXT];
+    uint32_t count;
+} gone_through;
+
+static void list_trials(void *user, const struct vkring_tune_trial *trial)
+{
+    (void)user;
+    ck_assert_uint_lt(gone_through.count, sizeof(gone_through.words) / sizeof(gone_through.words[0]));
+    for (uint32_t i = 0; i < gone_through.count; i++)
+        ck_assert_str_ne(gone_through.words[i], trial->words);
+    memcpy(gone_through.words[gone_through.count++], trial->words, sizeof(trial->words));
+}
+
+static bool has_gone_through(const char *words)
+{
+    for (uint32_t i = 0; i < gone_through.count; i++)
+        if (strstr(gone_through.words[i], words))
+            return true;
+    return false;
+}
+
+/* Without shuffles a CPU's kernels differ in two words alone, each with five notches. */
+START_TEST(exhaustive_is_all_there_are)
+{
+    static const struct vk_limit_overrides overrides = {.kind = VKRING_DEVICE_CPU, .no_subgroup_shuffle = true};
+    const struct vkring_plan_params tiny = {.batch = 1, .q_len = 8, .kv_len = 8, .heads = 1, .head_dim = 4};
+    const struct vkring_tune_params how = {.budget_seconds = 1e-9, .exhaustive = true, .forget = true, .trial = list_trials};
+    struct vkring_tune_result result;
+    vkring_device *without = test_device_open(&overrides);
+    gone_through.count = 0;
+    ck_assert_int_eq(vkring_tune(without, &tiny, &how, &result), VKRING_OK);
+    vkring_device_destroy(&without);
+    ck_assert_uint_eq(gone_through.count, 25);
+    ck_assert_uint_eq(result.tried, 25);
+    ck_assert(has_gone_through("rows_per_lane=16 keys_per_step=16") && has_gone_through("rows_per_lane=1 keys_per_step=1 "));
+    ck_assert(has_gone_through(result.choice.words));
+}
+END_TEST
+
 START_TEST(what_is_to_be_forgotten_is)
 {
     const struct vkring_tune_params how = {.budget_seconds = 1e-9, .forget = true};
@@ -261,6 +302,7 @@ int main(void)
     tcase_add_loop_test(kernels, wished_kernels_are_right, 0, (int)(sizeof(wishes) / sizeof(wishes[0])));
     tcase_add_test(kernels, what_is_found_counts_from_then_on);
     tcase_add_test(kernels, what_is_to_be_forgotten_is);
+    tcase_add_test(kernels, exhaustive_is_all_there_are);
     suite_add_tcase(suite, kernels);
     const int status = device_suite_run(suite, &device, 1);
     remove_folder();

@@ -24,6 +24,28 @@ static vkring_device gpu(void)
     return device;
 }
 
+/* With matrix units, and registers enough to use them. */
+static vkring_device gpu_with_matrices(void)
+{
+    vkring_device device = gpu();
+    device.limits.max_workgroup_invocations = 1024;
+    device.limits.shared_memory_bytes = 65536;
+    device.limits.lane_registers = 256;
+    device.limits.matrix_shape_count = 1;
+    device.limits.matrix_shapes[0] = (struct vkring_matrix_shape){16, 16, 16};
+    return device;
+}
+
+static const struct problem halves = {.type = VKRING_TYPE_F16,
+                                      .batch = 1,
+                                      .q_len = 4096,
+                                      .kv_len = 4096,
+                                      .heads = 4,
+                                      .kv_heads = 2,
+                                      .head_dim = 64,
+                                      .value_dim = 64,
+                                      .backward = true};
+
 START_TEST(words_go_there_and_back)
 {
     const vkring_device device = gpu();
@@ -31,7 +53,7 @@ START_TEST(words_go_there_and_back)
     struct kernel_choice other = kernel_choice_portable(&device);
     char words[CHOICE_TEXT], again[CHOICE_TEXT];
     choice_describe(&choice, words);
-    ck_assert_int_eq(choice_parse(words, &other), VKRING_OK);
+    ck_assert_int_eq(choice_parse(&device, &problem, words, &other), VKRING_OK);
     choice_describe(&other, again);
     ck_assert_str_eq(words, again);
     ck_assert_int_eq(choice_check(&device, &problem, &choice), VKRING_OK);
@@ -43,11 +65,11 @@ START_TEST(a_word_changes_what_it_names)
     const vkring_device device = gpu();
     const struct kernel_choice before = kernel_choice_best(&device, &problem);
     struct kernel_choice after = before;
-    ck_assert_int_eq(choice_parse("  lanes_per_row=16\tfew_registers ", &after), VKRING_OK);
+    ck_assert_int_eq(choice_parse(&device, &problem, "  lanes_per_row=16\tfew_registers ", &after), VKRING_OK);
     ck_assert_uint_eq(after.lanes_per_row, 16);
     ck_assert(after.few_registers && after.shuffle);
     ck_assert_uint_eq(after.rows_per_lane, before.rows_per_lane);
-    ck_assert_int_eq(choice_parse("few_registers=0 lanes_per_row=1", &after), VKRING_OK);
+    ck_assert_int_eq(choice_parse(&device, &problem, "few_registers=0 lanes_per_row=1", &after), VKRING_OK);
     ck_assert(!after.few_registers && !after.shuffle);
 }
 END_TEST
@@ -70,15 +92,34 @@ START_TEST(a_word_that_is_none_is_named)
 {
     const vkring_device device = gpu();
     struct kernel_choice choice = kernel_choice_best(&device, &problem);
-    ck_assert_int_eq(choice_parse(unknown[_i], &choice), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(choice_parse(&device, &problem, unknown[_i], &choice), VKRING_ERROR_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, unknown[_i]));
 }
 END_TEST
 
 static const char *const beyond[] = {
-    "subgroup=16",     "subgroup=128",    "subgroup=48",      "workgroup=512",           "workgroup=0",
-    "workgroup=96",    "lanes_per_row=0", "lanes_per_row=3",  "lanes_per_row=64",        "rows_per_lane=32",
-    "rows_per_lane=3", "keys_per_step=0", "keys_per_step=32", "keys_per_step_general=5", "broadcast=1",
+    "subgroup=16",
+    "subgroup=128",
+    "subgroup=48",
+    "workgroup=512",
+    "workgroup=0",
+    "workgroup=96",
+    "lanes_per_row=0",
+    "lanes_per_row=3",
+    "lanes_per_row=64",
+    "rows_per_lane=32",
+    "rows_per_lane=3",
+    "keys_per_step=0",
+    "keys_per_step=32",
+    "keys_per_step_general=5",
+    "broadcast=1",
+    "matrix_row_tiles=3",
+    "matrix_row_tiles=16",
+    "matrix_subgroups=5",
+    "matrix_subgroups=32",
+    "matrix_rows_per_step=24",
+    "matrix_rows_per_step=256",
+    "matrix_row_tiles=268435456",
 };
 
 START_TEST(what_the_device_cannot_do_is_named)
@@ -86,7 +127,7 @@ START_TEST(what_the_device_cannot_do_is_named)
     const vkring_device device = gpu();
     struct kernel_choice choice = kernel_choice_best(&device, &problem);
     choice.subgroup_size = 0;
-    ck_assert_int_eq(choice_parse(beyond[_i], &choice), VKRING_OK);
+    ck_assert_int_eq(choice_parse(&device, &problem, beyond[_i], &choice), VKRING_OK);
     ck_assert_int_eq(choice_check(&device, &problem, &choice), VKRING_ERROR_INVALID_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, beyond[_i]));
 }
@@ -113,6 +154,65 @@ START_TEST(neighbours_can_be_run_and_differ)
 }
 END_TEST
 
+/* Of each kernel on matrix units. */
+static void check_room(const vkring_device *device, const struct kernel_choice *choice)
+{
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++) {
+        const struct matrix_tiles *tiles = kernel_choice_matrices(choice, which);
+        if (tiles) {
+            ck_assert_uint_le(matrix_tiles_shared_bytes(which, tiles, &halves), device->limits.shared_memory_bytes);
+            ck_assert_uint_le(matrix_tiles_workgroup_size(tiles), device->limits.max_workgroup_invocations);
+            ck_assert_uint_ge(tiles->rows_per_step, 4 * tiles->lanes_per_row);
+        }
+    }
+}
+
+START_TEST(tiles_of_matrix_units_are_words)
+{
+    const vkring_device device = gpu_with_matrices();
+    struct kernel_choice choice = kernel_choice_best(&device, &halves);
+    const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
+    ck_assert(choice.matrix);
+    ck_assert_uint_eq(matrix_tiles_row_tiles(forward), 1);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_row_tiles=2 matrix_subgroups=2 matrix_rows_per_step=16", &choice), VKRING_OK);
+    ck_assert_int_eq(choice_check(&device, &halves, &choice), VKRING_OK);
+    ck_assert_uint_eq(matrix_tiles_rows(forward), 64);
+    ck_assert_uint_eq(matrix_tiles_workgroup_size(forward), 64);
+    ck_assert_uint_eq(forward->rows_per_step, 16);
+    ck_assert_uint_eq(choice.matrices[SPIRV_KEY_GRADIENT].rows_per_step, 16);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_row_tiles=8 matrix_subgroups=16 matrix_rows_per_step=128", &choice), VKRING_OK);
+    ck_assert_int_eq(choice_check(&device, &halves, &choice), VKRING_OK);
+    ck_assert(choice.matrix && forward->shape.m);
+    check_room(&device, &choice);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_row_tiles=0 matrix_subgroups=0 matrix_rows_per_step=0", &choice), VKRING_OK);
+    const struct kernel_choice best = kernel_choice_best(&device, &halves);
+    ck_assert(matrix_tiles_equal(forward, &best.matrices[SPIRV_FORWARD]));
+}
+END_TEST
+
+/* Whatever it differs in is of use: other tiles, or no matrix units. */
+START_TEST(neighbours_on_matrix_units_have_other_tiles)
+{
+    const vkring_device device = gpu_with_matrices();
+    const struct kernel_choice choice = kernel_choice_best(&device, &halves);
+    struct kernel_choice neighbours[CHOICE_NEIGHBOURS];
+    const uint32_t count = choice_neighbours(&device, &halves, &choice, neighbours);
+    uint32_t without = 0, seen[3] = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kernel_choice *other = &neighbours[i];
+        const struct matrix_tiles *a = &choice.matrices[SPIRV_FORWARD], *b = &other->matrices[SPIRV_FORWARD];
+        without += !other->matrix;
+        seen[0] |= matrix_tiles_row_tiles(a) != matrix_tiles_row_tiles(b);
+        seen[1] |= a->subgroups != b->subgroups;
+        seen[2] |= a->rows_per_step != b->rows_per_step;
+        check_room(&device, other);
+        ck_assert_uint_eq(other->lanes_per_row, choice.lanes_per_row);
+    }
+    ck_assert_uint_eq(without, 1);
+    ck_assert(seen[0] && seen[1] && seen[2]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("choices of kernels");
@@ -122,6 +222,10 @@ int main(void)
     tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
     tcase_add_test(words, neighbours_can_be_run_and_differ);
+    if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
+        tcase_add_test(words, tiles_of_matrix_units_are_words);
+        tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
+    }
     suite_add_tcase(suite, words);
     return suite_run(suite);
 }
