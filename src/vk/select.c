@@ -170,6 +170,12 @@ static bool has_known_subgroups(const VkPhysicalDeviceVulkan11Properties *v11, c
            (v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_VOTE_BIT);
 }
 
+/* As that of Mesa 26.1 does in subgroups of 16, with LP_NATIVE_VECTOR_WIDTH=512. */
+static bool compiler_crashes_on_matrices(const struct vkring_device_info *info, const struct vk_limits *limits)
+{
+    return strstr(info->driver, "llvmpipe") && limits->subgroup_size > 8;
+}
+
 void vk_candidate_describe_limits(const struct vk_limits *limits, struct vkring_device_info *info)
 {
     info->subgroup_size = limits->subgroup_size;
@@ -215,7 +221,8 @@ void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice phys
     vk_features_wanted(instance, physical, &features);
     find_families(instance, &candidate);
     read_limits(basic, &v11, &v13, &memory, &features, &candidate);
-    if (features.extension_count && has_known_subgroups(&v11, &v13, &candidate.limits))
+    if (features.extension_count && has_known_subgroups(&v11, &v13, &candidate.limits) &&
+        !compiler_crashes_on_matrices(info, &candidate.limits))
         vk_matrix_shapes_read(instance, physical, &candidate.limits);
     vk_candidate_describe_limits(&candidate.limits, info);
     find_reason(&candidate, &features);
