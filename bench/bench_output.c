@@ -136,16 +136,32 @@ bool bench_write_json(const char *path, const struct bench_result *results, uint
 void bench_print_peak(const struct bench_peak *peak, const struct vkring_device_info *device)
 {
     printf("%s: %.1f GFLOP/s (f32)\n", device->name, peak->device_gflops);
+    for (uint32_t i = 0; i < peak->matrix_count; i++) {
+        const struct vkring_matrix_shape *shape = &peak->matrices[i].shape;
+        printf("%s: %.1f GFLOP/s (f16 summed in f32, matrix units, %" PRIu32 "x%" PRIu32 "x%" PRIu32 ")\n", device->name,
+               peak->matrices[i].gflops, shape->m, shape->n, shape->k);
+    }
     printf("%" PRIu32 " threads of this host: %.1f GFLOP/s (f32)\n", peak->host_threads, peak->host_gflops);
+}
+
+static json_t *matrix_peaks_json(const struct bench_peak *peak)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < peak->matrix_count; i++) {
+        const struct vkring_matrix_shape *shape = &peak->matrices[i].shape;
+        json_array_append_new(list, json_pack("{s:[I,I,I], s:o}", "shape", (json_int_t)shape->m, (json_int_t)shape->n, (json_int_t)shape->k,
+                                              "gflops", json_measure(peak->matrices[i].gflops)));
+    }
+    return list;
 }
 
 bool bench_write_peak_json(const char *path, const struct bench_peak *peak, const struct vkring_device_info *device,
                            struct failure *failure)
 {
-    json_t *root =
-        json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:I}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
-                  json_text(device->driver), "kind", device_kind_text(device->kind), "device_gflops", json_measure(peak->device_gflops),
-                  "host_gflops", json_measure(peak->host_gflops), "host_threads", (json_int_t)peak->host_threads);
+    json_t *root = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "vkring", vkring_version(), "device", json_text(device->name),
+                             "driver", json_text(device->driver), "kind", device_kind_text(device->kind), "device_gflops",
+                             json_measure(peak->device_gflops), "matrix_peaks", matrix_peaks_json(peak), "host_gflops",
+                             json_measure(peak->host_gflops), "host_threads", (json_int_t)peak->host_threads);
     if (!root)
         return fail_memory(failure);
     const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;

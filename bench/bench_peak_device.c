@@ -22,6 +22,7 @@
     X(vkDestroyInstance)                                                                                                                   \
     X(vkEnumeratePhysicalDevices)                                                                                                          \
     X(vkGetPhysicalDeviceProperties)                                                                                                       \
+    X(vkGetPhysicalDeviceProperties2)                                                                                                      \
     X(vkGetPhysicalDeviceMemoryProperties)                                                                                                 \
     X(vkGetPhysicalDeviceQueueFamilyProperties)                                                                                            \
     X(vkCreateDevice)                                                                                                                      \
@@ -61,6 +62,7 @@
 #define DECLARE(name) PFN_##name name;
 
 struct probe {
+    const struct bench_peak_kernel *kernel;
     PFN_vkGetInstanceProcAddr get_proc;
     INSTANCE_FUNCTIONS(DECLARE)
     DEVICE_FUNCTIONS(DECLARE)
@@ -68,6 +70,8 @@ struct probe {
     VkPhysicalDevice physical;
     VkDevice device;
     uint32_t family;
+    uint32_t subgroup_size;
+    bool asks_for_subgroups; /* of that size, as the driver may vary it */
     VkQueue queue;
     VkShaderModule module;
     VkPipelineLayout layout;
@@ -138,12 +142,49 @@ static bool find_family(struct probe *probe, struct failure *failure)
     return fail_run(failure, "peak: the device has no queue with compute");
 }
 
+/* The smallest, as kernels of attention have. */
+static void find_subgroups(struct probe *probe)
+{
+    VkPhysicalDeviceVulkan13Properties v13 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    VkPhysicalDeviceVulkan11Properties v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, .pNext = &v13};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &v11};
+    probe->vkGetPhysicalDeviceProperties2(probe->physical, &properties);
+    probe->asks_for_subgroups = probe->kernel->subgroups && v13.minSubgroupSize != v13.maxSubgroupSize &&
+                                (v13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT);
+    probe->subgroup_size = probe->asks_for_subgroups ? v13.minSubgroupSize : v11.subgroupSize;
+}
+
+#ifdef VK_KHR_cooperative_matrix
+static const char *const extensions[] = {VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME};
+#else
+static const char *const extensions[] = {""};
+#endif
+
 static bool open_device(struct probe *probe, struct failure *failure)
 {
     const float priority = 1;
+    const bool on_matrices = probe->kernel->subgroups > 0;
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .cooperativeMatrix = VK_TRUE,
+    };
+    void *matrix_features = on_matrices ? &matrix : NULL;
+#else
+    void *matrix_features = NULL;
+#endif
+    VkPhysicalDeviceVulkan13Features v13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+        .pNext = matrix_features,
+        .subgroupSizeControl = probe->asks_for_subgroups,
+        .computeFullSubgroups = probe->asks_for_subgroups,
+    };
     const VkPhysicalDeviceVulkan12Features features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = &v13,
         .bufferDeviceAddress = VK_TRUE,
+        .shaderFloat16 = on_matrices,
+        .vulkanMemoryModel = on_matrices,
     };
     const VkDeviceQueueCreateInfo queue = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -156,6 +197,8 @@ static bool open_device(struct probe *probe, struct failure *failure)
         .pNext = &features,
         .queueCreateInfoCount = 1,
         .pQueueCreateInfos = &queue,
+        .enabledExtensionCount = on_matrices ? 1 : 0,
+        .ppEnabledExtensionNames = extensions,
     };
     if (!good(probe->vkCreateDevice(probe->physical, &info, NULL, &probe->device), "vkCreateDevice", failure))
         return false;
@@ -166,12 +209,42 @@ static bool open_device(struct probe *probe, struct failure *failure)
     return true;
 }
 
+static VkResult create_pipeline(struct probe *probe)
+{
+    const struct bench_peak_kernel *kernel = probe->kernel;
+    const uint32_t constants[] = {kernel->subgroups * probe->subgroup_size, kernel->shape.m, kernel->shape.n, kernel->shape.k};
+    enum { CONSTANTS = sizeof(constants) / sizeof(constants[0]) };
+    VkSpecializationMapEntry entries[CONSTANTS];
+    for (uint32_t id = 0; id < CONSTANTS; id++)
+        entries[id] = (VkSpecializationMapEntry){id, (uint32_t)sizeof(uint32_t) * id, sizeof(uint32_t)};
+    const VkSpecializationInfo specialization = {CONSTANTS, entries, sizeof(constants), constants};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = probe->subgroup_size,
+    };
+    const VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .stage =
+            {
+                .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                .pNext = probe->asks_for_subgroups ? &size : NULL,
+                .flags = probe->asks_for_subgroups ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
+                .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                .module = probe->module,
+                .pName = "main",
+                .pSpecializationInfo = kernel->subgroups ? &specialization : NULL,
+            },
+        .layout = probe->layout,
+    };
+    return probe->vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &probe->pipeline);
+}
+
 static bool make_pipeline(struct probe *probe, struct failure *failure)
 {
     const VkShaderModuleCreateInfo module = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-        .codeSize = sizeof(peak_code),
-        .pCode = peak_code,
+        .codeSize = probe->kernel->code_bytes,
+        .pCode = probe->kernel->code,
     };
     const VkPushConstantRange range = {.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = sizeof(struct push)};
     const VkPipelineLayoutCreateInfo layout = {
@@ -179,22 +252,9 @@ static bool make_pipeline(struct probe *probe, struct failure *failure)
         .pushConstantRangeCount = 1,
         .pPushConstantRanges = &range,
     };
-    if (!good(probe->vkCreateShaderModule(probe->device, &module, NULL, &probe->module), "vkCreateShaderModule", failure) ||
-        !good(probe->vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "vkCreatePipelineLayout", failure))
-        return false;
-    const VkComputePipelineCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-        .stage =
-            {
-                .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                .module = probe->module,
-                .pName = "main",
-            },
-        .layout = probe->layout,
-    };
-    return good(probe->vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &probe->pipeline),
-                "vkCreateComputePipelines", failure);
+    return good(probe->vkCreateShaderModule(probe->device, &module, NULL, &probe->module), "vkCreateShaderModule", failure) &&
+           good(probe->vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "vkCreatePipelineLayout", failure) &&
+           good(create_pipeline(probe), "vkCreateComputePipelines", failure);
 }
 
 /* The kernel never writes there, so that any memory will do. */
@@ -251,13 +311,13 @@ static bool make_commands(struct probe *probe, struct failure *failure)
 static bool record(struct probe *probe, uint32_t rounds, struct failure *failure)
 {
     const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    /* a chain tends to 2, the sum of the eight to 16 */
+    /* a chain of peak.comp tends to 2, the sum of the eight to 16; sums of matrices grow from 1 */
     const struct push push = {.sums = probe->sums, .rounds = rounds, .factor = 0.5f, .addend = 1, .impossible = -1};
     if (!good(probe->vkBeginCommandBuffer(probe->commands, &begin), "vkBeginCommandBuffer", failure))
         return false;
     probe->vkCmdBindPipeline(probe->commands, VK_PIPELINE_BIND_POINT_COMPUTE, probe->pipeline);
     probe->vkCmdPushConstants(probe->commands, probe->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(push), &push);
-    probe->vkCmdDispatch(probe->commands, WORKGROUPS, 1, 1);
+    probe->vkCmdDispatch(probe->commands, probe->kernel->workgroups, 1, 1);
     return good(probe->vkEndCommandBuffer(probe->commands), "vkEndCommandBuffer", failure);
 }
 
@@ -292,13 +352,26 @@ static void close_probe(struct probe *probe)
         probe->vkDestroyInstance(probe->instance, NULL);
 }
 
-bool bench_peak_device(const struct vkring_device_info *info, double *out_gflops, struct failure *failure)
+bool bench_peak_kernel_measure(const struct vkring_device_info *info, const struct bench_peak_kernel *kernel, double *out_gflops,
+                               struct failure *failure)
 {
-    struct probe probe = {0};
-    const double flop_of_round = 2.0 * WORKGROUPS * WORKGROUP_LANES * CHAINS * LINKS;
-    const bool done = open_instance(&probe, failure) && find_device(&probe, info, failure) && find_family(&probe, failure) &&
-                      open_device(&probe, failure) && make_pipeline(&probe, failure) && make_sums(&probe, failure) &&
-                      make_commands(&probe, failure) && bench_peak_time(run_kernel, &probe, flop_of_round, out_gflops, failure);
+    struct probe probe = {.kernel = kernel};
+    bool done = open_instance(&probe, failure) && find_device(&probe, info, failure) && find_family(&probe, failure);
+    if (done)
+        find_subgroups(&probe);
+    done = done && open_device(&probe, failure) && make_pipeline(&probe, failure) && make_sums(&probe, failure) &&
+           make_commands(&probe, failure) && bench_peak_time(run_kernel, &probe, kernel->flop_of_round, out_gflops, failure);
     close_probe(&probe);
     return done;
+}
+
+bool bench_peak_device(const struct vkring_device_info *info, double *out_gflops, struct failure *failure)
+{
+    const struct bench_peak_kernel kernel = {
+        .code = peak_code,
+        .code_bytes = sizeof(peak_code),
+        .workgroups = WORKGROUPS,
+        .flop_of_round = 2.0 * WORKGROUPS * WORKGROUP_LANES * CHAINS * LINKS,
+    };
+    return bench_peak_kernel_measure(info, &kernel, out_gflops, failure);
 }
