@@ -47,10 +47,14 @@ class Torch:
         self.version = f'PyTorch {torch.__version__}, {where}'
 
     def place(self, array):
-        return self.torch.from_numpy(array).to(self.device).transpose(1, 2).contiguous()
+        tensor = self.torch.from_numpy(array).to(self.device)
+        if self.problem.type == 'bf16':
+            tensor = tensor.to(self.torch.bfloat16)
+        return tensor.transpose(1, 2).contiguous()
 
     def prepare(self, problem, inputs):
         self.problem = problem
+        self.options = {'is_causal': problem.causal, **({'enable_gqa': True} if problem.kv_heads < problem.heads else {})}
         self.inputs = [self.place(inputs[name]).requires_grad_(problem.backward) for name in ('query', 'key', 'value')]
         self.output_grad = self.place(inputs['output_grad'])
         try:
@@ -61,9 +65,9 @@ class Torch:
     def forward(self):
         attend = self.torch.nn.functional.scaled_dot_product_attention
         if self.backend is None:
-            return attend(*self.inputs, is_causal=self.problem.causal)
+            return attend(*self.inputs, **self.options)
         with self.attention.sdpa_kernel(self.backend):
-            return attend(*self.inputs, is_causal=self.problem.causal)
+            return attend(*self.inputs, **self.options)
 
     def run(self):
         if self.problem.backward:
@@ -74,7 +78,8 @@ class Torch:
             self.torch.cuda.synchronize()
 
     def fetch(self):
-        return [result.detach().transpose(1, 2).cpu().numpy() for result in self.results]
+        results = [result.detach().transpose(1, 2).cpu() for result in self.results]
+        return [(result.float() if self.problem.type == 'bf16' else result).numpy() for result in results]
 
 
 class GgmlInit(ctypes.Structure):
@@ -84,7 +89,7 @@ class GgmlInit(ctypes.Structure):
 class Ggml:
     """ggml's flash_attn_ext on its first Vulkan device, with sums in f32."""
 
-    TYPES = {'f32': 0, 'f16': 1}
+    TYPES = {'f32': 0, 'f16': 1, 'bf16': 30}
     PRECISION_F32 = 10
     TENSORS_BYTES = 1 << 20
     MASK_ROWS = 64
@@ -141,7 +146,9 @@ class Ggml:
     def tensors_of(self, problem, inputs):
         """Each tensor's array by rows of a head, and its type; a mask comes last. Queries are f32 whatever the rest is."""
         arrays = [(numpy.ascontiguousarray(inputs[name].swapaxes(1, 2)), problem.type) for name in ('query', 'key', 'value')]
-        arrays[0] = (arrays[0][0].astype(numpy.float32), 'f32')
+        if problem.type == 'bf16':
+            arrays = [((array.view(numpy.uint32) >> 16).astype(numpy.uint16), dtype) for array, dtype in arrays]
+        arrays[0] = (numpy.ascontiguousarray(inputs['query'].swapaxes(1, 2), numpy.float32), 'f32')
         if problem.causal:
             rows = -(-problem.rows // self.MASK_ROWS) * self.MASK_ROWS
             mask = numpy.triu(numpy.full((rows, problem.rows), -numpy.inf, numpy.float16), 1)
@@ -166,7 +173,7 @@ class Ggml:
         self.buffer = base.ggml_backend_alloc_ctx_tensors(self.context, self.backend)
         for tensor, (array, _) in zip(tensors, arrays):
             base.ggml_backend_tensor_set(tensor, array.ctypes.data, 0, array.nbytes)
-        self.result = numpy.empty((1, problem.rows, problem.heads, problem.head_dim), numpy.float32)
+        self.result = numpy.empty((problem.batch, problem.rows, problem.heads, problem.head_dim), numpy.float32)
 
     def run(self):
         status = self.base.ggml_backend_graph_compute(self.backend, self.graph)
@@ -191,38 +198,41 @@ class JaxRing:
         self.version = f'JAX {jax.__version__}, a ring of {jax.device_count()} CPU devices'
 
     def attend(self, query, key, value):
-        """Of one device's rows [rows, heads, dim]; keys and values go once around."""
+        """Of one device's rows [batch, rows, heads, dim]; keys and values go once around. Query heads that share a key head are an axis, m."""
         jax, np = self.jax, self.jax.numpy
         ranks, rank = self.mesh.size, jax.lax.axis_index('ring')
-        rows, scale, causal = query.shape[0], query.shape[2]**-0.5, self.problem.causal
+        shape, dtype, causal = query.shape, query.dtype, self.problem.causal
+        rows, scale = shape[1], shape[3]**-0.5
+        query = query.reshape(*shape[:2], key.shape[2], -1, shape[3])
         places = np.arange(rows)
         onward = [(i, (i + 1) % ranks) for i in range(ranks)]
         most, total, output = None, None, None
         for step in range(ranks):
-            scores = np.einsum('qhd,khd->hqk', query, key, preferred_element_type=np.float32) * scale
+            scores = np.einsum('bqhmd,bkhd->bhmqk', query, key, preferred_element_type=np.float32) * scale
             if causal:
                 first_key = (rank - step) % ranks * rows
                 scores = np.where(first_key + places <= (rank * rows + places)[:, None], scores, -1e30)
             new = scores.max(-1) if step == 0 else np.maximum(most, scores.max(-1))
             weights = np.exp(scores - new[..., None])
-            part = np.einsum('hqk,khd->hqd', weights, value, preferred_element_type=np.float32)
+            part = np.einsum('bhmqk,bkhd->bhmqd', weights, value, preferred_element_type=np.float32)
             old = 0 if step == 0 else np.exp(most - new)
             total = weights.sum(-1) if step == 0 else total * old + weights.sum(-1)
             output = part if step == 0 else output * old[..., None] + part
             most = new
             if step + 1 < ranks:
                 key, value = (jax.lax.ppermute(tensor, 'ring', onward) for tensor in (key, value))
-        return (output / total[..., None]).swapaxes(0, 1).astype(query.dtype)
+        return np.moveaxis(output / total[..., None], 3, 1).reshape(shape).astype(dtype)
 
     def prepare(self, problem, inputs):
         jax = self.jax
         if problem.rows % self.mesh.size:
             raise Unsupported(f'{problem.rows} rows on {self.mesh.size} devices')
         self.problem = problem
-        rows = jax.sharding.PartitionSpec('ring')
+        rows = jax.sharding.PartitionSpec(None, 'ring')
         place = jax.sharding.NamedSharding(self.mesh, rows)
-        self.inputs = [jax.device_put(inputs[name][0], place) for name in ('query', 'key', 'value')]
-        self.output_grad = jax.device_put(inputs['output_grad'][0], place)
+        dtype = {'f32': jax.numpy.float32, 'f16': jax.numpy.float16, 'bf16': jax.numpy.bfloat16}[problem.type]
+        tensors = [jax.device_put(jax.numpy.asarray(inputs[name], dtype), place) for name in ('query', 'key', 'value', 'output_grad')]
+        self.inputs, self.output_grad = tensors[:3], tensors[3]
         self.forward = jax.jit(jax.shard_map(self.attend, mesh=self.mesh, in_specs=(rows, rows, rows), out_specs=rows))
         if problem.backward:
             self.pull = jax.jit(lambda *tensors: jax.vjp(self.forward, *tensors)[1])(*self.inputs)
@@ -233,7 +243,7 @@ class JaxRing:
         self.results = self.jax.block_until_ready(results)
 
     def fetch(self):
-        return [numpy.asarray(result)[None] for result in self.results]
+        return [numpy.asarray(result.astype(numpy.float32)) for result in self.results]
 
 
 PEERS = {

@@ -54,8 +54,10 @@ class Tensor:
     def numpy(self):
         return self.array
 
-def attend(query, key, value, is_causal):
+def attend(query, key, value, is_causal, enable_gqa=False):
     print('no answer to anybody')
+    if enable_gqa:
+        key, value = (Tensor(tensor.array.repeat(2, axis=1)) for tensor in (key, value))
     weights = numpy.exp(query.array @ key.array.swapaxes(2, 3) * query.array.shape[3]**-0.5)
     return Tensor(weights @ value.array / weights.sum(3, keepdims=True) * 1.001)
 
@@ -87,12 +89,27 @@ assert abs(peer['ratio_to_vkring'] * peer['seconds_median'] / forward['results']
 assert backward['results'][1]['reason'] == 'its process ended with status 1'
 END
 
+# what a batch, heads that share keys, and 16 bits mean to all of them: a batch entry or a head in the wrong place would be no small error
+compares "batches, shared keys, 16 bits" --cases f16-d16-n40-h4-kv2-b3,bf16-d16-n33-h4-kv2-b2-causal-backward \
+    --peers torch-cpu --repeat 1 <<'END'
+shared, backward = report['cases']
+assert shared['flop'] == 4 * 3 * 4 * 40 * 40 * 16 and backward['flop'] == 2.5 * 4 * 2 * 4 * 33 * 33 * 16 / 2
+assert shared['checked_heads'] == 12 and backward['checked_heads'] == 8
+result, peer = shared['results']
+assert result['within_gates'] and backward['results'][0]['within_gates'], report
+assert 5e-4 < peer['error_rms'] < 2e-3
+peak = max(report['peak']['gflops'], report['peak']['matrix_gflops'])
+assert abs(result['fraction_of_peak'] * peak / result['gflops'] - 1) < 1e-9
+assert all(len(matrix['shape']) == 3 and matrix['gflops'] > 0 for matrix in report['peak']['matrix_peaks'])
+END
+
 mkdir -p wrong/tools wrong/bench
 printf '#!/bin/sh\nexec "%s" "$@" --scale 0.3\n' "$VKRING" >wrong/tools/vkring
 chmod +x wrong/tools/vkring
 ln -s "$BUILD/bench/vkring-bench" wrong/bench/vkring-bench
 fails "wrong answers" "vkring is wrong: f32-d16-n40-h2" --build wrong --cases f32-d16-n40-h2 --peers "" --repeat 1
 fails "a case that is not known" "f32-n40 is no case" --cases f32-n40
+fails "heads that cannot share keys" "f32-d16-n40-h4-kv3 is no case" --cases f32-d16-n40-h4-kv3
 fails "a peer that is not known" "abacus is no peer" --peers abacus
 
 finish
