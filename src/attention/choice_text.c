@@ -257,3 +257,13 @@ uint32_t choice_neighbours(const vkring_device *device, const struct problem *pr
         }
     return count;
 }
+
+bool choice_lies_between(const struct kernel_choice *a, const struct kernel_choice *middle, const struct kernel_choice *b)
+{
+    for (int i = 0; i < WORDS; i++) {
+        const uint32_t value = value_of(middle, &words[i]);
+        if (value != value_of(a, &words[i]) && value != value_of(b, &words[i]))
+            return false;
+    }
+    return true;
+}

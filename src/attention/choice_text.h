@@ -24,4 +24,7 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
 uint32_t choice_neighbours(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
                            struct kernel_choice neighbours[CHOICE_NEIGHBOURS]);
 
+/** Whether each word of the one in the middle is as in one of the others: it is on the way from one to the other. */
+bool choice_lies_between(const struct kernel_choice *a, const struct kernel_choice *middle, const struct kernel_choice *b);
+
 #endif

@@ -18,7 +18,14 @@
 #define HOPELESS 1.3
 /* What is not faster by so much may as well be noise. */
 #define BETTER 0.98
+/* No second change is tried with one that by itself made runs so much slower. */
+#define FAR_OFF 3.0
 #define MOST_TRIED 4096u
+
+struct tried_choice {
+    struct kernel_choice choice;
+    bool far_off;
+};
 
 struct tuning {
     vkring_device *device;
@@ -29,7 +36,7 @@ struct tuning {
     struct kernel_choice by_kind, best;
     struct speed_trial trial_by_kind, best_trial;
     double best_seconds, best_flop;
-    struct kernel_choice *tried; /* [MOST_TRIED] */
+    struct tried_choice *tried; /* [MOST_TRIED] */
     uint32_t tried_count, refused;
     double begun_seconds, budget_seconds;
 };
@@ -66,12 +73,21 @@ static bool same(const struct kernel_choice *a, const struct kernel_choice *b)
 static bool note(struct tuning *tuning, const struct kernel_choice *choice)
 {
     for (uint32_t i = 0; i < tuning->tried_count; i++)
-        if (same(&tuning->tried[i], choice))
+        if (same(&tuning->tried[i].choice, choice))
             return false;
     if (tuning->tried_count == MOST_TRIED)
         return false;
-    tuning->tried[tuning->tried_count++] = *choice;
+    tuning->tried[tuning->tried_count++].choice = *choice;
     return true;
+}
+
+/* From the best so far it is beyond one that was. */
+static bool is_beyond_far_off(const struct tuning *tuning, const struct kernel_choice *choice)
+{
+    for (uint32_t i = 0; i < tuning->tried_count; i++)
+        if (tuning->tried[i].far_off && choice_lies_between(&tuning->best, &tuning->tried[i].choice, choice))
+            return true;
+    return false;
 }
 
 /* Measuring ---------------------------------------------------------------------------------------------------------------- */
@@ -150,6 +166,7 @@ static enum vkring_status try_choice(struct tuning *tuning, const struct kernel_
     const bool refused = is_refusal(status);
     tuning->refused += refused;
     tell(tuning, choice, refused ? 0 : seconds);
+    tuning->tried[tuning->tried_count - 1].far_off = seconds > FAR_OFF * tuning->best_seconds;
     if (status == VKRING_OK && *out_better)
         take(tuning, choice, &trial);
     else
@@ -167,7 +184,8 @@ static enum vkring_status step(struct tuning *tuning, bool *out_better)
     enum vkring_status status = VKRING_OK;
     *out_better = false;
     for (uint32_t i = 0; i < count && !*out_better && status == VKRING_OK && !time_is_over(tuning); i++)
-        status = try_choice(tuning, &neighbours[i], out_better);
+        if (!is_beyond_far_off(tuning, &neighbours[i]))
+            status = try_choice(tuning, &neighbours[i], out_better);
     return status;
 }
 
@@ -186,7 +204,7 @@ static enum vkring_status try_all(struct tuning *tuning)
     struct kernel_choice neighbours[CHOICE_NEIGHBOURS];
     bool better;
     for (uint32_t at = 0; at < tuning->tried_count; at++) {
-        const struct kernel_choice from = tuning->tried[at];
+        const struct kernel_choice from = tuning->tried[at].choice;
         const uint32_t count = choice_neighbours(tuning->device, &tuning->problem, &from, neighbours);
         for (uint32_t i = 0; i < count && status == VKRING_OK; i++)
             status = try_choice(tuning, &neighbours[i], &better);

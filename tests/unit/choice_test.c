@@ -154,6 +154,20 @@ START_TEST(neighbours_can_be_run_and_differ)
 }
 END_TEST
 
+START_TEST(what_lies_between_is_on_the_way)
+{
+    const vkring_device device = gpu();
+    const struct kernel_choice from = kernel_choice_best(&device, &problem);
+    struct kernel_choice half = from, whole = from, aside = from;
+    half.lanes_per_row *= 2;
+    whole.lanes_per_row = half.lanes_per_row;
+    whole.rows_per_lane *= 2;
+    aside.lanes_per_row *= 4;
+    ck_assert(choice_lies_between(&from, &half, &whole) && choice_lies_between(&from, &from, &whole));
+    ck_assert(!choice_lies_between(&from, &aside, &whole) && !choice_lies_between(&from, &whole, &half));
+}
+END_TEST
+
 /* Of each kernel on matrix units. */
 static void check_room(const vkring_device *device, const struct kernel_choice *choice)
 {
@@ -222,6 +236,7 @@ int main(void)
     tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
     tcase_add_test(words, neighbours_can_be_run_and_differ);
+    tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
