@@ -69,7 +69,7 @@ PYTHONPATH=.
 export PYTHONPATH
 
 compares "what it measures, beside peers of all kinds" --cases f32-d16-n40-h2,f32-d16-n33-h2-causal-backward \
-    --peers jax-ring,torch-cpu,torch-cuda-flash --repeat 2 <<'END'
+    --peers jax-ring,torch-cpu,torch-cuda-flash --repeat 2 --plot c.svg <<'END'
 assert report['absent'] == {'jax-ring': 'no JAX (pip install jax)', 'torch-cuda-flash': 'its process ended with status 3'}
 assert report['peak']['device_gflops'] > 0 and report['peak']['host_gflops'] > 0
 assert report['cores'] > 0 and 'vkring' in report['contenders']
@@ -87,6 +87,14 @@ peer = forward['results'][1]
 assert abs(peer['error_rms'] - 1e-3) < 1e-5 and not peer['within_gates'] and peer['repeats'] == 2
 assert abs(peer['ratio_to_vkring'] * peer['seconds_median'] / forward['results'][0]['seconds_median'] - 1) < 1e-9
 assert backward['results'][1]['reason'] == 'its process ended with status 1'
+try:
+    import matplotlib
+except ImportError:
+    pass
+else:
+    picture = open('c.svg').read()
+    assert picture.count('<!-- torch-cpu -->') == 1 and picture.count('<!--  cannot -->') == 1, 'a legend, and no bar for backward'
+    assert '<!-- peak -->' in picture and all(f'<!-- {case["case"]} -->' in picture for case in report['cases'])
 END
 
 # what a batch, heads that share keys, and 16 bits mean to all of them: a batch entry or a head in the wrong place would be no small error
