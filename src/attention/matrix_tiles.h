@@ -28,8 +28,8 @@ struct matrix_wish {
 #define MATRIX_MOST_SUBGROUPS 16u
 #define MATRIX_MOST_ROWS_PER_STEP 128u
 
-/** What suits a device's limits, as near to what is asked for as its shared memory has room; none where the build, the device or the problem
- * has nothing for it. is_cpu: short code, whatever the speed. */
+/** What suits a device's limits, as near to what is asked for as its shared memory has room; none where the build, the device or the
+ * problem has nothing for it. is_cpu: short code, whatever the speed. */
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
                                         const struct matrix_wish *wish, const struct problem *problem);
 
