@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154  # checkout and work are the driver's
-# The parts of .ci/run that need a Debian 13, made from nothing: scripts/test and scripts/demo in it, as a newcomer would, and the kernels of GPUs
-# by its drivers.
+# The parts of .ci/run that need a Debian 13, made from nothing: scripts/test and scripts/demo in it, as a newcomer would, the validation layer,
+# and the kernels of GPUs by its drivers.
 
 fresh_root=$work/trixie
 fresh_checkout="/root/a fresh checkout"
@@ -57,13 +57,26 @@ prepare_fresh_root()
     copy_checkout
 }
 
-# Tests that need nothing say here what they say under the sanitizers.
+# Tests that need nothing say here what they say under the sanitizers; those of the device run under the validation layer.
 fresh_debian()
 {
     prepare_fresh_root
-    results_of fresh_debian "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --no-suite unit
+    results_of fresh_debian "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --no-suite unit \
+        --no-suite device
     second_run_does_nothing
     timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo"
+}
+
+# The tests count the layer's messages and fail on any. The newest driver compiles kernels soonest, and the newest layer sees most.
+validation()
+{
+    if can_make_fresh_root; then
+        prepare_fresh_root
+        results_of validation "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" env VKRING_TEST_VALIDATION=1 \
+            "$fresh_checkout/scripts/test" --suite device
+    else
+        VKRING_TEST_VALIDATION=1 VKRING_TEST_CASES=$few_cases results_of validation "$build" "$checkout/scripts/test" --suite device
+    fi
 }
 
 # What was built for Intel's driver stays on this machine.

@@ -14,7 +14,7 @@ sanitized_tools_tests=(vkring-attends vkring-survives)
 sanitized_ring_tests=(mpi-comm-3 ring-agree-3 ring-events-3 ring-fault-3 ring-layouts-2 ring-shares-3 ring-start-2 vkring-loses-ranks)
 sanitized_fault_tests=(fault-campaign nth-call refusal)
 # What no other part runs with this machine's driver and MPI.
-tests_of_this_machine=(examples host-faults mpi-faults vkring-attends)
+tests_of_this_machine=(examples forward-cases gradients host-faults mpi-faults vkring-attends)
 
 skip()
 {
@@ -47,8 +47,7 @@ configure_and_compile()
     say "compiled"
 }
 
-# All tests run in the fresh Debian, where one can be made; here then what other parts do not run: those of the device run under the
-# validation layer, most others under the sanitizers.
+# All tests run in the fresh Debian, where one can be made; here then what other parts do not run: most of them run under the sanitizers.
 tests_here()
 {
     export VKRING_TEST_CASES=$few_cases
@@ -81,13 +80,6 @@ soak()
 {
     build_checkout
     LP_NUM_THREADS=1 XDG_CACHE_HOME=$build/tests/cache timeout -k 30 900 "$build/tests/soak/soak-test" 120
-}
-
-# The tests count the layer's messages and fail on any.
-validation()
-{
-    export VKRING_TEST_VALIDATION=1 VKRING_TEST_CASES=$few_cases
-    results_of validation "$build" "$checkout/scripts/test" --suite device
 }
 
 gcc_warnings()

@@ -42,8 +42,9 @@ vec4 activation_gate(vec4 t, out vec4 slope)
         return fma(vec4(0.5), error_function(t * SQRT_1_2), vec4(0.5));
     }
     if (ACTIVATION == ACTIVATION_GELU_TANH) {
-        vec4 gate = logistic(TWICE_SQRT_2_PI * t * fma(vec4(TANH_CUBE), t * t, vec4(1)));
-        slope = gate * (1 - gate) * TWICE_SQRT_2_PI * fma(vec4(3 * TANH_CUBE), t * t, vec4(1));
+        vec4 near = clamp(t, vec4(-16), vec4(16)), s = near * near; /* beyond, gates are 0 or 1 in f32, and cubes may be infinite */
+        vec4 gate = logistic(TWICE_SQRT_2_PI * near * fma(vec4(TANH_CUBE), s, vec4(1)));
+        slope = gate * (1 - gate) * TWICE_SQRT_2_PI * fma(vec4(3 * TANH_CUBE), s, vec4(1));
         return gate;
     }
     if (ACTIVATION == ACTIVATION_SILU) {

@@ -95,7 +95,7 @@ struct vkring_tune_result {
  * class from then on, in this process and others.
  *
  * A problem's class: types, dimensions, mask and modifiers, backward or not, whether heads share keys, and whether its query rows are few.
- * Lengths up to 8192 are measured as they are. params may be null. Errors as of vkring_plan_create.
+ * Lengths are measured as they are where a run of them takes little time, else shorter ones. params may be null. Errors as of vkring_plan_create.
  */
 VKRING_API enum vkring_status vkring_tune(vkring_device *device, const struct vkring_plan_params *problem,
                                           const struct vkring_tune_params *params, struct vkring_tune_result *out_result);

@@ -39,6 +39,19 @@ START_TEST(every_form)
 }
 END_TEST
 
+/* Where squares are past what f32 holds. */
+START_TEST(activations_of_huge_numbers)
+{
+    const struct feedforward_case c = {
+        .name = vkring_activation_string((enum vkring_activation)_i),
+        .seed = (uint64_t)_i,
+        .magnitude = 1e20f,
+        .params = {.rows = 9, .model_dim = 4, .hidden_dim = 8, .activation = (enum vkring_activation)_i, .backward = true},
+    };
+    ck_assert_msg(feedforward_passes(&c, device), "activation %d", _i);
+}
+END_TEST
+
 /* Every size in some types: compilers take longer than all else here. */
 enum { F32 = 1 << VKRING_TYPE_F32, F16 = 1 << VKRING_TYPE_F16, BF16 = 1 << VKRING_TYPE_BF16 };
 
@@ -439,6 +452,7 @@ int main(void)
     TCase *tcase = tcase_create("layers");
     device = test_device_open(NULL);
     tcase_add_loop_test(tcase, every_form, 0, FORMS);
+    tcase_add_loop_test(tcase, activations_of_huge_numbers, 0, ACTIVATIONS);
     tcase_add_loop_test(tcase, sizes_of_every_type, 0, 3 * CASES);
     tcase_add_loop_test(tcase, random_layers, 0, (int)environment_number("VKRING_TEST_CASES", 8));
     tcase_add_loop_test(tcase, answers_stay_right_on_poorer_devices, 0, 2);

@@ -49,10 +49,12 @@ static struct tensor_shape_of_test shape_of(const struct feedforward_case *c, in
     }
 }
 
-/* Sums of products about as large as their factors. */
+/* Sums of products about as large as the input. */
 static float factor_of(const struct feedforward_case *c, int tensor)
 {
     switch (tensor) {
+    case FEEDFORWARD_INPUT:
+        return c->magnitude != 0 ? c->magnitude : 1;
     case FEEDFORWARD_HIDDEN_WEIGHT:
     case FEEDFORWARD_GATE_WEIGHT:
         return 1 / sqrtf((float)c->params.model_dim);

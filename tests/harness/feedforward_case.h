@@ -29,6 +29,7 @@ struct feedforward_case {
     struct vkring_feedforward_params params;
     struct tensor_placement placement; /* of all matrices */
     bool heavy_tails;
+    float magnitude; /* of the input; 0 for 1 */
 };
 
 /** Images of a case on a device, inputs uploaded, and what they hold. */
