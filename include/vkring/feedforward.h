@@ -7,7 +7,7 @@
  *                   -> vkring_feedforward (device, sizes) -> vkring_feedforward_forward, vkring_feedforward_backward
  *
  * Rows are independent of each other, so that ranks which share a sequence need not speak to each other; weight gradients are those of the
- * rows at hand.
+ * rows at hand, which vkring_buffers_sum (sum.h) adds up over ranks.
  */
 #ifndef VKRING_FEEDFORWARD_H
 #define VKRING_FEEDFORWARD_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every rank sends its own bytes to every other. A ring would need fewer messages at once, but there a silent rank stops its neighbour,
- * which then looks silent to the next: only messages straight from rank to rank let every survivor name the one that stopped. Blocks are
- * small.
+ * Every rank sends its own bytes to every other, or to each its own. A ring would need fewer messages at once, but there a silent rank
+ * stops its neighbour, which then looks silent to the next: only messages straight from rank to rank let every survivor name the one that
+ * stopped.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -51,26 +51,47 @@ static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
     return VKRING_OK;
 }
 
+/* What messages between two ranks take, with their seals. */
+static uint64_t slot_bytes(uint64_t block_bytes)
+{
+    return sizeof(struct seal) + min_u64(block_bytes, largest_message_bytes);
+}
+
+static uint64_t requests_bytes(const struct vkring_comm *comm)
+{
+    return 2 * (uint64_t)comm->fn.size * sizeof(void *);
+}
+
+/* Of a gather, or of one that gives each rank a block of its own. A refusal has its place first. */
+static enum vkring_status scratch_reserve(struct vkring_comm *comm, uint64_t block_bytes, bool exchanges)
+{
+    enum vkring_status status;
+    const uint64_t messages_bytes = (exchanges ? 2 : 1) * comm->fn.size * slot_bytes(block_bytes);
+    uint64_t blocks_bytes;
+    uint64_t total_bytes;
+    if (!checked_multiply(block_bytes, comm->fn.size, &blocks_bytes) ||
+        !checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes(comm) + messages_bytes, &total_bytes))
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", block_bytes);
+    TRY(scratch_take(comm, total_bytes), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 static enum vkring_status gather_prepare(struct comm_gather *gather, const void *mine)
 {
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
-    uint64_t requests_bytes = 2 * (uint64_t)comm->fn.size * sizeof(void *);
-    uint64_t messages_bytes = comm->fn.size * (sizeof(struct seal) + min_u64(gather->block_bytes, largest_message_bytes));
-    uint64_t blocks_bytes;
-    uint64_t total_bytes;
-    if (!checked_multiply(gather->block_bytes, comm->fn.size, &blocks_bytes) ||
-        !checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes + messages_bytes, &total_bytes))
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", gather->block_bytes);
-    TRY(scratch_take(comm, total_bytes), fail);
+    const uint64_t messages_bytes = comm->fn.size * slot_bytes(gather->block_bytes);
+    TRY(scratch_reserve(comm, gather->block_bytes, gather->given != NULL), fail);
 
-    /* a refusal has its place first */
     unsigned char *requests = (unsigned char *)comm->scratch + sizeof(struct seal);
-    memset(requests, 0, (size_t)requests_bytes);
+    memset(requests, 0, (size_t)requests_bytes(comm));
     gather->sends = (void **)(void *)requests;
     gather->receives = gather->sends + comm->fn.size;
-    gather->messages = requests + requests_bytes;
-    gather->blocks = gather->messages + messages_bytes;
+    gather->messages = requests + requests_bytes(comm);
+    gather->outgoing = gather->messages + messages_bytes;
+    gather->blocks = gather->outgoing + (gather->given ? messages_bytes : 0);
     if (gather->block_bytes > 0)
         memcpy(gather->blocks + comm->fn.rank * gather->block_bytes, mine, (size_t)gather->block_bytes);
     return VKRING_OK;
@@ -91,18 +112,32 @@ static uint64_t sealed_bytes(const struct comm_gather *gather)
 /* Seals are packed: they are copied, never pointed at. */
 static unsigned char *message_of(const struct comm_gather *gather, uint32_t rank)
 {
-    return gather->messages + rank * (sizeof(struct seal) + min_u64(gather->block_bytes, largest_message_bytes));
+    return gather->messages + rank * slot_bytes(gather->block_bytes);
+}
+
+static unsigned char *message_to(const struct comm_gather *gather, uint32_t peer)
+{
+    return gather->given ? gather->outgoing + peer * slot_bytes(gather->block_bytes) : message_of(gather, gather->comm->fn.rank);
+}
+
+static void seal_message(const struct comm_gather *gather, unsigned char *message, const unsigned char *part)
+{
+    struct seal seal = {.round = gather->comm->rounds, .culprit = VKRING_NONE};
+    if (gather->message_bytes > 0)
+        memcpy(message + sizeof(seal), part, (size_t)gather->message_bytes);
+    seal.crc = crc_of(&seal, message + sizeof(seal), gather->message_bytes);
+    memcpy(message, &seal, sizeof(seal));
 }
 
 static void seal_own(struct comm_gather *gather)
 {
-    struct vkring_comm *comm = gather->comm;
-    unsigned char *message = message_of(gather, comm->fn.rank);
-    struct seal seal = {.round = comm->rounds++, .culprit = VKRING_NONE};
-    if (gather->message_bytes > 0)
-        memcpy(message + sizeof(seal), part_of(gather, comm->fn.rank), (size_t)gather->message_bytes);
-    seal.crc = crc_of(&seal, message + sizeof(seal), gather->message_bytes);
-    memcpy(message, &seal, sizeof(seal));
+    const uint32_t rank = gather->comm->fn.rank;
+    if (!gather->given)
+        seal_message(gather, message_of(gather, rank), part_of(gather, rank));
+    for (uint32_t peer = 0; gather->given && peer < gather->comm->fn.size; peer++)
+        if (peer != rank)
+            seal_message(gather, message_to(gather, peer), gather->given + peer * gather->block_bytes + gather->offset);
+    gather->comm->rounds++;
 }
 
 static enum vkring_status start_round(struct comm_gather *gather)
@@ -110,7 +145,6 @@ static enum vkring_status start_round(struct comm_gather *gather)
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
     uint32_t size = comm->fn.size;
-    const unsigned char *mine = message_of(gather, comm->fn.rank);
     gather->message_bytes = min_u64(gather->block_bytes - gather->offset, largest_message_bytes);
     seal_own(gather);
     /* Receives first, so that messages find their place; the right neighbour first, so that not all send to rank 0 at once. */
@@ -120,7 +154,7 @@ static enum vkring_status start_round(struct comm_gather *gather)
     }
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % size);
-        TRY(comm_send(comm, mine, sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
+        TRY(comm_send(comm, message_to(gather, peer), sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
     }
     return VKRING_OK;
 fail:
@@ -293,18 +327,27 @@ void comm_gather_abandon(struct comm_gather *gather)
     }
 }
 
+static enum vkring_status gather_start(struct comm_gather *gather, const void *mine)
+{
+    enum vkring_status status;
+    TRY(comm_check_usable(gather->comm), fail);
+    TRY(gather_prepare(gather, mine), fail);
+    TRY(start_round(gather), fail_started);
+    return VKRING_OK;
+fail_started:
+    gather_refuse(gather, status);
+    comm_gather_abandon(gather);
+fail:
+    return status;
+}
+
 enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine, uint64_t bytes, struct comm_gather *out_gather)
 {
     enum vkring_status status;
     struct comm_gather gather = {.comm = comm, .block_bytes = bytes};
-    TRY(comm_check_usable(comm), fail);
-    TRY(gather_prepare(&gather, mine), fail);
-    TRY(start_round(&gather), fail_started);
+    TRY(gather_start(&gather, mine), fail);
     *out_gather = gather;
     return VKRING_OK;
-fail_started:
-    gather_refuse(&gather, status);
-    comm_gather_abandon(&gather);
 fail:
     return status;
 }
@@ -360,14 +403,44 @@ fail:
     return status;
 }
 
+static enum vkring_status gather_finish(struct comm_gather *gather, void *all, double timeout_seconds)
+{
+    enum vkring_status status;
+    TRY(gather_wait(gather, timeout_seconds), fail);
+    if (gather->block_bytes > 0)
+        memcpy(all, gather->blocks, (size_t)(gather->block_bytes * gather->comm->fn.size));
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds)
 {
     enum vkring_status status;
     struct comm_gather gather;
     TRY(comm_gather_start(comm, mine, bytes, &gather), fail);
-    TRY(gather_wait(&gather, timeout_seconds), fail);
-    if (bytes > 0)
-        memcpy(all, comm_gather_blocks(&gather), (size_t)(bytes * comm->fn.size));
+    TRY(gather_finish(&gather, all, timeout_seconds), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status comm_exchange_reserve(struct vkring_comm *comm, uint64_t bytes)
+{
+    enum vkring_status status;
+    TRY(comm_check_usable(comm), fail);
+    TRY(scratch_reserve(comm, bytes, true), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status comm_exchange(struct vkring_comm *comm, const void *given, uint64_t bytes, void *got, double timeout_seconds)
+{
+    enum vkring_status status;
+    struct comm_gather gather = {.comm = comm, .block_bytes = bytes, .given = given};
+    TRY(gather_start(&gather, (const unsigned char *)given + comm->fn.rank * bytes), fail);
+    TRY(gather_finish(&gather, got, timeout_seconds), fail);
     return VKRING_OK;
 fail:
     return status;

@@ -12,9 +12,9 @@ struct vkring_comm {
     bool fn_records_errors; /* fn describes its failures in the last error; an application's table cannot */
     bool failed;            /* a message was given up, and could be taken for a later one: only destroy is left */
     bool strays;            /* a message was sent that its receiver may never ask for */
-    uint32_t rounds;        /* of comm_allgather, ever */
+    uint32_t rounds;        /* of what is gathered, ever */
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
-    void *scratch;          /* of comm_allgather; here because requests that it gave up may touch it until destroy */
+    void *scratch;          /* of what is gathered; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
     struct comm_line *lines;
     uint64_t runs; /* that ended well, of all plans in which messages go */
@@ -49,6 +49,14 @@ void comm_abandon(struct vkring_comm *comm, void **request);
  */
 enum vkring_status comm_allgather(struct vkring_comm *comm, const void *mine, uint64_t bytes, void *all, double timeout_seconds);
 
+/**
+ * Every rank gives bytes to each, given [size][bytes], and gets what each gave to it: got [size][bytes], in rank order. Else as
+ * comm_allgather; neither may be null.
+ */
+enum vkring_status comm_exchange(struct vkring_comm *comm, const void *given, uint64_t bytes, void *got, double timeout_seconds);
+/** Takes all memory that comm_exchange and comm_allgather of so many bytes need. Not collective. */
+enum vkring_status comm_exchange_reserve(struct vkring_comm *comm, uint64_t bytes);
+
 /** Tells all ranks that this one takes no part in what is gathered next, for error->status and on account of error->rank. Does not wait. */
 void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 
@@ -57,8 +65,10 @@ struct comm_gather {
     struct vkring_comm *comm;
     void **sends; /* by rank; null where nothing is under way */
     void **receives;
-    unsigned char *blocks;   /* by rank */
-    unsigned char *messages; /* by rank, each behind its seal; the own one is what is sent */
+    unsigned char *blocks;      /* by rank */
+    unsigned char *messages;    /* by rank, each behind its seal; the own one is what is sent to all */
+    unsigned char *outgoing;    /* by rank; where each gets its own */
+    const unsigned char *given; /* null: all ranks get the same */
     uint64_t block_bytes;
     uint64_t offset; /* of this round's message in its block */
     uint64_t message_bytes;
