@@ -327,6 +327,7 @@ struct vkring_plan_params {
     bool alibi;                /**< a run brings alibi_slopes */
     bool sinks;                /**< a run brings sinks */
     bool backward;             /**< vkring_backward is wanted too */
+    bool has_key_layout;       /**< else keys are cut by layout too */
     uint64_t causal_block;     /**< 0 for 1; else needs causal */
     int64_t window_left;       /**< -1 for unlimited; so is window_right */
     int64_t window_right;
@@ -336,6 +337,7 @@ struct vkring_plan_params {
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;
     enum vkring_layout layout;
+    enum vkring_layout key_layout; /**< auto: as layout is chosen */
     /**
      * How many rows of the sequence each rank holds, in rank order; which, the layout says.
      * One entry a rank, adding up to q_len and kv_len; null for an equal cut. Any may be 0. Borrowed during the call.
@@ -352,9 +354,9 @@ struct vkring_plan_params {
                                     during the call. May differ between ranks */
 };
 
-/** Which rows of the sequence a rank holds. */
+/** Which rows of the sequence a rank holds: spans say it for keys too, whatever their layout. */
 struct vkring_rank_rows {
-    enum vkring_layout layout; /**< as chosen, never auto */
+    enum vkring_layout layout; /**< of queries, as chosen, never auto */
     /** In the order of the rank's tensors; spans that are not used have no rows, and come last. */
     struct vkring_span query_spans[VKRING_SPANS];
     struct vkring_span key_spans[VKRING_SPANS];

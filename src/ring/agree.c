@@ -10,11 +10,11 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 6u
+#define PROTOCOL_VERSION 7u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 
-enum { FIELD_COUNT = 30 };
+enum { FIELD_COUNT = 31 };
 
 static const struct {
     const char *name;
@@ -47,6 +47,7 @@ static const struct {
     {"bias.per_head", FIELD_UNSIGNED},
     {"bias.per_query", FIELD_UNSIGNED},
     {"layout", FIELD_UNSIGNED},
+    {"key_layout", FIELD_UNSIGNED},
     {"query_rows_of_rank", FIELD_HASH},
     {"key_rows_of_rank", FIELD_HASH},
     {"chunk_bytes", FIELD_UNSIGNED},
@@ -100,6 +101,7 @@ static void record_fill(const struct problem *problem, const struct layout *layo
         bias->per_head,
         bias->per_query,
         layout->kind,
+        layout->key_kind,
         hash_of(&layout->queries, layout->ranks),
         hash_of(&layout->keys, layout->ranks),
         chunk_bytes,

@@ -157,23 +157,31 @@ static enum vkring_status make_side(enum vkring_layout kind, uint32_t ranks, con
     return status;
 }
 
-static enum vkring_status choose_layout(const struct vkring_plan_params *params, uint32_t ranks, enum vkring_layout *out_kind)
+/* automatic: what auto stands for. */
+static enum vkring_status choose_kind(const char *field, enum vkring_layout asked, enum vkring_layout automatic, uint32_t ranks,
+                                      enum vkring_layout *out_kind)
 {
-    const bool goes_back_for_ever = !params->has_window || params->window_left < 0;
-    *out_kind = VKRING_LAYOUT_CONTIGUOUS;
-    switch (params->layout) {
+    switch (asked) {
     case VKRING_LAYOUT_AUTO:
-        if (ranks > 1 && params->causal && goes_back_for_ever)
-            *out_kind = VKRING_LAYOUT_ZIGZAG;
-        return VKRING_OK;
     case VKRING_LAYOUT_ZIGZAG:
     case VKRING_LAYOUT_STRIPED:
     case VKRING_LAYOUT_CONTIGUOUS:
-        if (ranks > 1)
-            *out_kind = params->layout;
+        *out_kind = ranks == 1 ? VKRING_LAYOUT_CONTIGUOUS : asked == VKRING_LAYOUT_AUTO ? automatic : asked;
         return VKRING_OK;
     }
-    return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "layout %d is unknown", (int)params->layout);
+    return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s %d is unknown", field, (int)asked);
+}
+
+static enum vkring_status choose_kinds(const struct vkring_plan_params *params, struct layout *layout)
+{
+    enum vkring_status status;
+    const bool goes_back_for_ever = !params->has_window || params->window_left < 0;
+    const enum vkring_layout best = params->causal && goes_back_for_ever ? VKRING_LAYOUT_ZIGZAG : VKRING_LAYOUT_CONTIGUOUS;
+    const enum vkring_layout of_keys = params->has_key_layout ? params->key_layout : VKRING_LAYOUT_AUTO;
+    TRY(choose_kind("layout", params->layout, best, layout->ranks, &layout->kind), fail);
+    TRY(choose_kind("key_layout", of_keys, layout->kind, layout->ranks, &layout->key_kind), fail);
+fail:
+    return status;
 }
 
 static uint64_t most_stride(const struct layout_side *side, uint32_t ranks)
@@ -188,9 +196,9 @@ enum vkring_status layout_make(uint32_t rank, uint32_t ranks, const struct vkrin
 {
     enum vkring_status status;
     struct layout layout = {.rank = rank, .ranks = ranks};
-    TRY(choose_layout(params, ranks, &layout.kind), fail);
+    TRY(choose_kinds(params, &layout), fail);
     TRY(make_side(layout.kind, ranks, "query_rows_of_rank", params->q_len, params->query_rows_of_rank, &layout.queries), fail);
-    TRY(make_side(layout.kind, ranks, "key_rows_of_rank", params->kv_len, params->key_rows_of_rank, &layout.keys), fail);
+    TRY(make_side(layout.key_kind, ranks, "key_rows_of_rank", params->kv_len, params->key_rows_of_rank, &layout.keys), fail);
     layout.most_stride = max_u64(most_stride(&layout.queries, ranks), most_stride(&layout.keys, ranks));
     *out_layout = layout;
     return VKRING_OK;

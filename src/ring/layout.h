@@ -21,7 +21,8 @@ struct layout_side {
 
 struct layout {
     uint32_t rank, ranks;
-    enum vkring_layout kind; /* never auto */
+    enum vkring_layout kind; /* of queries; never auto */
+    enum vkring_layout key_kind;
     struct layout_side queries, keys;
     uint64_t most_stride; /* of any span of any rank */
 };

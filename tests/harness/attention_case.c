@@ -51,6 +51,8 @@ void case_print(const struct attention_case *c)
     print_options(c);
     if (p->layout)
         fprintf(stderr, " layout %d", (int)p->layout);
+    if (p->has_key_layout)
+        fprintf(stderr, " key layout %d", (int)p->key_layout);
     if (p->dispatch_seconds > 0 || p->chunk_bytes)
         fprintf(stderr, " dispatch_seconds %g chunk_bytes %" PRIu64, p->dispatch_seconds, p->chunk_bytes);
     fprintf(stderr, "; inputs %s; tensors %s, offset %" PRIu64 ", padding %" PRIu64 "%s%s\n", input_names[c->inputs],

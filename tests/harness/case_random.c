@@ -153,6 +153,8 @@ static void pick_layout(struct hand *hand, struct vkring_plan_params *p)
 {
     static const enum vkring_layout dense[] = {VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_ZIGZAG, VKRING_LAYOUT_AUTO};
     p->layout = throw_dice(&hand->kernels, 4) == 0 ? VKRING_LAYOUT_STRIPED : PICK(&hand->runs, dense);
+    p->has_key_layout = throw_dice(&hand->runs, 4) == 0;
+    p->key_layout = PICK(&hand->runs, dense);
 }
 
 struct attention_case case_random(uint64_t seed, uint64_t index, uint32_t ranks, uint64_t *rows_room)

@@ -47,12 +47,36 @@ static bool still_works(void)
 }
 
 /* Parameters that are good in themselves, and differ from the good ones in the field that is named. */
-static const char *const fields[] = {
-    "type",       "batch",          "q_len",         "kv_len",         "heads",        "kv_heads",           "head_dim",
-    "value_dim",  "causal",         "causal_block",  "window_left",    "window_right", "query_offset",       "scale",
-    "softcap",    "dropout",        "segment_ids",   "alibi",          "sinks",        "backward",           "bias.present",
-    "bias.type",  "bias.per_batch", "bias.per_head", "bias.per_query", "layout",       "query_rows_of_rank", "key_rows_of_rank",
-    "chunk_bytes"};
+static const char *const fields[] = {"type",
+                                     "batch",
+                                     "q_len",
+                                     "kv_len",
+                                     "heads",
+                                     "kv_heads",
+                                     "head_dim",
+                                     "value_dim",
+                                     "causal",
+                                     "causal_block",
+                                     "window_left",
+                                     "window_right",
+                                     "query_offset",
+                                     "scale",
+                                     "softcap",
+                                     "dropout",
+                                     "segment_ids",
+                                     "alibi",
+                                     "sinks",
+                                     "backward",
+                                     "bias.present",
+                                     "bias.type",
+                                     "bias.per_batch",
+                                     "bias.per_head",
+                                     "bias.per_query",
+                                     "layout",
+                                     "key_layout",
+                                     "query_rows_of_rank",
+                                     "key_rows_of_rank",
+                                     "chunk_bytes"};
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
 static void change_option(const char *field, struct vkring_plan_params *p)
@@ -108,6 +132,10 @@ static void change_field(const char *field, uint64_t *rows, struct vkring_plan_p
         p->scale = 0.250000001;
     if (strcmp(field, "layout") == 0)
         p->layout = VKRING_LAYOUT_STRIPED;
+    if (strcmp(field, "key_layout") == 0) {
+        p->has_key_layout = true;
+        p->key_layout = VKRING_LAYOUT_STRIPED;
+    }
     memset(rows, 0, world_size * sizeof(*rows));
     if (strcmp(field, "query_rows_of_rank") == 0) {
         rows[0] = p->q_len;

@@ -36,6 +36,16 @@ START_TEST(every_option_in_every_layout)
 }
 END_TEST
 
+/* As a cache that grows on all ranks alike meets new rows. */
+START_TEST(queries_in_one_layout_and_keys_in_another)
+{
+    struct attention_case c = with_every_option(_i == 0 ? VKRING_LAYOUT_CONTIGUOUS : VKRING_LAYOUT_ZIGZAG);
+    c.params.has_key_layout = true;
+    c.params.key_layout = VKRING_LAYOUT_STRIPED;
+    ck_assert(world_agrees(case_passes(&c, device, comm)));
+}
+END_TEST
+
 /* Each rank's weight is 0 … 4, the last rank takes what is left. */
 static void cut_unevenly(uint64_t rows, uint32_t first_weight, uint64_t *out_rows)
 {
@@ -71,6 +81,7 @@ int main(int argc, char **argv)
     device = world_begin(&argc, &argv);
     comm = world_comm();
     tcase_add_loop_test(tcase, every_option_in_every_layout, VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_AUTO);
+    tcase_add_loop_test(tcase, queries_in_one_layout_and_keys_in_another, 0, 2);
     tcase_add_loop_test(tcase, stripes_of_any_share, 0, 3);
     suite_add_tcase(suite, tcase);
     return world_end(suite, &device, 1, &comm);
