@@ -14,6 +14,9 @@
 #extension GL_KHR_shader_subgroup_vote : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #endif
+#ifdef MATRIX_OPERATIONS
+#extension GL_NV_cooperative_matrix2 : require
+#endif
 #ifndef NO_SHUFFLE
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif

@@ -4,7 +4,7 @@
  *
  * A subgroup owns SUBGROUP_ROWS rows. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
  * subgroups: see matrix_stage.glsl. What lanes do with each pair goes through shared memory that only the subgroup of the pair's row touches: `products`, written by products of matrices and read by lanes, and
- * `factors`, written by lanes and read as matrices. Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
+ * what they make of them: see matrix_factors.glsl. Or it is done in matrices, with MATRIX_OPERATIONS (VK_NV_cooperative_matrix2).
  *
  * Barriers of the workgroup are around what changes `staged`; those of the subgroup, between matrices and lanes.
  */
@@ -25,7 +25,6 @@ const uint LANE_QUADS = ROWS_PER_LANE * LANE_STEPS;  /* and of all its rows */
 const uint HEAD_STRIDE = PADDED_HEAD / 4 + 2;
 const uint VALUE_STRIDE = PADDED_VALUE / 4 + 2;
 const uint PRODUCT_STRIDE = STEP_QUADS + 1;
-const uint FACTOR_STRIDE = STEP_QUADS + 2;
 
 /* Where the tensor of head_dim is staged, that of value_dim, and with FEW_REGISTERS own rows of both. */
 const uint STAGED_HEAD = 0;
@@ -35,7 +34,6 @@ const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
 
 shared f16vec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED_QUADS : 0)];
 shared vec4 products[TILE_ROWS * PRODUCT_STRIDE];
-shared f16vec4 factors[TILE_ROWS * FACTOR_STRIDE];
 shared float row_factors[TILE_ROWS];
 
 /* Row slot r of a lane: what it is at for a quad of the other side. */
@@ -46,6 +44,12 @@ void meet_subgroup()
 {
     subgroupMemoryBarrierShared();
     subgroupBarrier();
+}
+
+/* Those that f16 holds, but for its range. Cut by integers, since compilers take rounding to f16 and back for nothing. */
+vec4 leading_bits(vec4 a)
+{
+    return uintBitsToFloat(floatBitsToUint(a) & 0xffffe000u);
 }
 
 /* How many of `left` rows from the beginning of a step on are left from its quad on. */

@@ -26,6 +26,9 @@
 #include "matrix_rows.glsl"
 const uint SUM_WIDTH = PADDED_VALUE / MATRIX_N;
 #include "matrix_sums.glsl"
+#ifndef MATRIX_OPERATIONS
+#include "matrix_factors.glsl"
+#endif
 const uint SCALES = 1;
 #include "matrix_scales.glsl"
 
@@ -35,8 +38,25 @@ const uint SCALES = 1;
  */
 const float WEIGHT_HEADROOM = 9.0;
 
+/* Whether a row whose maximum was `before` gets another since a score is so high, and by what its sums are multiplied then. */
+bool maximum_grows(float highest, float before)
+{
+    return highest > before + (softmax_slack + WEIGHT_HEADROOM);
+}
+
+float maximum_shrinks(float highest, float before)
+{
+    return exp2(before + (WEIGHT_HEADROOM - highest));
+}
+
 float maximum[ROWS_PER_LANE];
-float sum[ROWS_PER_LANE]; /* of the keys that the lane looked at, since the block began */
+float sum[ROWS_PER_LANE]; /* of the keys that the lane looked at, since the block began; when it ended, of all */
+
+#ifdef MATRIX_OPERATIONS
+#include "matrix_weights_by_operations.glsl"
+#else
+#include "matrix_weights.glsl"
+#endif
 
 void load_maximum()
 {
@@ -48,8 +68,7 @@ void load_maximum()
 void walk_begin_block()
 {
     clear_sums();
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        sum[r] = 0;
+    begin_weights();
 }
 
 void meet_state()
@@ -70,9 +89,7 @@ void meet_state()
 void walk_end_block(bool continues, bool stores)
 {
     uvec2 pairs = state_pairs();
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
-            sum[r] += subgroupShuffleXor(sum[r], apart);
+    finish_weights();
     if (HAS_MAGNITUDES)
         unscale_sums(0, 0, SUM_WIDTH);
     if (continues)
@@ -85,74 +102,6 @@ void walk_end_block(bool continues, bool stores)
     }
 }
 
-/* The scores of row slot r and their bound, which all lanes of the row then know. */
-void find_scores(uint r, uint at, uint left, bool whole, out vec4 scores[LANE_STEPS], out float highest)
-{
-    highest = SCORE_NONE;
-    [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
-        uint quad = i * LANES_PER_ROW + slice_of_lane();
-        float derivatives[STEP];
-        vec4 dots = dots_of(HEAD_TENSOR, r, quad);
-        [[unroll]] for (uint k = 0; k < STEP; k++)
-            head_dot[r * STEP + k] = dots[k];
-        finish_scores(r, at + 4 * quad, left_from(quad, left), whole, derivatives);
-        [[unroll]] for (uint k = 0; k < STEP; k++) {
-            scores[i][k] = head_dot[r * STEP + k];
-            highest = max(highest, scores[i][k]);
-        }
-    }
-    [[unroll]] for (uint apart = 1; apart < LANES_PER_ROW; apart *= 2)
-        highest = max(highest, subgroupShuffleXor(highest, apart));
-}
-
-/* Turns scores of row slot r into weights exp2(score - maximum). */
-void find_weights(uint r, uint at, vec4 scores[LANE_STEPS], inout vec4 all_weights[LANE_QUADS])
-{
-    [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
-        uint quad = i * LANES_PER_ROW + slice_of_lane();
-        vec4 weights = exp2(scores[i] - maximum[r]);
-        sum[r] += (weights.x + weights.y) + (weights.z + weights.w);
-        if (DROPOUT) {
-            uint dropped = dropped_keys(r, at + 4 * quad);
-            weights = mix(weights, vec4(0), notEqual(uvec4(dropped) & uvec4(1, 2, 4, 8), uvec4(0)));
-        }
-        all_weights[r * LANE_STEPS + i] = factors_of(VALUE_TENSOR, quad, weights);
-    }
-}
-
-/* Whether sums must be rescaled, by row_factors[], since the maximum grew. */
-bool weigh_keys(uint at, uint left, bool whole, out vec4 weights[LANE_QUADS])
-{
-    bool grows = false;
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        vec4 scores[LANE_STEPS];
-        float highest, shrink = 1.0;
-        find_scores(r, at, left, whole, scores, highest);
-        if (highest > maximum[r] + (softmax_slack + WEIGHT_HEADROOM)) {
-            shrink = exp2(maximum[r] + (WEIGHT_HEADROOM - highest));
-            maximum[r] = highest - WEIGHT_HEADROOM;
-            sum[r] *= shrink;
-            grows = true;
-        }
-        find_weights(r, at, scores, weights);
-        if (HAS_MAGNITUDES)
-            grows = scale_pairs(0, r, shrink, weights) || grows;
-        else if (slice_of_lane() == 0)
-            row_factors[row_of(r)] = shrink;
-    }
-    return grows;
-}
-
-void walk_step(uint at, uint left, bool whole)
-{
-    vec4 weights[LANE_QUADS];
-    stage_step(arguments.key.row_stride.x, arguments.value.row_stride.x, left);
-    multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
-    meet_subgroup();
-    bool grows = weigh_keys(at, left, whole, weights);
-    add_pairs(EXACT_WEIGHTS, grows, weights, 0, SUM_WIDTH, STAGED_VALUE, VALUE_STRIDE);
-}
-
 /* Writes what is one number a row; what a row's sums are multiplied by. */
 void finish_rows(uint tile, uint last_row, out float row_scale[ROWS_PER_LANE])
 {
@@ -161,7 +110,7 @@ void finish_rows(uint tile, uint last_row, out float row_scale[ROWS_PER_LANE])
     uint head = arguments.first_head + gl_WorkGroupID.y;
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = row_of(r);
-        float beyond = ALIBI ? slope_of[r] * alibi_beyond(int(tile * TILE_ROWS + row)) : 0.0;
+        float beyond = ALIBI ? query_rows[r].slope * alibi_beyond(int(tile * TILE_ROWS + row)) : 0.0;
         float sink = SINKS ? fma(Floats(arguments.sinks).at[head], LOG2_E, beyond) : 0.0;
         SoftmaxRow finished = softmax_finish(maximum[r], sum[r], sink, beyond);
         row_scale[r] = finished.shrink * finished.normaliser * (DROPOUT ? arguments.dropout_scale : 1.0);
@@ -206,7 +155,7 @@ void store_result(uint tile, uint last_row)
 void main()
 {
     uint tile = query_tile();
-    uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
+    uint last_row = last_query_row(tile);
     load_query_rows(tile, last_row);
     load_own(arguments.query, tile, last_row, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
     load_maximum();

@@ -35,6 +35,7 @@ const uint SUM_WIDTH = !SEPARATE_SUMS ? KEY_WIDTH + VALUE_WIDTH : KEY_WIDTH > VA
 const uint TURNS = SEPARATE_SUMS ? 2 : 1;
 uint turn;
 #include "matrix_sums.glsl"
+#include "matrix_factors.glsl"
 const uint SCALES = 2;
 const uint OF_KEYS = 0;
 const uint OF_VALUES = 1;

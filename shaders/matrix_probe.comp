@@ -7,8 +7,16 @@
 layout(local_size_x = 32) in;
 layout(constant_id = 0) const uint SIDE = 16;
 
+float greater_of(const in float a, const in float b)
+{
+    return max(a, b);
+}
+
 void main()
 {
     coopmat<float, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseAccumulator> sums;
     sums = coopmat<float, gl_ScopeSubgroup, SIDE, SIDE, gl_MatrixUseAccumulator>(0.0);
+#ifdef MATRIX_OPERATIONS
+    coopMatReduceNV(sums, sums, gl_CooperativeMatrixReduceRowNV, greater_of);
+#endif
 }

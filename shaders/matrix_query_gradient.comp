@@ -27,6 +27,7 @@
 #include "matrix_rows.glsl"
 const uint SUM_WIDTH = PADDED_HEAD / MATRIX_N;
 #include "matrix_sums.glsl"
+#include "matrix_factors.glsl"
 const uint SCALES = 1;
 #include "matrix_scales.glsl"
 #include "matrix_gradients.glsl"

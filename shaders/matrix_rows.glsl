@@ -56,23 +56,30 @@ void load_own(Rows rows, uint tile, uint last_row, uint first, uint depth, uint 
     }
 }
 
+/* Of own rows, with those that the n-th matrix of staged rows has. */
+void multiply_own_tile(uint n, uint first, uint depth, uint staged_own, uint staged_other, uint stride, out SUMS_MATRIX sum[OWN_TILES])
+{
+    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
+    [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
+        sum[t] = SUMS_MATRIX(0.0);
+    [[unroll]] for (uint d = 0; d < depth; d++) {
+        OTHER_MATRIX other;
+        coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
+        [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+            if (FEW_REGISTERS)
+                coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+            sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
+        }
+    }
+}
+
 /* Into products[], a row of them for each own row. */
 void multiply_own(uint first, uint depth, uint staged_own, uint staged_other, uint stride)
 {
     uint own_row = gl_SubgroupID * SUBGROUP_ROWS, n = 0;
     [[dont_unroll]] do {
         SUMS_MATRIX sum[OWN_TILES];
-        [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
-            sum[t] = SUMS_MATRIX(0.0);
-        [[unroll]] for (uint d = 0; d < depth; d++) {
-            OTHER_MATRIX other;
-            coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
-            [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
-                if (FEW_REGISTERS)
-                    coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
-                sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
-            }
-        }
+        multiply_own_tile(n, first, depth, staged_own, staged_other, stride, sum);
         [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
             coopMatStore(sum[t], products, (own_row + t * OWN_SIDE) * PRODUCT_STRIDE + n * (OTHER_SIDE / 4), PRODUCT_STRIDE, OWN_LAYOUT);
         n++;

@@ -40,56 +40,14 @@ void scale_sums(uint first, uint width)
     }
 }
 
-/* Adds to sums from `first` on, `width` along a row: factors[] times staged rows. */
-void add_factors(uint first, uint width, uint staged_other, uint stride)
+/* Adds to sums from `first` on, `width` along a row: factors of MATRIX_K staged rows, the k-th so many. */
+void add_products_of(ROWS_MATRIX factor[ROW_TILES], uint k, uint first, uint width, uint staged_other, uint stride)
 {
-    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
-    uint k = 0;
-    [[dont_unroll]] do {
-        ROWS_MATRIX factor[ROW_TILES];
+    [[unroll]] for (uint n = 0; n < width; n++) {
+        COLUMNS_MATRIX other;
+        coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
         [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-            coopMatLoad(factor[t], factors, (own_row + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
-                        gl_CooperativeMatrixLayoutRowMajor);
-        [[unroll]] for (uint n = 0; n < width; n++) {
-            COLUMNS_MATRIX other;
-            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-                sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
-        }
-        k++;
-    } while (k < WALK_STEP / MATRIX_K);
-}
-
-/*
- * What lanes have of all pairs, into factors[]: rounded, or their leading bits while the others stay. Cut by integers, since compilers take rounding to
- * f16 and back for nothing.
- */
-void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
-{
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
-            vec4 pair = pairs[r * LANE_STEPS + i], stored = leading ? uintBitsToFloat(floatBitsToUint(pair) & 0xffffe000u) : pair;
-            factors[row_of(r) * FACTOR_STRIDE + i * LANES_PER_ROW + slice_of_lane()] = f16vec4(stored);
-            pairs[r * LANE_STEPS + i] = pair - stored;
-        }
-}
-
-/*
- * Adds the products of pairs and staged rows to sums from `first` on, `width` along a row. exact: in two parts, as good as f32. rescale: on any lane,
- * sums are first multiplied by row_factors[].
- */
-void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uint width, uint staged_other, uint stride)
-{
-    store_factors(exact, pairs);
-    meet_subgroup();
-    if (subgroupAny(rescale))
-        scale_sums(first, width);
-    add_factors(first, width, staged_other, stride);
-    if (exact) {
-        meet_subgroup();
-        store_factors(false, pairs);
-        meet_subgroup();
-        add_factors(first, width, staged_other, stride);
+            sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
     }
 }
 

@@ -28,7 +28,7 @@ void load_own_head(Rows rows, uint tile, uint last_row)
 {
     own_head_tile = tile_address(rows, tile);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        own_head_first[r] = row_index(rows, r, min(row_of(r), last_row), ELEMENT_BYTES);
+        own_head_first[r] = row_index(rows, packed_head_of(r), min(row_of(r), last_row), ELEMENT_BYTES);
         if (!FEW_REGISTERS) {
             [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
                 own_head[r * LANE_HEAD_QUADS + d] = load_own_head_quad(r, d);

@@ -51,7 +51,7 @@ void load_score_gradients(uint at, uint left, bool whole)
         [[unroll]] for (uint k = 0; k < STEP; k++) {
             uint key = at + k;
             float gradient = Floats(score_grads_address).at[key / TILE_ROWS * stride + row_of(r) * TILE_ROWS + key % TILE_ROWS];
-            head_dot[r * STEP + k] = whole || key_is_kept(r, at, k, left) ? gradient : 0.0;
+            head_dot[r * STEP + k] = whole || key_is_kept(query_rows[r], at, k, left) ? gradient : 0.0;
         }
     }
 }

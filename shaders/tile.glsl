@@ -109,11 +109,11 @@ uvec2 tile_address(Rows rows, uint tile)
     return address_advance(head_address(rows, own_head_index()), rows.row_stride, tile * TILE_ROWS);
 }
 
-/* From there, in elements, to a row of the tile in the head of row slot r. */
-uint row_index(Rows rows, uint r, uint row, uint element_bytes)
+/* From there, in elements, to a row of the tile in one of the heads that are packed. */
+uint row_index(Rows rows, uint packed_head, uint row, uint element_bytes)
 {
     uint index = row * (rows.row_stride.x / element_bytes);
-    return PACKED_HEADS > 1 ? index + packed_head_of(r) * (rows.head_stride.x / element_bytes) : index;
+    return PACKED_HEADS > 1 ? index + packed_head * (rows.head_stride.x / element_bytes) : index;
 }
 
 /*

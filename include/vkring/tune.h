@@ -26,8 +26,10 @@
  *     matrix_row_tiles=T        matrices of own rows that a subgroup has one below the other
  *     matrix_subgroups=S        subgroups of a workgroup, which walk together
  *     matrix_rows_per_step=K    rows of the other side that they have at a time
+ *     matrix_operations=0|1     forward of f16 without dropout makes weights of scores in matrices, not through shared memory, where the device
+ *                               has reductions, conversions and per-element operations of VK_NV_cooperative_matrix2
  *
- * Of the last three 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
+ * Of the three before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  */
 #ifndef VKRING_TUNE_H

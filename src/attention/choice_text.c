@@ -38,6 +38,7 @@ static const struct word words[] = {
     WORD("matrix_row_tiles", matrix_wish.row_tiles, false, false),
     WORD("matrix_subgroups", matrix_wish.subgroups, false, false),
     WORD("matrix_rows_per_step", matrix_wish.rows_per_step, false, false),
+    WORD("matrix_operations", matrix_wish.operations, true, false),
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 
@@ -210,7 +211,7 @@ static uint32_t notch_of(const struct kernel_choice *choice, const struct word *
 {
     const struct matrix_tiles *tiles = &choice->matrices[SPIRV_FORWARD];
     const uint32_t value = value_of(choice, word);
-    if (value || !is_wish_word(word))
+    if (value || word->is_flag || !is_wish_word(word))
         return value;
     if (word->place == offsetof(struct kernel_choice, matrix_wish.row_tiles))
         return matrix_tiles_row_tiles(tiles);

@@ -57,6 +57,15 @@ static uint32_t matrix_subgroup_size(const vkring_device *device, const struct m
     return device->limits.subgroup_size_control ? matrices->subgroup_size : 0;
 }
 
+static struct spirv_module module_of(const struct attention_kernel *kernel, const struct problem *problem)
+{
+    const struct matrix_tiles *matrices = kernel_choice_matrices(&kernel->choice, kernel->which);
+    if (!matrices)
+        return spirv_kernel(kernel->which, problem->type, kernel->choice.shuffle);
+    return matrices->operations ? spirv_matrix_kernel_by_operations(kernel->which, problem->type)
+                                : spirv_matrix_kernel(kernel->which, problem->type);
+}
+
 /* As in constants.glsl; the last six only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
@@ -101,8 +110,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         matrices->separate_sums,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
-    const struct spirv_module module =
-        on_matrices ? spirv_matrix_kernel(kernel->which, problem->type) : spirv_kernel(kernel->which, problem->type, choice->shuffle);
+    const struct spirv_module module = module_of(kernel, problem);
     const struct vk_pipeline_params params = {
         .code = module.code,
         .code_bytes = module.bytes,
@@ -117,10 +125,10 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
 static void name_matrix_kernel(struct attention_kernel *kernel)
 {
     const struct matrix_tiles *matrices = &kernel->choice.matrices[kernel->which];
-    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s",
+    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s",
              spirv_kernel_name(kernel->which), matrices->shape.m, matrices->shape.n, matrices->shape.k,
              matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices), matrices->rows_per_step, matrices->subgroup_size,
-             matrices->few_registers ? " few_registers" : "");
+             matrices->few_registers ? " few_registers" : "", matrices->operations ? " operations" : "");
 }
 
 static void name_kernel(const vkring_device *device, bool aligned, struct attention_kernel *kernel)

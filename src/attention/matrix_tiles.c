@@ -32,7 +32,8 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + 2 * step + 16 + 4) +
+    const uint64_t factor_bytes = tiles->operations ? 0 : 2 * step + 16;
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) +
            (tiles->few_registers ? rows * own_bytes : 0);
 }
 
@@ -123,6 +124,14 @@ static uint32_t wished(uint32_t value, uint32_t most, uint32_t otherwise)
     return value ? (uint32_t)min_u64(value, most) : otherwise;
 }
 
+/* A sum becomes a factor as it is. Dropout looks at quads of keys. */
+static bool has_operations(enum spirv_kernel which, const struct vk_limits *limits, const struct vkring_matrix_shape *shape,
+                           const struct problem *problem)
+{
+    return limits->matrix_operations && shape->n == shape->k && problem->dropout == 0 &&
+           spirv_matrix_kernel_by_operations(which, problem->type).code;
+}
+
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
                                     const struct problem *problem, uint32_t row_tiles)
 {
@@ -134,6 +143,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
         .separate_sums = which == SPIRV_KEY_GRADIENT && row_tiles * (problem->head_dim + problem->value_dim) > columns,
         .few_registers = row_tiles * columns_of(which, problem) > columns,
     };
+    tiles.operations = wish->operations && has_operations(which, limits, &tiles.shape, problem);
     const uint32_t least_rows = which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m;
     share_rows(&tiles, (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m));
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
@@ -160,7 +170,8 @@ bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles 
 {
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
-           a->rows_per_step == b->rows_per_step && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers;
+           a->rows_per_step == b->rows_per_step && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers &&
+           a->operations == b->operations;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)

@@ -16,6 +16,7 @@ struct matrix_tiles {
     uint32_t rows_per_step;
     bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
+    bool operations;    /* of VK_NV_cooperative_matrix2 make weights of scores, which else go through shared memory */
 };
 
 /** What is asked for, in powers of two up to the greatest; 0: what suits the device. */
@@ -23,6 +24,7 @@ struct matrix_wish {
     uint32_t row_tiles; /* of a subgroup: matrices one below the other */
     uint32_t subgroups;
     uint32_t rows_per_step;
+    bool operations; /* where device, build and problem have them */
 };
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u

@@ -26,6 +26,9 @@
 #ifdef VKRING_HAS_MATRICES
 #include "matrix_forward_bf16.spv.h"
 #include "matrix_forward_f16.spv.h"
+#ifdef VKRING_HAS_MATRIX_OPERATIONS
+#include "matrix_forward_f16_operations.spv.h"
+#endif
 #include "matrix_key_gradient_bf16.spv.h"
 #include "matrix_key_gradient_f16.spv.h"
 #include "matrix_query_gradient_bf16.spv.h"
@@ -122,6 +125,19 @@ struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_typ
     return modules[which][type];
 }
 
+struct spirv_module spirv_matrix_kernel_by_operations(enum spirv_kernel which, enum vkring_type type)
+{
+#ifdef VKRING_HAS_MATRIX_OPERATIONS
+    static const struct spirv_module forward_f16 = MODULE(matrix_forward_f16_operations);
+    if (which == SPIRV_FORWARD && type == VKRING_TYPE_F16)
+        return forward_f16;
+#else
+    (void)which;
+    (void)type;
+#endif
+    return (struct spirv_module){0};
+}
+
 struct spirv_module spirv_pack(uint64_t element_bytes)
 {
     static const struct spirv_module modules[] = {MODULE(pack_16), MODULE(pack_32)};
@@ -153,7 +169,9 @@ uint32_t spirv_checksum(void)
     for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
         for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++) {
             const struct spirv_module on_matrices = spirv_matrix_kernel(which, type);
+            const struct spirv_module by_operations = spirv_matrix_kernel_by_operations(which, type);
             crc = crc32c(crc, on_matrices.code, on_matrices.bytes);
+            crc = crc32c(crc, by_operations.code, by_operations.bytes);
             for (int shuffle = 0; shuffle < 2; shuffle++) {
                 const struct spirv_module module = kernels[which].modules[type][shuffle];
                 crc = crc32c(crc, module.code, module.bytes);

@@ -191,6 +191,7 @@ static enum vkring_status take_application(vkring_device *device, const struct v
     if (!params->cooperative_matrix || !candidate.limits.storage_16bit ||
         (!params->subgroup_size_control && candidate.limits.min_subgroup_size != candidate.limits.max_subgroup_size))
         candidate.limits.matrix_shape_count = 0;
+    candidate.limits.matrix_operations = candidate.limits.matrix_operations && params->cooperative_matrix_operations;
     if (!params->subgroup_size_control) {
         candidate.limits.subgroup_size_control = false;
         candidate.limits.lane_registers =

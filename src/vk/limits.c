@@ -25,6 +25,7 @@ void vk_limits_override(struct vk_limits *limits, const struct vk_limit_override
     limits->host_coherent = limits->host_coherent && !overrides->not_coherent;
     if (overrides->no_matrices)
         limits->matrix_shape_count = 0;
+    limits->matrix_operations = limits->matrix_operations && !overrides->no_matrix_operations;
     if (overrides->no_timestamps)
         limits->timestamp_seconds = 0;
 }

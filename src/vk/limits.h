@@ -17,16 +17,17 @@ struct vk_limits {
     bool storage_16bit;         /* 16-bit storage, and the 16-bit integers that kernels take it apart with */
     bool unified_memory;        /* every device-local type is also visible to the host and cached */
     bool transfer_queue;
-    bool host_coherent;         /* packet memory needs no flush or invalidate */
+    bool host_coherent; /* packet memory needs no flush or invalidate */
     uint64_t non_coherent_atom_bytes;
     uint64_t max_buffer_bytes;
-    double timestamp_seconds;   /* a tick; 0 where the compute queue has no timestamps */
-    uint32_t split_keys;        /* the least of a split of a tile's keys; 0: as kernels are chosen */
-    uint32_t lane_registers;    /* of 32 bits, that a lane of a subgroup of the smallest size can have without keeping others off; by vendor */
-    uint32_t matrix_columns;    /* of own rows and sums that kernels on matrix units have in registers; 0: as kernels are chosen */
+    double timestamp_seconds; /* a tick; 0 where the compute queue has no timestamps */
+    uint32_t split_keys;      /* the least of a split of a tile's keys; 0: as kernels are chosen */
+    uint32_t lane_registers; /* of 32 bits, that a lane of a subgroup of the smallest size can have without keeping others off; by vendor */
+    uint32_t matrix_columns; /* of own rows and sums that kernels on matrix units have in registers; 0: as kernels are chosen */
     /* products of matrices of f16, summed in f32 by a subgroup; none where a subgroup's size is not known */
     uint32_t matrix_shape_count;
     struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
+    bool matrix_operations; /* on them: reductions, conversions and per-element operations */
 };
 
 /** What tests take away from a device. Zero leaves a limit alone. */
@@ -43,6 +44,7 @@ struct vk_limit_overrides {
     bool no_timestamps;
     bool no_subgroup_shuffle;
     bool no_matrices;
+    bool no_matrix_operations;
     bool no_storage_16bit;
     bool not_coherent; /* flush and invalidate although the memory is coherent */
 };

@@ -6,44 +6,85 @@
 
 #ifdef VK_KHR_cooperative_matrix
 
-static bool lists_extension(const VkExtensionProperties *extensions, uint32_t count)
+static bool lists_extension(const VkExtensionProperties *extensions, uint32_t count, const char *name)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (strcmp(extensions[i].extensionName, VK_MATRIX_EXTENSION) == 0)
+        if (strcmp(extensions[i].extensionName, name) == 0)
             return true;
     return false;
 }
 
-bool vk_matrix_features_exist(const struct vk_instance *instance, VkPhysicalDevice physical)
+struct vk_matrix_extensions vk_matrix_extensions_find(const struct vk_instance *instance, VkPhysicalDevice physical)
 {
+    struct vk_matrix_extensions found = {0};
     uint32_t count = 0;
     if (!instance->get_matrix_properties || instance->enumerate_extensions(physical, NULL, &count, NULL) != VK_SUCCESS)
-        return false;
+        return found;
     VkExtensionProperties *extensions = calloc(count ? count : 1, sizeof(*extensions));
-    const bool exists = extensions && instance->enumerate_extensions(physical, NULL, &count, extensions) >= VK_SUCCESS &&
-                        lists_extension(extensions, count);
+    if (extensions && instance->enumerate_extensions(physical, NULL, &count, extensions) >= VK_SUCCESS) {
+        found.matrices = lists_extension(extensions, count, VK_MATRIX_EXTENSION);
+        found.operations = found.matrices && lists_extension(extensions, count, VK_MATRIX_OPERATIONS_EXTENSION);
+    }
     free(extensions);
-    return exists;
+    return found;
 }
 
-void *vk_matrix_features_link(struct vk_matrix_features *features)
+/* Without the NV structure, which follows where it is wanted. */
+static void *start_chain(struct vk_matrix_features *features)
 {
-    features->khr = (VkPhysicalDeviceCooperativeMatrixFeaturesKHR){
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-    };
+    *features = (struct vk_matrix_features){.khr.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
     return &features->khr;
 }
 
-void *vk_matrix_features_want(struct vk_matrix_features *features)
+static void link_operations(struct vk_matrix_features *features)
 {
-    vk_matrix_features_link(features);
+#ifdef VK_NV_cooperative_matrix2
+    features->nv.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV;
+    features->khr.pNext = &features->nv;
+#else
+    (void)features;
+#endif
+}
+
+void *vk_matrix_features_link(struct vk_matrix_extensions extensions, struct vk_matrix_features *features)
+{
+    void *first = start_chain(features);
+    if (extensions.operations)
+        link_operations(features);
+    return first;
+}
+
+void *vk_matrix_features_want(const struct vk_matrix_features *has, struct vk_matrix_features *features)
+{
+    void *first = start_chain(features);
     features->khr.cooperativeMatrix = VK_TRUE;
-    return &features->khr;
+#ifdef VK_NV_cooperative_matrix2
+    if (vk_matrix_operations_enabled(has)) {
+        link_operations(features);
+        features->nv.cooperativeMatrixReductions = VK_TRUE;
+        features->nv.cooperativeMatrixConversions = VK_TRUE;
+        features->nv.cooperativeMatrixPerElementOperations = VK_TRUE;
+    }
+#else
+    (void)has;
+#endif
+    return first;
 }
 
 bool vk_matrix_features_enabled(const struct vk_matrix_features *features)
 {
     return features->khr.cooperativeMatrix;
+}
+
+bool vk_matrix_operations_enabled(const struct vk_matrix_features *features)
+{
+#ifdef VK_NV_cooperative_matrix2
+    return features->nv.cooperativeMatrixReductions && features->nv.cooperativeMatrixConversions &&
+           features->nv.cooperativeMatrixPerElementOperations;
+#else
+    (void)features;
+    return false;
+#endif
 }
 
 static bool is_usable(const VkCooperativeMatrixPropertiesKHR *shape)
@@ -80,23 +121,31 @@ void vk_matrix_shapes_read(const struct vk_instance *instance, VkPhysicalDevice 
 
 #else
 
-bool vk_matrix_features_exist(const struct vk_instance *instance, VkPhysicalDevice physical)
+struct vk_matrix_extensions vk_matrix_extensions_find(const struct vk_instance *instance, VkPhysicalDevice physical)
 {
     (void)instance;
     (void)physical;
+    return (struct vk_matrix_extensions){0};
+}
+
+void *vk_matrix_features_link(struct vk_matrix_extensions extensions, struct vk_matrix_features *features)
+{
+    (void)extensions;
+    (void)features;
+    return NULL;
+}
+
+void *vk_matrix_features_want(const struct vk_matrix_features *has, struct vk_matrix_features *features)
+{
+    (void)has;
+    (void)features;
+    return NULL;
+}
+
+bool vk_matrix_operations_enabled(const struct vk_matrix_features *features)
+{
+    (void)features;
     return false;
-}
-
-void *vk_matrix_features_link(struct vk_matrix_features *features)
-{
-    (void)features;
-    return NULL;
-}
-
-void *vk_matrix_features_want(struct vk_matrix_features *features)
-{
-    (void)features;
-    return NULL;
 }
 
 bool vk_matrix_features_enabled(const struct vk_matrix_features *features)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/** VK_KHR_cooperative_matrix, where the headers know it: whether a device has it, and what its matrix units multiply. */
+/** VK_KHR_cooperative_matrix, where the headers know it: whether a device has it, and what its matrix units multiply; and the operations on
+ * matrices of VK_NV_cooperative_matrix2. */
 #ifndef VKRING_VK_MATRIX_SHAPES_H
 #define VKRING_VK_MATRIX_SHAPES_H
 
@@ -7,22 +8,34 @@
 #include "limits.h"
 
 #define VK_MATRIX_EXTENSION "VK_KHR_cooperative_matrix"
+#define VK_MATRIX_OPERATIONS_EXTENSION "VK_NV_cooperative_matrix2"
 
-/** A structure in the chain of features; empty where the headers are older than the extension. */
+/** Structures in the chain of features; empty where the headers are older than the extension. */
 struct vk_matrix_features {
 #ifdef VK_KHR_cooperative_matrix
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR khr;
+#ifdef VK_NV_cooperative_matrix2
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV nv;
+#endif
 #else
     int none;
 #endif
 };
 
-/** Whether the device has the extension, so that its structure may be linked. */
-bool vk_matrix_features_exist(const struct vk_instance *instance, VkPhysicalDevice physical);
-/** Prepares the structure to be filled in, or, the second, to ask for the feature; what to link. */
-void *vk_matrix_features_link(struct vk_matrix_features *features);
-void *vk_matrix_features_want(struct vk_matrix_features *features);
+/** Which extensions the device has, so that their structures may be linked. */
+struct vk_matrix_extensions {
+    bool matrices;
+    bool operations; /* some of VK_NV_cooperative_matrix2 */
+};
+struct vk_matrix_extensions vk_matrix_extensions_find(const struct vk_instance *instance, VkPhysicalDevice physical);
+
+/** Prepares the structures to be filled in; what to link. */
+void *vk_matrix_features_link(struct vk_matrix_extensions extensions, struct vk_matrix_features *features);
+/** Prepares others to ask for what kernels use of the features that there are; what to link. */
+void *vk_matrix_features_want(const struct vk_matrix_features *has, struct vk_matrix_features *features);
 bool vk_matrix_features_enabled(const struct vk_matrix_features *features);
+/** Reductions, conversions and per-element operations: all or none are asked for. */
+bool vk_matrix_operations_enabled(const struct vk_matrix_features *features);
 
 /** Fills in the shapes of f16 with sums in f32, the first ones where there are more than there is room for. */
 void vk_matrix_shapes_read(const struct vk_instance *instance, VkPhysicalDevice physical, struct vk_limits *limits);

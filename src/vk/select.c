@@ -23,10 +23,10 @@ static void link_features(struct vk_features *features)
 void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice physical, struct vk_features *out_features)
 {
     struct vk_features has;
-    const bool has_matrices = vk_matrix_features_exist(instance, physical);
+    const struct vk_matrix_extensions extensions = vk_matrix_extensions_find(instance, physical);
     link_features(&has);
-    if (has_matrices)
-        has.v13.pNext = vk_matrix_features_link(&has.matrix);
+    if (extensions.matrices)
+        has.v13.pNext = vk_matrix_features_link(extensions, &has.matrix);
     instance->get_features(physical, &has.head);
     link_features(out_features);
     out_features->head.features.shaderInt16 = has.head.features.shaderInt16;
@@ -39,11 +39,13 @@ void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice phy
     out_features->v13.maintenance4 = has.v13.maintenance4;
     out_features->v13.subgroupSizeControl = has.v13.subgroupSizeControl;
     out_features->v13.computeFullSubgroups = has.v13.computeFullSubgroups;
-    if (has_matrices && vk_matrix_features_enabled(&has.matrix) && has.v12.vulkanMemoryModel && has.v12.shaderFloat16) {
+    if (extensions.matrices && vk_matrix_features_enabled(&has.matrix) && has.v12.vulkanMemoryModel && has.v12.shaderFloat16) {
         out_features->v12.vulkanMemoryModel = VK_TRUE;
         out_features->v12.shaderFloat16 = VK_TRUE;
-        out_features->v13.pNext = vk_matrix_features_want(&out_features->matrix);
+        out_features->v13.pNext = vk_matrix_features_want(&has.matrix, &out_features->matrix);
         out_features->extensions[out_features->extension_count++] = VK_MATRIX_EXTENSION;
+        if (vk_matrix_operations_enabled(&out_features->matrix))
+            out_features->extensions[out_features->extension_count++] = VK_MATRIX_OPERATIONS_EXTENSION;
     }
 }
 
@@ -222,8 +224,10 @@ void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice phys
     find_families(instance, &candidate);
     read_limits(basic, &v11, &v13, &memory, &features, &candidate);
     if (features.extension_count && has_known_subgroups(&v11, &v13, &candidate.limits) &&
-        !compiler_crashes_on_matrices(info, &candidate.limits))
+        !compiler_crashes_on_matrices(info, &candidate.limits)) {
         vk_matrix_shapes_read(instance, physical, &candidate.limits);
+        candidate.limits.matrix_operations = vk_matrix_operations_enabled(&features.matrix);
+    }
     vk_candidate_describe_limits(&candidate.limits, info);
     find_reason(&candidate, &features);
     *out_candidate = candidate;

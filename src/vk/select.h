@@ -24,7 +24,8 @@ struct vk_candidate {
     double tick_seconds;      /* of a timestamp, where a family writes any */
 };
 
-/** Features to enable at device creation, with the extensions: link `head` into VkDeviceCreateInfo. The structures point at each other: do not copy.
+/** Features to enable at device creation, with the extensions: link `head` into VkDeviceCreateInfo. The structures point at each other: do
+ * not copy.
  */
 struct vk_features {
     VkPhysicalDeviceFeatures2 head;
@@ -32,7 +33,7 @@ struct vk_features {
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
     struct vk_matrix_features matrix;
-    const char *extensions[1];
+    const char *extensions[2];
     uint32_t extension_count;
 };
 

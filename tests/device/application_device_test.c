@@ -88,6 +88,7 @@ static struct vkring_vulkan_params params_of(struct application *app)
         .storage_16bit = app->features.v11.storageBuffer16BitAccess && app->features.head.features.shaderInt16,
         .subgroup_size_control = app->features.v13.subgroupSizeControl && app->features.v13.computeFullSubgroups,
         .cooperative_matrix = app->features.extension_count > 0,
+        .cooperative_matrix_operations = app->features.extension_count > 1,
         .lock_queues = lock,
         .unlock_queues = unlock,
         .lock_user = app,

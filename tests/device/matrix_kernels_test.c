@@ -58,7 +58,23 @@ static const struct attention_case of_bf16[] = {
      .params = {.backward = true, .q_len = 61, .kv_len = 150, .head_dim = 21, .value_dim = 9, EVERY_OPTION(60)}},
 };
 
-static void check(vkring_device *on, struct attention_case c, enum vkring_type type, int seed)
+/* By operations on matrices, of f16: forward's kernel. Then what it is not for. */
+static const struct attention_case by_operations[] = {
+    {.name = "plain", .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "heavy tail", .inputs = INPUTS_HEAVY_TAIL, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "big logits", .inputs = INPUTS_BIG_LOGITS, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "huge key", .inputs = INPUTS_HUGE_KEY, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "block gaps", .inputs = INPUTS_BLOCK_GAPS, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
+    {.name = "no keys", .params = {.backward = true, .q_len = 5, .kv_len = 0}},
+    {.name = "many blocks", .params = {.backward = true, .q_len = 9, .kv_len = 5000}},
+    {.name = "cut finely", .params = {.backward = true, .q_len = 200, .kv_len = 200, .dispatch_seconds = 1e-9}},
+    {.name = "values one", .inputs = INPUTS_VALUES_ONE, .params = {.q_len = 65, .kv_len = 333}},
+    {.name = "rows that keep nothing",
+     .params = {.q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
+    {.name = "everything but dropout", .bias = BIAS_MASKS_SOME, .params = {.q_len = 61, .kv_len = 150, EVERY_OPTION_BUT_DROPOUT(60)}},
+};
+
+static void check(vkring_device *on, struct attention_case c, enum vkring_type type, bool operations, int seed)
 {
     struct case_data data = {0};
     struct case_result result = {0};
@@ -70,28 +86,28 @@ static void check(vkring_device *on, struct attention_case c, enum vkring_type t
     c.params.head_dim = c.params.head_dim ? c.params.head_dim : 16;
     bool passes = case_make_data(&c, &data) && case_run(&c, on, NULL, &data, &result) && case_refer(&c, &data, &result.info.rows) &&
                   case_judge(&c, &data, &result);
-    bool on_matrices = strstr(result.info.kernel, "forward_matrix");
+    bool as_asked = strstr(result.info.kernel, "forward_matrix") && !strstr(result.info.kernel, " operations") == !operations;
     case_free_result(&result);
     case_free_data(&data);
     ck_assert_msg(passes, "%s", c.name);
-    ck_assert_msg(on_matrices, "%s ran on other kernels", c.name);
+    ck_assert_msg(as_asked, "%s ran on other kernels", c.name);
 }
 
 START_TEST(both_types_match_the_oracle)
 {
-    check(device, of_both_types[_i / 2], _i % 2 == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_BF16, 4000 + _i);
+    check(device, of_both_types[_i / 2], _i % 2 == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_BF16, false, 4000 + _i);
 }
 END_TEST
 
 START_TEST(f16_matches_the_oracle)
 {
-    check(device, of_f16[_i], VKRING_TYPE_F16, 4200 + _i);
+    check(device, of_f16[_i], VKRING_TYPE_F16, false, 4200 + _i);
 }
 END_TEST
 
 START_TEST(bf16_matches_the_oracle)
 {
-    check(device, of_bf16[_i], VKRING_TYPE_BF16, 4300 + _i);
+    check(device, of_bf16[_i], VKRING_TYPE_BF16, false, 4300 + _i);
 }
 END_TEST
 
@@ -99,7 +115,44 @@ START_TEST(few_registers_hold_enough)
 {
     vkring_device *other = test_device_open(&few_registers);
     for (size_t i = 0; i < sizeof(of_few_registers) / sizeof(of_few_registers[0]); i++)
-        check(other, of_few_registers[i], VKRING_TYPE_F16, 4400 + (int)i);
+        check(other, of_few_registers[i], VKRING_TYPE_F16, false, 4400 + (int)i);
+    vkring_device_destroy(&other);
+}
+END_TEST
+
+/* Of the kernels that are asked for beside those of VKRING_KERNELS. */
+static void check_with_operations(vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations, int seed)
+{
+    char *usual = strdup(getenv("VKRING_KERNELS")), with[256];
+    snprintf(with, sizeof(with), "%s matrix_operations=1", usual);
+    setenv("VKRING_KERNELS", with, 1);
+    check(on, *c, type, operations, seed);
+    setenv("VKRING_KERNELS", usual, 1);
+    free(usual);
+}
+
+START_TEST(operations_match_the_oracle)
+{
+    check_with_operations(device, &by_operations[_i], VKRING_TYPE_F16, true, 4500 + _i);
+}
+END_TEST
+
+START_TEST(operations_match_with_few_registers)
+{
+    vkring_device *other = test_device_open(&few_registers);
+    check_with_operations(other, &of_few_registers[0], VKRING_TYPE_F16, true, 4600);
+    vkring_device_destroy(&other);
+}
+END_TEST
+
+/* bf16, dropout, and devices without. Kernels that other tests have, too. */
+START_TEST(shared_memory_serves_where_operations_do_not)
+{
+    const struct vk_limit_overrides without = {.no_matrix_operations = true};
+    vkring_device *other = test_device_open(&without);
+    check_with_operations(device, &of_both_types[0], VKRING_TYPE_BF16, false, 4700);
+    check_with_operations(device, &of_f16[4], VKRING_TYPE_F16, false, 4701);
+    check_with_operations(other, &of_both_types[0], VKRING_TYPE_F16, false, 4702);
     vkring_device_destroy(&other);
 }
 END_TEST
@@ -163,6 +216,11 @@ int main(void)
     tcase_add_test(tcase, few_registers_hold_enough);
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
     tcase_add_test(tcase, wished_tiles_are_right);
+    if (device->limits.matrix_operations && spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
+        tcase_add_loop_test(tcase, operations_match_the_oracle, 0, sizeof(by_operations) / sizeof(by_operations[0]));
+        tcase_add_test(tcase, operations_match_with_few_registers);
+        tcase_add_test(tcase, shared_memory_serves_where_operations_do_not);
+    }
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);
 }

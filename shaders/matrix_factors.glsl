@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Factors of staged rows that lanes make, through shared memory that only the subgroup of a row touches: written by lanes and read as matrices.
+ * Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
+ */
+
+const uint FACTOR_STRIDE = STEP_QUADS + 2;
+
+shared f16vec4 factors[TILE_ROWS * FACTOR_STRIDE];
+
+/* Adds to sums from `first` on, `width` along a row: factors[] times staged rows. */
+void add_factors(uint first, uint width, uint staged_other, uint stride)
+{
+    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
+    uint k = 0;
+    [[dont_unroll]] do {
+        ROWS_MATRIX factor[ROW_TILES];
+        [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+            coopMatLoad(factor[t], factors, (own_row + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
+                        gl_CooperativeMatrixLayoutRowMajor);
+        add_products_of(factor, k, first, width, staged_other, stride);
+        k++;
+    } while (k < WALK_STEP / MATRIX_K);
+}
+
+/* What lanes have of all pairs, into factors[]: rounded, or their leading bits while the others stay. */
+void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
+{
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+        [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+            vec4 pair = pairs[r * LANE_STEPS + i], stored = leading ? leading_bits(pair) : pair;
+            factors[row_of(r) * FACTOR_STRIDE + i * LANES_PER_ROW + slice_of_lane()] = f16vec4(stored);
+            pairs[r * LANE_STEPS + i] = pair - stored;
+        }
+}
+
+/*
+ * Adds the products of pairs and staged rows to sums from `first` on, `width` along a row. exact: in two parts, as good as f32. rescale: on any lane,
+ * sums are first multiplied by row_factors[].
+ */
+void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uint width, uint staged_other, uint stride)
+{
+    store_factors(exact, pairs);
+    meet_subgroup();
+    if (subgroupAny(rescale))
+        scale_sums(first, width);
+    add_factors(first, width, staged_other, stride);
+    if (exact) {
+        meet_subgroup();
+        store_factors(false, pairs);
+        meet_subgroup();
+        add_factors(first, width, staged_other, stride);
+    }
+}
