@@ -171,7 +171,9 @@ static void compile_kernel(struct farm *farm, enum spirv_kernel which, const str
 {
     struct attention_kernel kernel = {0};
     char name[64], general[80];
-    snprintf(name, sizeof(name), "%s%s", spirv_kernel_name(which), kernel_choice_matrices(choice, which) ? "_matrix" : "");
+    const struct matrix_tiles *matrices = kernel_choice_matrices(choice, which);
+    snprintf(name, sizeof(name), "%s%s%s", spirv_kernel_name(which), matrices ? "_matrix" : "",
+             matrices && matrices->operations ? "_operations" : "");
     snprintf(general, sizeof(general), "%s_general", name);
     if (!is_used(which, problem, choice))
         return;
@@ -181,6 +183,18 @@ static void compile_kernel(struct farm *farm, enum spirv_kernel which, const str
     if (farmed->head_dim != farmed->value_dim)
         check(farm, attention_kernel_prepare(farm->device, problem, false, &kernel));
     attention_kernel_destroy(farm->device, &kernel);
+}
+
+/* What vkring tune may choose in place of forward on matrix units. */
+static void compile_operations(struct farm *farm, const struct farm_problem *farmed, const struct problem *problem,
+                               const struct kernel_choice *best)
+{
+    struct kernel_choice choice = *best;
+    choice.matrix_wish.operations = true;
+    kernel_choice_settle(farm->device, problem, &choice);
+    const struct matrix_tiles *matrices = kernel_choice_matrices(&choice, SPIRV_FORWARD);
+    if (matrices && matrices->operations)
+        compile_kernel(farm, SPIRV_FORWARD, farmed, problem, &choice);
 }
 
 /* Forward of few query rows, and the merge of its splits. */
@@ -226,6 +240,7 @@ static void compile_problem(struct farm *farm, const struct farm_problem *farmed
         if (kernel_choice_matrices(&best, which))
             compile_kernel(farm, which, farmed, &problem, &best);
     }
+    compile_operations(farm, farmed, &problem, &best);
     if (farmed->few)
         compile_few_queries(farm, farmed);
 }

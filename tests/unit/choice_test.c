@@ -204,6 +204,52 @@ START_TEST(tiles_of_matrix_units_are_words)
 }
 END_TEST
 
+static bool has_operations(const vkring_device *device, const struct problem *of)
+{
+    struct kernel_choice choice = kernel_choice_best(device, of);
+    ck_assert_int_eq(choice_parse(device, of, "matrix_operations=1", &choice), VKRING_OK);
+    ck_assert_int_eq(choice_check(device, of, &choice), VKRING_OK);
+    ck_assert(choice.matrix && !choice.matrices[SPIRV_KEY_GRADIENT].operations);
+    return choice.matrices[SPIRV_FORWARD].operations;
+}
+
+/* Of devices that have them all, f16 without dropout, and matrices that can be both sums and factors. */
+START_TEST(operations_on_matrices_are_asked_for)
+{
+    vkring_device device = gpu_with_matrices();
+    struct problem other = halves;
+    ck_assert(!has_operations(&device, &halves));
+    device.limits.matrix_operations = true;
+    ck_assert(has_operations(&device, &halves));
+    ck_assert(!kernel_choice_best(&device, &halves).matrices[SPIRV_FORWARD].operations);
+    other.dropout = 0.5;
+    ck_assert(!has_operations(&device, &other));
+    other = halves;
+    other.type = VKRING_TYPE_BF16;
+    ck_assert(!has_operations(&device, &other));
+    device.limits.matrix_shapes[0].n = 2 * device.limits.matrix_shapes[0].k;
+    ck_assert(!has_operations(&device, &halves));
+}
+END_TEST
+
+START_TEST(operations_are_a_neighbour_where_there_are_any)
+{
+    vkring_device device = gpu_with_matrices();
+    struct kernel_choice neighbours[CHOICE_NEIGHBOURS];
+    for (int i = 0; i < 2; i++) {
+        device.limits.matrix_operations = i;
+        const struct kernel_choice choice = kernel_choice_best(&device, &halves);
+        const uint32_t count = choice_neighbours(&device, &halves, &choice, neighbours);
+        uint32_t with = 0;
+        for (uint32_t j = 0; j < count; j++) {
+            with += neighbours[j].matrices[SPIRV_FORWARD].operations;
+            check_room(&device, &neighbours[j]);
+        }
+        ck_assert_msg((with > 0) == i, "%u neighbours", with);
+    }
+}
+END_TEST
+
 /* Whatever it differs in is of use: other tiles, or no matrix units. */
 START_TEST(neighbours_on_matrix_units_have_other_tiles)
 {
@@ -240,6 +286,10 @@ int main(void)
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
+    }
+    if (spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
+        tcase_add_test(words, operations_on_matrices_are_asked_for);
+        tcase_add_test(words, operations_are_a_neighbour_where_there_are_any);
     }
     suite_add_tcase(suite, words);
     return suite_run(suite);
