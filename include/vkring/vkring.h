@@ -53,6 +53,7 @@ enum vkring_status {
     VKRING_ERROR_MISMATCH = -10,           /**< ranks called with different parameters */
     VKRING_ERROR_PEER = -11,               /**< another rank failed, or sent what was not expected */
     VKRING_ERROR_TIMEOUT = -12,            /**< no progress within the deadline */
+    VKRING_ERROR_CACHE_FULL = -13,         /**< a sequence would be longer than its cache holds */
 };
 
 /** A short name such as "timeout". Never null. */

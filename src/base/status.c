@@ -70,6 +70,8 @@ const char *vkring_status_string(enum vkring_status status)
         return "another rank failed";
     case VKRING_ERROR_TIMEOUT:
         return "timeout";
+    case VKRING_ERROR_CACHE_FULL:
+        return "cache full";
     }
     return "unknown status";
 }

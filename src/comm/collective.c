@@ -377,7 +377,7 @@ const void *comm_gather_blocks(const struct comm_gather *gather)
     return gather->blocks;
 }
 
-static enum vkring_status gather_wait(struct comm_gather *gather, double timeout_seconds)
+enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_seconds)
 {
     enum vkring_status status;
     struct comm_backoff backoff = {0};
@@ -406,7 +406,7 @@ fail:
 static enum vkring_status gather_finish(struct comm_gather *gather, void *all, double timeout_seconds)
 {
     enum vkring_status status;
-    TRY(gather_wait(gather, timeout_seconds), fail);
+    TRY(comm_gather_wait(gather, timeout_seconds), fail);
     if (gather->block_bytes > 0)
         memcpy(all, gather->blocks, (size_t)(gather->block_bytes * gather->comm->fn.size));
     return VKRING_OK;

@@ -79,6 +79,8 @@ struct comm_gather {
 enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine, uint64_t bytes, struct comm_gather *out_gather);
 /** progress is set to true when a message came or went. out_done: all are there. A failure gives it up. */
 enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done);
+/** Polls until all are there. Errors as of comm_allgather. */
+enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_seconds);
 /** What all ranks gave, once it is done; until the next gather on the communicator. */
 const void *comm_gather_blocks(const struct comm_gather *gather);
 /** How much longer than to its deadline a rank waits, in which others may say why. */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * A cache of keys and values for inference, sharded over the ranks of a communicator: a sequence that only all of them together can hold is
+ * extended and attended to, some rows at a time.
+ *
+ *     vkring_device -> vkring_buffer ...
+ *                   -> vkring_cache (device, communicator, problem) -> vkring_cache_append, vkring_cache_attend, ...
+ *
+ * The row at position p of a sequence lies on rank p mod ranks, in its slot p / ranks (rounded down): however sequences grow and wherever a
+ * window of theirs lies, ranks hold the same number of rows of it, but for one.
+ *
+ * Tensors of a call hold, packed, rows of several sequences: those of sequence 0, then those of sequence 1, …; `rows` [batch] says how many
+ * of each this rank brings. Of a sequence come first the rows of rank 0, then those of rank 1, …; any rank may bring none.
+ */
+#ifndef VKRING_CACHE_H
+#define VKRING_CACHE_H
+
+#include "vkring.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum vkring_cache_storage {
+    VKRING_CACHE_AS_TYPE = 0, /**< elements as they come */
+    /**
+     * Integers from -127 to 127 with one f32 scale for each row of each key/value head, its largest magnitude over 127: half of what 16 bits
+     * take, and an error of at most 1/254 of that magnitude for each element.
+     */
+    VKRING_CACHE_INT8 = 1,
+};
+
+/** Which way rows meet that lie on different ranks. */
+enum vkring_cache_pass {
+    VKRING_CACHE_PASS_AUTO = 0,
+    /** Queries go to all ranks, each attends to its part of the cache, and partial results merge on their way back, in log2(ranks) steps. */
+    VKRING_CACHE_PASS_QUERIES = 1,
+    VKRING_CACHE_PASS_KEYS = 2, /**< keys and values go around the ring, as in vkring_forward */
+};
+
+struct vkring_cache_params {
+    /**
+     * What is attended, as of a plan: type, batch (how many sequences), heads, kv_heads, head_dim, value_dim, scale, mask and modifiers;
+     * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
+     * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
+     * VKRING_ERROR_UNSUPPORTED: segment_ids, bias. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a layout.
+     */
+    struct vkring_plan_params attention;
+    enum vkring_cache_storage storage;
+    enum vkring_cache_pass pass;
+};
+
+/** Keys and values of a batch of sequences. One call at a time. */
+typedef struct vkring_cache vkring_cache;
+
+/** What a cache takes on this rank. */
+struct vkring_cache_memory {
+    uint64_t storage_bytes; /**< of device memory: keys, values and their scales */
+    uint64_t device_bytes;  /**< of device memory, with what calls work in */
+    uint64_t host_bytes;    /**< pinned, and what rows are gathered in */
+};
+
+/** What vkring_cache_create would take. Not collective; takes nothing. comm null: one rank. */
+VKRING_API enum vkring_status vkring_cache_measure(vkring_device *device, vkring_comm *comm, const struct vkring_cache_params *params,
+                                                   struct vkring_cache_memory *out_memory);
+
+/**
+ * An empty cache. Collective over comm (null: one rank), which is borrowed, as the device is, until the cache is destroyed. Errors as of
+ * vkring_plan_create.
+ */
+VKRING_API enum vkring_status vkring_cache_create(vkring_device *device, vkring_comm *comm, const struct vkring_cache_params *params,
+                                                  vkring_cache **out_cache);
+/** Accepts a pointer to null; writes null. Not collective, and never waits for a peer. */
+VKRING_API void vkring_cache_destroy(vkring_cache **cache);
+
+struct vkring_cache_info {
+    uint32_t rank;
+    uint32_t ranks;
+    struct vkring_cache_memory memory;
+    const uint64_t *lengths; /**< [batch], of each sequence over all ranks; the cache's, until its next call */
+    uint64_t own_rows;       /**< of all sequences, on this rank */
+    bool lost;               /**< a call broke off: the cache can only be destroyed */
+};
+
+VKRING_API void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *out_info);
+
+/**
+ * Forgets all rows from lengths[b] on of each sequence b. Every rank makes the same call, which sends nothing: one that did not is found by
+ * the next append or attend. VKRING_ERROR_INVALID_ARGUMENT: longer than it is; nothing changed.
+ */
+VKRING_API enum vkring_status vkring_cache_truncate(vkring_cache *cache, const uint64_t *lengths);
+
+/** Forgets all rows: vkring_cache_truncate to 0. */
+VKRING_API enum vkring_status vkring_cache_reset(vkring_cache *cache);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "cache.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../ring/agree.h"
+
+#define DEFAULT_TIMEOUT_SECONDS 300.0
+#define DEFAULT_DISPATCH_SECONDS 0.1
+/* What ranks tell each other grows with it. */
+#define MOST_SEQUENCES ((uint64_t)1 << 24)
+
+/* Parameters -------------------------------------------------------------------------------------------------------------- */
+
+static enum vkring_status check_attention(const vkring_device *device, const struct vkring_plan_params *params)
+{
+    if (params->segment_ids || params->bias.present)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "a cache has no %s", params->segment_ids ? "segment_ids" : "bias");
+    if (params->backward)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no backward");
+    if (params->has_query_offset)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no query_offset: queries are the last rows of their sequence");
+    if (params->layout != VKRING_LAYOUT_CONTIGUOUS || params->query_rows_of_rank || params->key_rows_of_rank)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no layout and no rows of ranks");
+    if (params->batch > MOST_SEQUENCES)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "batch is %" PRIu64 ", above 2^24 for a cache", params->batch);
+    if ((params->type == VKRING_TYPE_F16 || params->type == VKRING_TYPE_BF16) && !device->limits.storage_16bit)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "%s has no 16-bit storage for f16 and bf16 tensors", device->info.name);
+    return VKRING_OK;
+}
+
+static enum vkring_status check_choices(const struct vkring_cache_params *params)
+{
+    if (params->storage != VKRING_CACHE_AS_TYPE && params->storage != VKRING_CACHE_INT8)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "storage %d is unknown", (int)params->storage);
+    if (params->pass != VKRING_CACHE_PASS_AUTO && params->pass != VKRING_CACHE_PASS_QUERIES && params->pass != VKRING_CACHE_PASS_KEYS)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "pass %d is unknown", (int)params->pass);
+    return VKRING_OK;
+}
+
+static double timeout_seconds_of(const struct vkring_cache_params *params)
+{
+    return params->attention.timeout_seconds > 0 ? params->attention.timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
+}
+
+static enum vkring_status resolve(const struct vkring_cache_params *params, struct vkring_cache *cache)
+{
+    enum vkring_status status;
+    const struct vkring_plan_params *attention = &params->attention;
+    TRY(check_attention(cache->device, attention), fail);
+    TRY(check_choices(params), fail);
+    TRY(problem_resolve(attention, &cache->problem), fail);
+    cache->problem.query_offset = 0;
+    cache->storage = params->storage;
+    cache->pass = params->pass;
+    cache->timeout_seconds = timeout_seconds_of(params);
+    cache->dispatch_seconds = attention->dispatch_seconds > 0 ? attention->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
+    cache->slots = divide_up(cache->problem.kv_len, cache->ranks);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Of a communicator of one rank nothing is used. */
+static struct vkring_cache begin(vkring_device *device, vkring_comm *comm)
+{
+    const bool alone = !comm || vkring_comm_size(comm) == 1;
+    return (struct vkring_cache){
+        .device = device,
+        .comm = alone ? NULL : comm,
+        .rank = alone ? 0 : vkring_comm_rank(comm),
+        .ranks = alone ? 1 : vkring_comm_size(comm),
+    };
+}
+
+/* Memory ------------------------------------------------------------------------------------------------------------------ */
+
+static struct exchange_size exchange_size_of(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const uint64_t keys = problem->kv_heads * (problem->head_dim + problem->value_dim);
+    const uint64_t queries = problem->heads * problem->head_dim;
+    return (struct exchange_size){
+        .ranks = cache->ranks,
+        .batch = problem->batch,
+        .row_bytes = max_u64(keys, queries) * vkring_type_bytes(problem->type),
+        .most_rows = problem->batch * problem->q_len,
+    };
+}
+
+static enum vkring_status measure(const struct vkring_cache *cache, struct vkring_cache_memory *out_memory)
+{
+    enum vkring_status status;
+    const struct problem *problem = &cache->problem;
+    const struct exchange_size size = exchange_size_of(cache);
+    struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&size)};
+    uint64_t keys, values;
+    TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
+    TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &values), fail);
+    memory.storage_bytes = keys + values;
+    memory.device_bytes = memory.storage_bytes;
+    *out_memory = memory;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status vkring_cache_measure(vkring_device *device, vkring_comm *comm, const struct vkring_cache_params *params,
+                                        struct vkring_cache_memory *out_memory)
+{
+    enum vkring_status status;
+    struct vkring_cache cache = begin(device, comm);
+    TRY(resolve(params, &cache), fail);
+    TRY(measure(&cache, out_memory), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Creation ---------------------------------------------------------------------------------------------------------------- */
+
+static enum vkring_status take_device_memory(struct vkring_cache *cache)
+{
+    enum vkring_status status;
+    const struct problem *problem = &cache->problem;
+    TRY(measure(cache, &cache->memory), fail);
+    TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &cache->key), fail);
+    TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &cache->value), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* All that can fail before anything is told. */
+static enum vkring_status prepare(const struct vkring_cache_params *params, struct vkring_cache *cache)
+{
+    enum vkring_status status;
+    TRY(resolve(params, cache), fail);
+    const struct exchange_size size = exchange_size_of(cache);
+    cache->lengths = calloc((size_t)(cache->problem.batch + 1), sizeof(*cache->lengths));
+    if (!cache->lengths)
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %" PRIu64 " lengths", cache->problem.batch);
+    TRY(exchange_create(&size, &cache->exchange), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status agree_on_choices(struct vkring_cache *cache)
+{
+    static const char *const names[EXCHANGE_FIELDS] = {"storage", "pass", "what is made", "what is made"};
+    const uint64_t numbers[EXCHANGE_FIELDS] = {cache->storage, cache->pass};
+    return exchange_compare(&cache->exchange, cache->comm, names, numbers, cache->timeout_seconds);
+}
+
+/* Also where this rank has no cache. */
+static enum vkring_status agree(vkring_comm *comm, const struct vkring_cache_params *params, struct vkring_cache *cache,
+                                enum vkring_status mine)
+{
+    enum vkring_status status;
+    static const struct problem no_problem = {0};
+    static const struct layout no_layout = {0};
+    TRY(agree_on_problem(comm, mine, cache ? &cache->problem : &no_problem, &no_layout, 0, timeout_seconds_of(params)), fail);
+    TRY(agree_on_choices(cache), fail);
+    cache->id = comm->rounds;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status vkring_cache_create(vkring_device *device, vkring_comm *comm, const struct vkring_cache_params *params,
+                                       vkring_cache **out_cache)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache;
+    const struct vkring_cache beginning = begin(device, comm);
+    if (comm && comm->in_run)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache cannot be made while a run is under way on its communicator");
+    cache = calloc(1, sizeof(*cache));
+    if (cache) {
+        *cache = beginning;
+        status = prepare(params, cache);
+    } else {
+        status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a cache");
+    }
+    if (beginning.comm)
+        status = agree(beginning.comm, params, cache, status);
+    if (status != VKRING_OK)
+        goto fail;
+    status = take_device_memory(cache);
+    if (beginning.comm)
+        status = agree_on_status(beginning.comm, status, "making its cache", cache->timeout_seconds);
+    if (status != VKRING_OK)
+        goto fail;
+    *out_cache = cache;
+    return VKRING_OK;
+fail:
+    vkring_cache_destroy(&cache);
+    return status;
+}
+
+void vkring_cache_destroy(vkring_cache **cache_pointer)
+{
+    struct vkring_cache *cache = cache_pointer ? *cache_pointer : NULL;
+    if (!cache)
+        return;
+    *cache_pointer = NULL;
+    shard_destroy(&cache->key);
+    shard_destroy(&cache->value);
+    exchange_destroy(&cache->exchange);
+    free(cache->lengths);
+    free(cache);
+}
+
+/* Lengths ----------------------------------------------------------------------------------------------------------------- */
+
+void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *out_info)
+{
+    *out_info = (struct vkring_cache_info){
+        .rank = cache->rank,
+        .ranks = cache->ranks,
+        .memory = cache->memory,
+        .lengths = cache->lengths,
+        .lost = cache->lost,
+    };
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        out_info->own_rows += positions_of_rank(cache->lengths[sequence], cache->rank, cache->ranks);
+}
+
+enum vkring_status vkring_cache_truncate(vkring_cache *cache, const uint64_t *lengths)
+{
+    enum vkring_status status;
+    const uint64_t batch = cache->problem.batch;
+    TRY(cache_check_usable(cache), fail);
+    for (uint64_t sequence = 0; sequence < batch; sequence++)
+        if (lengths[sequence] > cache->lengths[sequence])
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "sequence %" PRIu64 " has %" PRIu64 " rows, not %" PRIu64, sequence,
+                               cache->lengths[sequence], lengths[sequence]);
+    memcpy(cache->lengths, lengths, (size_t)batch * sizeof(*lengths));
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status vkring_cache_reset(vkring_cache *cache)
+{
+    enum vkring_status status;
+    TRY(cache_check_usable(cache), fail);
+    memset(cache->lengths, 0, (size_t)cache->problem.batch * sizeof(*cache->lengths));
+    return VKRING_OK;
+fail:
+    return status;
+}

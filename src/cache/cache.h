@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/** What a cache holds on a rank. */
+#ifndef VKRING_CACHE_CACHE_H
+#define VKRING_CACHE_CACHE_H
+
+#include "exchange.h"
+#include "positions.h"
+#include "shard.h"
+
+struct vkring_cache {
+    vkring_device *device;
+    vkring_comm *comm; /* null: one rank */
+    uint32_t rank, ranks;
+    uint64_t id;            /* the same on all ranks, and another for each cache of a communicator */
+    struct problem problem; /* q_len: the most rows of a sequence in a call; kv_len: of a sequence; query_offset 0 */
+    enum vkring_cache_storage storage;
+    enum vkring_cache_pass pass;
+    double timeout_seconds, dispatch_seconds;
+    uint64_t slots;    /* of a sequence on this rank */
+    uint64_t *lengths; /* [batch], over all ranks */
+    struct shard key, value;
+    struct exchange exchange;
+    struct vkring_cache_memory memory;
+    bool lost;
+};
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Where rows of a cache lie, and in which order those that ranks bring follow each other. */
+#include <string.h>
+
+#include <cache/cache.h>
+
+#include "../harness/suite.h"
+
+enum { RANKS = 3, BATCH = 4 };
+
+static const uint64_t rows_of[RANKS][BATCH] = {{2, 0, 5, 0}, {0, 0, 1, 0}, {3, 1, 0, 0}};
+
+static struct vkring_cache cache;
+
+START_TEST(positions_lie_on_ranks_in_turn)
+{
+    for (uint32_t ranks = 1; ranks <= 5; ranks++) {
+        uint64_t held[5] = {0};
+        for (uint64_t length = 0; length < 40; length++) {
+            for (uint32_t rank = 0; rank < ranks; rank++) {
+                const uint64_t next = positions_next(length, rank, ranks);
+                ck_assert_uint_eq(positions_of_rank(length, rank, ranks), held[rank]);
+                ck_assert(next >= length && next < length + ranks && next % ranks == rank);
+                ck_assert_uint_eq(next / ranks, held[rank]);
+            }
+            held[length % ranks]++;
+        }
+    }
+}
+END_TEST
+
+/* As if all ranks had told each other their rows. */
+static void agree_on_rows(void)
+{
+    struct exchange *exchange = &cache.exchange;
+    const struct exchange_size size = {.ranks = RANKS, .batch = BATCH, .row_bytes = 8, .most_rows = 100};
+    ck_assert_int_eq(exchange_create(&size, exchange), VKRING_OK);
+    cache.ranks = RANKS;
+    for (uint64_t sequence = 0; sequence < BATCH; sequence++) {
+        uint64_t sum = 0;
+        for (uint32_t rank = 0; rank < RANKS; rank++) {
+            memcpy(exchange->words + (1 + rank) * exchange->word_count + EXCHANGE_FIELDS + BATCH, rows_of[rank], sizeof(rows_of[rank]));
+            exchange->before[rank * BATCH + sequence] = sum;
+            sum += rows_of[rank][sequence];
+        }
+        exchange->starts[sequence + 1] = exchange->starts[sequence] + sum;
+    }
+}
+
+/* Every row of a window is met once, in order, as part of the right sequence. */
+static void check_window(uint32_t rank, uint64_t first, uint64_t end)
+{
+    struct cache_runs runs = {.rank = rank, .next = first, .end = end};
+    struct cache_run run;
+    uint64_t own = 0;
+    bool more = cache_runs_next(&runs, &cache, &run);
+    for (uint64_t sequence = 0; sequence < BATCH; sequence++)
+        for (uint64_t row = 0; row < rows_of[rank][sequence]; row++, own++) {
+            uint64_t before = 0;
+            for (uint32_t other = 0; other < rank; other++)
+                before += rows_of[other][sequence];
+            if (own < first || own >= end)
+                continue;
+            if (own >= run.own + run.rows)
+                more = cache_runs_next(&runs, &cache, &run);
+            ck_assert(more && run.sequence == sequence && own >= run.own && own < run.own + run.rows);
+            ck_assert_uint_eq(run.index + own - run.own, before + row);
+        }
+    ck_assert(!cache_runs_next(&runs, &cache, &run));
+}
+
+START_TEST(rows_follow_each_other_by_sequence_then_by_rank)
+{
+    agree_on_rows();
+    for (uint32_t rank = 0; rank < RANKS; rank++)
+        for (uint64_t first = 0; first < 9; first++)
+            for (uint64_t end = first; end < 10; end++)
+                check_window(rank, first, end);
+    ck_assert_uint_eq(cache_new_rows(&cache, 0), 5);
+    ck_assert_uint_eq(cache_new_rows(&cache, 3), 0);
+    exchange_destroy(&cache.exchange);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("cache positions");
+    suite_add(suite, "positions", positions_lie_on_ranks_in_turn);
+    suite_add(suite, "rows", rows_follow_each_other_by_sequence_then_by_rank);
+    return suite_run(suite);
+}
