@@ -85,6 +85,21 @@ struct vkring_cache_info {
 VKRING_API void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *out_info);
 
 /**
+ * Adds rows at the end of sequences. Collective.
+ *
+ *   rows   [batch]                          how many of each sequence this rank brings
+ *   key    [sum of rows][kv_heads][head_dim]    packed or strided by sequence_stride and head_stride; batch_stride is not used
+ *   value  [sum of rows][kv_heads][value_dim]
+ *
+ * VKRING_ERROR_CACHE_FULL on every rank: a sequence would pass kv_len; the message names it. _INVALID_ARGUMENT on every rank: a sequence
+ * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the lengths before, or make different
+ * calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST otherwise: the last error names the rank, and the
+ * cache is lost.
+ */
+VKRING_API enum vkring_status vkring_cache_append(vkring_cache *cache, const uint64_t *rows, const struct vkring_tensor *key,
+                                                  const struct vkring_tensor *value);
+
+/**
  * Forgets all rows from lengths[b] on of each sequence b. Every rank makes the same call, which sends nothing: one that did not is found by
  * the next append or attend. VKRING_ERROR_INVALID_ARGUMENT: longer than it is; nothing changed.
  */

@@ -11,6 +11,10 @@
 #define DEFAULT_DISPATCH_SECONDS 0.1
 /* What ranks tell each other grows with it. */
 #define MOST_SEQUENCES ((uint64_t)1 << 24)
+#define MOST_ROW_BYTES ((uint64_t)1 << 27)
+/* Of rows that are stored at a time. */
+#define STORE_BYTES ((uint64_t)2 << 20)
+#define STORE_ROWS ((uint64_t)4096)
 
 /* Parameters -------------------------------------------------------------------------------------------------------------- */
 
@@ -40,6 +44,15 @@ static enum vkring_status check_choices(const struct vkring_cache_params *params
     return VKRING_OK;
 }
 
+/* As of tensors. */
+static enum vkring_status check_rows(const struct problem *problem)
+{
+    const uint64_t dim = max_u64(problem->head_dim, problem->value_dim);
+    if (problem->kv_heads * dim * vkring_type_bytes(problem->type) > MOST_ROW_BYTES)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "rows of %" PRIu64 " heads take more than 128 MiB", problem->kv_heads);
+    return VKRING_OK;
+}
+
 static double timeout_seconds_of(const struct vkring_cache_params *params)
 {
     return params->attention.timeout_seconds > 0 ? params->attention.timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
@@ -52,6 +65,7 @@ static enum vkring_status resolve(const struct vkring_cache_params *params, stru
     TRY(check_attention(cache->device, attention), fail);
     TRY(check_choices(params), fail);
     TRY(problem_resolve(attention, &cache->problem), fail);
+    TRY(check_rows(&cache->problem), fail);
     cache->problem.query_offset = 0;
     cache->storage = params->storage;
     cache->pass = params->pass;
@@ -90,17 +104,36 @@ static struct exchange_size exchange_size_of(const struct vkring_cache *cache)
     };
 }
 
+static struct store_size store_size_of(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const struct exchange_size exchange = exchange_size_of(cache);
+    struct store_size size = {
+        .type = problem->type,
+        .storage = cache->storage,
+        .kv_heads = problem->kv_heads,
+        .head_dim = problem->head_dim,
+        .value_dim = problem->value_dim,
+    };
+    const uint64_t row_bytes = store_row_bytes(&size), most = problem->batch * divide_up(problem->q_len, cache->ranks);
+    size.rows = min_u64(min_u64(max_u64(STORE_BYTES / row_bytes, 1), STORE_ROWS), most);
+    size.packed_rows = exchange_piece_rows(&exchange, row_bytes);
+    return size;
+}
+
 static enum vkring_status measure(const struct vkring_cache *cache, struct vkring_cache_memory *out_memory)
 {
     enum vkring_status status;
     const struct problem *problem = &cache->problem;
-    const struct exchange_size size = exchange_size_of(cache);
-    struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&size)};
+    const struct exchange_size exchange = exchange_size_of(cache);
+    const struct store_size store = store_size_of(cache);
+    struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange)};
     uint64_t keys, values;
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &values), fail);
     memory.storage_bytes = keys + values;
     memory.device_bytes = memory.storage_bytes;
+    TRY(store_measure(cache->device, &store, &memory), fail);
     *out_memory = memory;
     return VKRING_OK;
 fail:
@@ -125,9 +158,12 @@ static enum vkring_status take_device_memory(struct vkring_cache *cache)
 {
     enum vkring_status status;
     const struct problem *problem = &cache->problem;
+    const struct store_size store = store_size_of(cache);
     TRY(measure(cache, &cache->memory), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &cache->key), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &cache->value), fail);
+    TRY(store_create(cache->device, &store, &cache->store), fail);
+    TRY(device_work_create(cache->device, cache->timeout_seconds, &cache->work), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -207,6 +243,10 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     if (!cache)
         return;
     *cache_pointer = NULL;
+    if (!device_work_settle(&cache->work))
+        return; /* lost, because freeing what the device writes to is worse */
+    device_work_destroy(&cache->work);
+    store_destroy(&cache->store, cache->device);
     shard_destroy(&cache->key);
     shard_destroy(&cache->value);
     exchange_destroy(&cache->exchange);

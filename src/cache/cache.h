@@ -6,6 +6,7 @@
 #include "exchange.h"
 #include "positions.h"
 #include "shard.h"
+#include "store.h"
 
 struct vkring_cache {
     vkring_device *device;
@@ -20,6 +21,8 @@ struct vkring_cache {
     uint64_t *lengths; /* [batch], over all ranks */
     struct shard key, value;
     struct exchange exchange;
+    struct store store;
+    struct device_work work;
     struct vkring_cache_memory memory;
     bool lost;
 };

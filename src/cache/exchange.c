@@ -32,6 +32,11 @@ uint64_t exchange_bytes(const struct exchange_size *size)
     return words * sizeof(uint64_t) + (1 + (uint64_t)size->ranks) * block_bytes_of(size);
 }
 
+uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes)
+{
+    return block_bytes_of(size) / row_bytes;
+}
+
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange)
 {
     struct exchange exchange = {
@@ -217,6 +222,19 @@ enum vkring_status cache_agree(struct vkring_cache *cache, const struct cache_ca
     return VKRING_OK;
 fail:
     return status;
+}
+
+void cache_break_off(struct vkring_cache *cache)
+{
+    const struct vkring_error own = *vkring_last_error();
+    struct vkring_error told = own;
+    cache->lost = true;
+    if (!cache->comm || cache->comm->failed)
+        return;
+    told.rank = cache->rank;
+    comm_refuse(cache->comm, &told);
+    cache->comm->failed = true;
+    status_fail_at(own.status, own.rank, own.step, "%s", own.message);
 }
 
 const uint64_t *cache_rows_of_rank(const struct vkring_cache *cache, uint32_t rank)

@@ -28,6 +28,8 @@ struct exchange_size {
 
 /** What exchange_create will take, and the communicator for it. */
 uint64_t exchange_bytes(const struct exchange_size *size);
+/** How many rows of so many bytes a rank will give at a time; 0 of one rank. */
+uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes);
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange);
 /** Accepts one that was not created. */
 void exchange_destroy(struct exchange *exchange);
@@ -55,6 +57,9 @@ enum vkring_status cache_check_usable(const struct vkring_cache *cache);
  * lost.
  */
 enum vkring_status cache_agree(struct vkring_cache *cache, const struct cache_call *call, enum vkring_status mine);
+
+/** After a call failed on this rank that others take part in: the cache is lost, and they are told. The last error stays. */
+void cache_break_off(struct vkring_cache *cache);
 
 /** After cache_agree: rows [batch] that a rank brings, and how many of a sequence all bring together. */
 const uint64_t *cache_rows_of_rank(const struct vkring_cache *cache, uint32_t rank);

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cache.h"
+
+struct append {
+    struct vkring_cache *cache;
+    struct store_rows rows; /* this rank's */
+    uint64_t count;
+};
+
+static enum vkring_status count_own_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count)
+{
+    uint64_t count = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (!checked_add(count, rows[sequence], &count))
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the rows of all sequences are more than 2^64");
+    *out_count = count;
+    return VKRING_OK;
+}
+
+static enum vkring_status resolve(struct append *append, const uint64_t *rows, const struct vkring_tensor *key,
+                                  const struct vkring_tensor *value)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = append->cache;
+    const struct problem *problem = &cache->problem;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    TRY(count_own_rows(cache, rows, &append->count), fail);
+    const struct tensor_shape key_shape = {"key", element_bytes, 1, append->count, problem->kv_heads, problem->head_dim};
+    const struct tensor_shape value_shape = {"value", element_bytes, 1, append->count, problem->kv_heads, problem->value_dim};
+    TRY(tensor_resolve(key, &key_shape, &append->rows.key), fail);
+    TRY(tensor_resolve(value, &value_shape, &append->rows.value), fail);
+    append->rows.key.batch_stride = append->rows.value.batch_stride = 0; /* of one batch entry, which may be as long as it likes */
+    if (!cache->comm)
+        TRY(store_prepare(&cache->store, cache->device, &append->rows), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status check_room(const struct vkring_cache *cache)
+{
+    const uint64_t capacity = cache->problem.kv_len;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (cache_new_rows(cache, sequence) > capacity - cache->lengths[sequence])
+            return status_fail(VKRING_ERROR_CACHE_FULL,
+                               "sequence %" PRIu64 " has %" PRIu64 " rows of at most %" PRIu64 " and gets %" PRIu64, sequence,
+                               cache->lengths[sequence], capacity, cache_new_rows(cache, sequence));
+    return VKRING_OK;
+}
+
+/* The next row of the table is to lie there. */
+static void enter(struct vkring_cache *cache, uint64_t sequence, uint64_t position)
+{
+    struct store *store = &cache->store;
+    ((uint64_t *)store->table->mapped)[store->count++] = sequence * cache->slots + position / cache->ranks;
+}
+
+/* On one rank, from where the tensors are. */
+static enum vkring_status store_own(struct append *append)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = append->cache;
+    struct cache_run run;
+    for (uint64_t first = 0; first < append->count; first += cache->store.size.rows) {
+        const struct store_rows rows = store_rows_from(&append->rows, first);
+        struct cache_runs runs = {.next = first, .end = min_u64(first + cache->store.size.rows, append->count)};
+        while (cache_runs_next(&runs, cache, &run))
+            for (uint64_t i = 0; i < run.rows; i++)
+                enter(cache, run.sequence, cache->lengths[run.sequence] + run.index + i);
+        TRY(store_run(&cache->store, &cache->work, &rows, &cache->key, &cache->value), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status store_gathered(struct vkring_cache *cache)
+{
+    const struct store_rows rows = store_packed_rows(&cache->store, cache->store.rows);
+    return store_run(&cache->store, &cache->work, &rows, &cache->key, &cache->value);
+}
+
+/* Of the rows of a run, which begin at `from`, those whose positions lie on this rank. */
+static enum vkring_status keep_of_run(struct vkring_cache *cache, const struct cache_run *run, const unsigned char *from)
+{
+    enum vkring_status status;
+    struct store *store = &cache->store;
+    const uint64_t row_bytes = store_row_bytes(&store->size), begin = cache->lengths[run->sequence] + run->index;
+    for (uint64_t position = positions_next(begin, cache->rank, cache->ranks); position < begin + run->rows; position += cache->ranks) {
+        if (store->count == store->size.rows)
+            TRY(store_gathered(cache), fail);
+        memcpy((unsigned char *)store->rows->mapped + store->count * row_bytes, from + (position - begin) * row_bytes, (size_t)row_bytes);
+        enter(cache, run->sequence, position);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Of own rows [first, first + count) of each rank. */
+static enum vkring_status keep_of_piece(struct vkring_cache *cache, const unsigned char *blocks, uint64_t first, uint64_t count)
+{
+    enum vkring_status status;
+    const uint64_t row_bytes = store_row_bytes(&cache->store.size);
+    struct cache_run run;
+    for (uint32_t rank = 0; rank < cache->ranks; rank++)
+        for (struct cache_runs runs = {.rank = rank, .next = first, .end = first + count}; cache_runs_next(&runs, cache, &run);)
+            TRY(keep_of_run(cache, &run, blocks + (rank * count + run.own - first) * row_bytes), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status gather_and_store(struct append *append)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = append->cache;
+    struct store *store = &cache->store;
+    const uint64_t all = cache->exchange.most_rows;
+    const unsigned char *blocks;
+    uint64_t count;
+    for (uint64_t first = 0; first < all; first += count) {
+        count = min_u64(store->size.packed_rows, all - first);
+        if (first < append->count) {
+            const struct store_rows rows = store_rows_from(&append->rows, first);
+            TRY(store_pack(store, &cache->work, &rows, min_u64(count, append->count - first)), fail);
+        }
+        TRY(cache_gather_piece(cache, store->packed->mapped, count, store_row_bytes(&store->size), &blocks), fail);
+        TRY(keep_of_piece(cache, blocks, first, count), fail);
+    }
+    TRY(store_gathered(cache), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status run(struct append *append, const struct vkring_tensor *key, const struct vkring_tensor *value)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = append->cache;
+    vkring_buffer *const buffers[] = {key->buffer, value->buffer};
+    device_work_start(&cache->work, buffers, 2);
+    TRY(cache->comm ? gather_and_store(append) : store_own(append), fail);
+    TRY(device_work_finish(&cache->work), fail);
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        cache->lengths[sequence] += cache_new_rows(cache, sequence);
+    return VKRING_OK;
+fail:
+    cache_break_off(cache);
+    return status;
+}
+
+enum vkring_status vkring_cache_append(vkring_cache *cache, const uint64_t *rows, const struct vkring_tensor *key,
+                                       const struct vkring_tensor *value)
+{
+    enum vkring_status status;
+    struct append append = {.cache = cache};
+    const struct cache_call call = {.kind = CACHE_CALL_APPEND, .rows = rows};
+    TRY(cache_check_usable(cache), fail);
+    TRY(cache_agree(cache, &call, resolve(&append, rows, key, value)), fail);
+    TRY(check_room(cache), fail);
+    TRY(run(&append, key, value), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
