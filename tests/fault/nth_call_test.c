@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <base/clock.h>
+#include <cache/cache.h>
 #include <ref/random_input.h>
 #include <vk/pipeline_pool.h>
 
@@ -22,10 +23,11 @@ enum { BYTES = ROWS * HEADS * DIM * sizeof(float), LSE_BYTES = ROWS * HEADS * si
 
 static const VkResult results[] = {VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_DEVICE_LOST};
 
-/* One life of a plan on a device. */
+/* One life of a plan or a cache on a device. */
 struct life {
     vkring_device *device;
     vkring_plan *plan;
+    vkring_cache *cache;
     vkring_buffer *buffers[TENSORS];
     enum vkring_status status; /* of the first call that failed */
     struct vkring_error error;
@@ -72,7 +74,7 @@ static bool run(struct life *life, bool arm)
            CALL(life, vkring_buffer_download(at[KEY_GRAD], 0, life->key_grad, BYTES));
 }
 
-static bool live(struct life *life, bool arm)
+static bool live_as_plan(struct life *life, bool arm)
 {
     static const enum case_tensor tensors[] = {QUERY, KEY, VALUE, OUTPUT, OUTPUT_GRAD, QUERY_GRAD, KEY_GRAD, VALUE_GRAD};
     const struct vkring_plan_params params = {
@@ -83,10 +85,28 @@ static bool live(struct life *life, bool arm)
     return well && run(life, arm);
 }
 
+/* The stored keys are the output, and values the gradient. */
+static bool live_as_cache(struct life *life, bool arm)
+{
+    const struct vkring_cache_params params = {
+        .attention = {.batch = 2, .q_len = ROWS / 2, .kv_len = ROWS / 2, .heads = HEADS, .head_dim = DIM}};
+    const uint64_t first[2] = {5, 7}, kept[2] = {3, 7}, rest[2] = {ROWS / 2 - 3, ROWS / 2 - 7};
+    struct vkring_tensor key = {0}, value = {0};
+    bool well = CALL(life, vkring_cache_create(life->device, NULL, &params, &life->cache)) && place(life, arm, KEY, BYTES) &&
+                place(life, arm, VALUE, BYTES);
+    key.buffer = life->buffers[KEY];
+    value.buffer = life->buffers[VALUE];
+    return well && CALL(life, vkring_cache_append(life->cache, first, &key, &value)) &&
+           CALL(life, vkring_cache_truncate(life->cache, kept)) && CALL(life, vkring_cache_append(life->cache, rest, &key, &value)) &&
+           CALL(life, vkring_buffer_download(life->cache->key.elements, 0, life->output, BYTES)) &&
+           CALL(life, vkring_buffer_download(life->cache->value.elements, 0, life->key_grad, BYTES));
+}
+
 static void die(struct life *life, bool arm)
 {
     failing_calls.armed = arm;
     vkring_plan_destroy(&life->plan);
+    vkring_cache_destroy(&life->cache);
     for (int i = 0; i < TENSORS; i++)
         vkring_buffer_destroy(&life->buffers[i]);
     failing_calls.armed = false;
@@ -141,10 +161,11 @@ static bool nothing_is_lost(const char *sweep, const struct life *life, bool qua
     return failing_calls.blocks == blocks || complain(sweep, life, "memory is lost");
 }
 
-/* A plan --------------------------------------------------------------------------------------------------------------- */
+/* A plan, or a cache --------------------------------------------------------------------------------------------------- */
 
 static vkring_device *device;
 static struct life sound;
+static bool (*live)(struct life *life, bool arm);
 
 static bool same_results(const struct life *life)
 {
@@ -152,7 +173,7 @@ static bool same_results(const struct life *life)
            memcmp(life->key_grad, sound.key_grad, sizeof(sound.key_grad)) == 0;
 }
 
-static bool plan_survives(const char *sweep)
+static bool life_survives(const char *sweep)
 {
     const int64_t objects = failing_calls.objects, blocks = failing_calls.blocks;
     struct vkring_memory_use before, after;
@@ -181,7 +202,7 @@ static bool plan_survives(const char *sweep)
     return good;
 }
 
-static bool sweep_plan(const char *name, enum failing_kind kind, bool for_good)
+static bool sweep_lives(const char *name, enum failing_kind kind, bool for_good)
 {
     struct life life = {.device = device};
     bool good = true;
@@ -192,9 +213,21 @@ static bool sweep_plan(const char *name, enum failing_kind kind, bool for_good)
     const uint64_t count = failing_calls.count, stride = stride_of(count, clock_seconds() - begin);
     for (uint64_t nth = for_good ? stride / 2 : 0; nth < count; nth += stride) {
         aim(kind, nth, for_good);
-        good = plan_survives(name) && good;
+        good = life_survives(name) && good;
     }
     printf("%s: %" PRIu64 " calls, every %" PRIu64 "\n", name, count, stride);
+    return good;
+}
+
+static bool sweep(bool (*life)(struct life *life, bool arm), const char *name, enum failing_kind kind, bool for_good)
+{
+    device = test_device_open(NULL);
+    live = life;
+    sound = (struct life){.device = device};
+    ck_assert(live(&sound, false));
+    die(&sound, false);
+    const bool good = sweep_lives(name, kind, for_good);
+    vkring_device_destroy(&device);
     return good;
 }
 
@@ -202,12 +235,15 @@ START_TEST(a_plan_survives_any_failure)
 {
     static const char *const names[FAILING_KINDS][2] = {{"Vulkan fails a plan once", "Vulkan fails a plan for good"},
                                                         {"the allocator fails a plan once", "the allocator fails a plan for good"}};
-    device = test_device_open(NULL);
-    sound.device = device;
-    ck_assert(live(&sound, false));
-    die(&sound, false);
-    ck_assert(sweep_plan(names[_i / 2][_i % 2], (enum failing_kind)(_i / 2), _i % 2));
-    vkring_device_destroy(&device);
+    ck_assert(sweep(live_as_plan, names[_i / 2][_i % 2], (enum failing_kind)(_i / 2), _i % 2));
+}
+END_TEST
+
+START_TEST(a_cache_survives_any_failure)
+{
+    static const char *const names[FAILING_KINDS][2] = {{"Vulkan fails a cache once", "Vulkan fails a cache for good"},
+                                                        {"the allocator fails a cache once", "the allocator fails a cache for good"}};
+    ck_assert(sweep(live_as_cache, names[_i / 2][_i % 2], (enum failing_kind)(_i / 2), _i % 2));
 }
 END_TEST
 
@@ -271,6 +307,7 @@ int main(void)
     vkring_device_destroy(&first);
     tcase_add_loop_test(tcase, a_device_survives_any_failure, 0, 2 * FAILING_KINDS);
     tcase_add_loop_test(tcase, a_plan_survives_any_failure, 0, 2 * FAILING_KINDS);
+    tcase_add_loop_test(tcase, a_cache_survives_any_failure, 0, 2 * FAILING_KINDS);
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, NULL, 0);
 }

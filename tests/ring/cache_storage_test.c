@@ -599,6 +599,46 @@ START_TEST(spoilt_rows_are_found)
 }
 END_TEST
 
+static PFN_vkQueueSubmit2 submit;
+static int good_submits;
+
+static VKAPI_ATTR VkResult VKAPI_CALL submit_at_first(VkQueue queue, uint32_t count, const VkSubmitInfo2 *infos, VkFence fence)
+{
+    return good_submits-- > 0 ? submit(queue, count, infos, fence) : VK_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+/* Before its rows left, others hear of it at once; after that, in their next call. */
+START_TEST(a_rank_whose_device_fails_is_named)
+{
+    const uint32_t culprit = world_size - 1;
+    const struct split split = even_split(2, 1);
+    struct stage stage;
+    bool good = true;
+    if (world_size == 1 && _i > 0)
+        return;
+    ck_assert(set_stage(&stage));
+    submit = device->fn.vkQueueSubmit2;
+    good_submits = _i;
+    if (world_rank == culprit)
+        device->fn.vkQueueSubmit2 = submit_at_first;
+    const double begin = clock_seconds();
+    enum vkring_status status = append(stage.cache, &stage.model, &split, 0);
+    if (world_rank != culprit && _i > 0)
+        good = world_expect(status == VKRING_OK, "rows that are there are not stored");
+    if (world_rank != culprit && _i > 0)
+        status = append(stage.cache, &stage.model, &split, 0);
+    if (world_rank == culprit)
+        good = is_refused(status, VKRING_ERROR_OUT_OF_HOST_MEMORY, "vkQueueSubmit2");
+    else
+        good = is_named(status, VKRING_ERROR_PEER, culprit, clock_seconds() - begin) && good;
+    good = world_expect(clock_seconds() - begin < TIMEOUT, "it took %.1f s", clock_seconds() - begin) && good;
+    device->fn.vkQueueSubmit2 = submit;
+    good = is_lost(&stage) && good;
+    good = clear_stage(&stage) && good;
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const struct vk_limit_overrides overrides = {.max_workgroup_count = 6, .no_unified_memory = true, .not_coherent = true};
@@ -623,6 +663,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_silent_rank_is_named);
     tcase_add_test(tcase, a_rank_that_dies_among_rows_is_named);
     tcase_add_test(tcase, spoilt_rows_are_found);
+    tcase_add_loop_test(tcase, a_rank_whose_device_fails_is_named, 0, 2);
     suite_add_tcase(suite, tcase);
     return world_end(suite, devices, 2, &comm);
 }
