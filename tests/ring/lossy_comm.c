@@ -7,7 +7,8 @@
 #include <comm/comm.h>
 
 struct lossy {
-    const struct vkring_comm_functions *inner;
+    vkring_comm *comm;
+    const struct vkring_comm_functions *inner; /* of comm */
     struct lossy_rules *rules;
 };
 
@@ -86,6 +87,14 @@ static void lossy_abandon(void *context, void **request)
     *request = NULL;
 }
 
+/* What was sent here and never asked for is as stray there, and must not reach a communicator that takes its place. */
+static void lossy_destroy(void *context)
+{
+    struct lossy *lossy = context;
+    lossy->comm->strays = true;
+    free(lossy);
+}
+
 enum vkring_status lossy_comm_create(vkring_comm *inner, struct lossy_rules *rules, vkring_comm **out_comm)
 {
     struct lossy *lossy = calloc(1, sizeof(*lossy));
@@ -97,10 +106,10 @@ enum vkring_status lossy_comm_create(vkring_comm *inner, struct lossy_rules *rul
         .receive = lossy_receive,
         .test = lossy_test,
         .abandon = lossy_abandon,
-        .destroy = free,
+        .destroy = lossy_destroy,
     };
     if (!lossy)
         return VKRING_ERROR_OUT_OF_HOST_MEMORY;
-    *lossy = (struct lossy){.inner = &inner->fn, .rules = rules};
+    *lossy = (struct lossy){.comm = inner, .inner = &inner->fn, .rules = rules};
     return vkring_comm_create(&functions, out_comm);
 }
