@@ -8,6 +8,7 @@
 #include <vk/memory.h>
 #include <vk/select.h>
 #include <vk/timeline.h>
+#include <vkring/cache.h>
 
 #include "../harness/opened_device.h"
 
@@ -354,6 +355,57 @@ START_TEST(a_wait_that_never_ends_times_out)
 }
 END_TEST
 
+/* Also where it brings no rows. */
+START_TEST(a_cache_waits_for_the_application_and_signals_it)
+{
+    const struct vkring_cache_params problem = {
+        .attention = {.batch = 1, .q_len = ROWS, .kv_len = 3 * ROWS, .heads = 1, .head_dim = DIM, .timeout_seconds = 0.3}};
+    const uint64_t rows[] = {ROWS, 0, 1};
+    struct application app;
+    vkring_device *device = NULL;
+    struct vk_timeline ready = {0}, finished = {0};
+    struct vkring_tensor key = {0}, value = {0};
+    struct vkring_cache_info info;
+    vkring_cache *cache = NULL;
+    bool reached = false;
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_create(device, sizeof(float[ROWS][DIM]), &key.buffer), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_create(device, sizeof(float[ROWS][DIM]), &value.buffer), VKRING_OK);
+    ck_assert_int_eq(vkring_cache_create(device, NULL, &problem, &cache), VKRING_OK);
+    for (uint64_t call = 1; call <= 3; call++) {
+        const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = call},
+                                        signal = {.signal = finished.handle, .signal_value = call};
+        const VkSemaphoreSignalInfo signal_ready = {
+            .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = call};
+        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(key.buffer, &wait), VKRING_OK);
+        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(value.buffer, &signal), VKRING_OK);
+        if (call < 3)
+            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
+        ck_assert_int_eq(vkring_cache_append(cache, &rows[call - 1], &key, &value), call < 3 ? VKRING_OK : VKRING_ERROR_TIMEOUT);
+        if (call < 3)
+            ck_assert_int_eq(vk_timeline_wait(device, &finished, call, 60, &reached), VKRING_OK);
+        else
+            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
+        ck_assert(reached);
+    }
+    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
+    vkring_cache_get_info(cache, &info);
+    ck_assert(info.lost);
+    ck_assert_uint_eq(info.lengths[0], ROWS);
+    vkring_cache_destroy(&cache);
+    vkring_buffer_destroy(&key.buffer);
+    vkring_buffer_destroy(&value.buffer);
+    vk_timeline_destroy(device, &finished);
+    vk_timeline_destroy(device, &ready);
+    vkring_device_destroy(&device);
+    application_close(&app);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("application device");
@@ -365,5 +417,6 @@ int main(void)
     suite_add(suite, "semaphores", a_run_waits_for_the_application_and_signals_it);
     suite_add(suite, "semaphores", a_started_run_waits_for_the_application);
     suite_add(suite, "timeout", a_wait_that_never_ends_times_out);
+    suite_add(suite, "cache", a_cache_waits_for_the_application_and_signals_it);
     return device_suite_run(suite, NULL, 0);
 }
