@@ -43,7 +43,8 @@ struct vkring_cache_params {
      * What is attended, as of a plan: type, batch (how many sequences), heads, kv_heads, head_dim, value_dim, scale, mask and modifiers;
      * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
-     * VKRING_ERROR_UNSUPPORTED: segment_ids, bias. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a layout.
+     * VKRING_ERROR_UNSUPPORTED: segment_ids, bias, a batch above 2^24, rows of keys or of values above 128 MiB. VKRING_ERROR_INVALID_ARGUMENT:
+     * backward, has_query_offset, rows of ranks, a layout.
      */
     struct vkring_plan_params attention;
     enum vkring_cache_storage storage;
