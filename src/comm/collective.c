@@ -33,12 +33,14 @@ struct seal {
     uint32_t crc; /* CRC32C of the fields above and the message */
 };
 
+_Static_assert(sizeof(struct seal) == COMM_REFUSAL_BYTES, "a refusal is a seal");
+
 static uint32_t crc_of(const struct seal *seal, const void *message, uint64_t bytes)
 {
     return crc32c(crc32c(0, seal, offsetof(struct seal, crc)), message, bytes);
 }
 
-static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
+enum vkring_status comm_scratch_take(struct vkring_comm *comm, uint64_t bytes)
 {
     if (comm->scratch_bytes >= bytes)
         return VKRING_OK;
@@ -46,7 +48,7 @@ static enum vkring_status scratch_take(struct vkring_comm *comm, uint64_t bytes)
     comm->scratch_bytes = 0;
     comm->scratch = bytes <= SIZE_MAX ? malloc((size_t)bytes) : NULL;
     if (!comm->scratch)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes", bytes);
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for messages of %" PRIu64 " bytes", bytes);
     comm->scratch_bytes = bytes;
     return VKRING_OK;
 }
@@ -72,7 +74,7 @@ static enum vkring_status scratch_reserve(struct vkring_comm *comm, uint64_t blo
     if (!checked_multiply(block_bytes, comm->fn.size, &blocks_bytes) ||
         !checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes(comm) + messages_bytes, &total_bytes))
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", block_bytes);
-    TRY(scratch_take(comm, total_bytes), fail);
+    TRY(comm_scratch_take(comm, total_bytes), fail);
     return VKRING_OK;
 fail:
     return status;

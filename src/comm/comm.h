@@ -14,14 +14,22 @@ struct vkring_comm {
     bool strays;            /* a message was sent that its receiver may never ask for */
     uint32_t rounds;        /* of what is gathered, ever */
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
-    void *scratch;          /* of what is gathered; here because requests that it gave up may touch it until destroy */
+    void *scratch;          /* of what is gathered or merged; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
     struct comm_line *lines;
     uint64_t runs; /* that ended well, of all plans in which messages go */
 };
 
 /** Tags. Messages of one tag between two ranks arrive in order. */
-enum comm_tag { COMM_TAG_AGREE = 1, COMM_TAG_HEADER, COMM_TAG_PACKET, COMM_TAG_GRADIENT_HEADER, COMM_TAG_GRADIENT, COMM_TAG_WORD };
+enum comm_tag {
+    COMM_TAG_AGREE = 1,
+    COMM_TAG_HEADER,
+    COMM_TAG_PACKET,
+    COMM_TAG_GRADIENT_HEADER,
+    COMM_TAG_GRADIENT,
+    COMM_TAG_WORD,
+    COMM_TAG_REDUCE
+};
 
 /** VKRING_ERROR_COMM after a request was given up or comm_allgather failed. */
 enum vkring_status comm_check_usable(const struct vkring_comm *comm);
@@ -60,6 +68,11 @@ enum vkring_status comm_exchange_reserve(struct vkring_comm *comm, uint64_t byte
 /** Tells all ranks that this one takes no part in what is gathered next, for error->status and on account of error->rank. Does not wait. */
 void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 
+/** In scratch a refusal has its place first. */
+#define COMM_REFUSAL_BYTES 16u
+/** Scratch of at least so many bytes, undefined; nothing may be under way in it. */
+enum vkring_status comm_scratch_take(struct vkring_comm *comm, uint64_t bytes);
+
 /** A comm_allgather that its caller drives. Its fields are its own; all zeros where none is under way. */
 struct comm_gather {
     struct vkring_comm *comm;
@@ -89,6 +102,27 @@ double comm_gather_excuse_seconds(const struct comm_gather *gather);
 enum vkring_status comm_gather_blame(const struct comm_gather *gather, double seconds);
 /** The communicator can only be destroyed. */
 void comm_gather_abandon(struct comm_gather *gather);
+
+/** Results of each owner, a rank, of which every rank has a part. */
+struct comm_reduction {
+    uint64_t record_bytes;
+    const uint64_t *records; /* [size], of each owner; the same on every rank */
+    /** Merges so many records of a rank into those of one before it, counted from their owner on. Aligned to 4 bytes if record_bytes is. */
+    void (*merge)(void *context, void *into, const void *from, uint64_t records);
+    void *context;
+};
+
+/**
+ * blocks: this rank's part of the records of owner 0, then of those of owner 1, …. Afterwards those that this rank owns are merged over
+ * all ranks, in log2(size) steps, and the others' undefined: parts of the owner and of the ranks after it, two neighbours each, then two
+ * neighbouring pairs, and so on, whenever messages come. Collective. One at a time, and none while a gather is under way. Rank by rank as
+ * many bytes go as the owners' blocks have, but for the own one, at most.
+ *
+ * Errors as of comm_allgather: the last error names a silent rank, the same one everywhere if there is only one, also on ranks that wait
+ * for it through others. A rank whose part is done and that nobody waits for may have returned before. After a failure all blocks are
+ * undefined.
+ */
+enum vkring_status comm_reduce(struct vkring_comm *comm, const struct comm_reduction *reduction, void *blocks, double timeout_seconds);
 
 #define COMM_WORD_BYTES 72u
 

@@ -90,6 +90,41 @@ START_TEST(destroying_waits_for_nobody)
 }
 END_TEST
 
+static void add_words(void *context, void *into, const void *from, uint64_t records)
+{
+    uint32_t *sum = into;
+    const uint32_t *part = from;
+    (void)context;
+    for (uint64_t i = 0; i < records; i++)
+        sum[i] += part[i];
+}
+
+/* Rank r owns 30000 r + 1 words: messages of all sizes. */
+START_TEST(every_owner_gets_the_sum_of_all_parts)
+{
+    uint64_t *records = calloc(ranks, sizeof(*records)), total = 0, first = 0;
+    vkring_comm *comm = make_comm();
+    for (uint32_t owner = 0; owner < ranks; owner++) {
+        records[owner] = 30000 * owner + 1;
+        first += owner < rank ? records[owner] : 0;
+        total += records[owner];
+    }
+    uint32_t *words = calloc(total, sizeof(*words));
+    const struct comm_reduction reduction = {.record_bytes = sizeof(*words), .records = records, .merge = add_words};
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i < total; i++)
+            words[i] = (uint32_t)i + (1u << 24) * rank;
+        const enum vkring_status status = comm_reduce(comm, &reduction, words, patience_seconds);
+        ck_assert_msg(status == VKRING_OK, "%s", vkring_last_error()->message);
+        for (uint64_t i = first; i < first + records[rank]; i++)
+            ck_assert_uint_eq(words[i], (uint32_t)i * ranks + (1u << 24) * (ranks * (ranks - 1) / 2));
+    }
+    free(words);
+    free(records);
+    vkring_comm_destroy(&comm);
+}
+END_TEST
+
 static bool all_bytes_are(const unsigned char *data, uint64_t bytes, unsigned char value)
 {
     for (uint64_t i = 0; i < bytes; i++)
@@ -350,6 +385,7 @@ int main(int argc, char **argv)
     suite_add(suite, "create", an_intercommunicator_is_refused);
     suite_add(suite, "create", destroying_waits_for_nobody);
     suite_add(suite, "messages", all_ranks_get_all_blocks);
+    suite_add(suite, "messages", every_owner_gets_the_sum_of_all_parts);
     suite_add(suite, "messages", messages_around_the_ring_keep_order_and_length);
     suite_add(suite, "messages", requests_are_used_again);
     suite_add(suite, "faults", a_message_too_long_names_its_sender);

@@ -23,7 +23,8 @@ struct fake_request {
 
 static bool faulty(const struct fake_rank *self, int kind)
 {
-    return self->network->fault.rank == self->rank && (int)self->network->fault.kind == kind;
+    const struct fake_fault *fault = &self->network->fault;
+    return fault->rank == self->rank && (int)fault->kind == kind && self->sends >= fault->good_sends;
 }
 
 static void post(struct fake_rank *self, const struct fake_request *request)
@@ -71,6 +72,7 @@ static enum vkring_status fake_send(void *context, const void *data, uint64_t by
     if (faulty(self, FAKE_TWICE))
         post(self, &request);
     pthread_mutex_unlock(&self->network->lock);
+    self->sends++;
     return start(self, request, out_request);
 }
 

@@ -26,7 +26,8 @@ struct fake_fault {
         FAKE_FLIPPED,
         FAKE_TWICE
     } kind;
-    double seconds; /**< how late */
+    double seconds;      /**< how late */
+    uint32_t good_sends; /**< go out as they are before */
 };
 
 struct fake_network {
@@ -40,6 +41,7 @@ struct fake_network {
         struct fake_request *abandoned;
         uint32_t live_requests;
         uint32_t abandoned_requests;
+        uint32_t sends;
     } ranks[FAKE_MOST_RANKS];
 };
 
