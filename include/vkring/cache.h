@@ -35,7 +35,7 @@ enum vkring_cache_pass {
     VKRING_CACHE_PASS_AUTO = 0,
     /** Queries go to all ranks, each attends to its part of the cache, and partial results merge on their way back, in log2(ranks) steps. */
     VKRING_CACHE_PASS_QUERIES = 1,
-    VKRING_CACHE_PASS_KEYS = 2, /**< keys and values go around the ring, as in vkring_forward */
+    VKRING_CACHE_PASS_KEYS = 2, /**< keys and values go around the ring, as in vkring_forward: VKRING_ERROR_UNSUPPORTED as yet */
 };
 
 struct vkring_cache_params {
@@ -108,6 +108,25 @@ VKRING_API enum vkring_status vkring_cache_truncate(vkring_cache *cache, const u
 
 /** Forgets all rows: vkring_cache_truncate to 0. */
 VKRING_API enum vkring_status vkring_cache_reset(vkring_cache *cache);
+
+struct vkring_cache_attend_io {
+    const uint64_t *rows;        /**< [batch], how many queries of each sequence this rank brings */
+    struct vkring_tensor query;  /**< [sum of rows][heads][head_dim]; strides as of vkring_cache_append */
+    struct vkring_tensor output; /**< [sum of rows][heads][value_dim] */
+    struct vkring_tensor lse;    /**< of each sequence [heads][rows], one after another, f32; no strides; buffer null if not wanted */
+    struct vkring_tensor alibi_slopes; /**< [heads], f32; read only if the cache has them, as the next */
+    struct vkring_tensor sinks;        /**< [heads], f32 */
+    uint64_t seed;                     /**< of dropout; the same on every rank */
+};
+
+/**
+ * Attends queries to the cache. Those of a sequence, over all ranks, stand at its last positions: rows are appended first, then attended,
+ * each (with causal) to those up to itself. Output and lse as of vkring_forward, on the rank that brought the query.
+ *
+ * Collective. Buffers are borrowed until it returns; output and lse alias nothing. Same bits every run with the same ranks, devices, lengths
+ * and rows. Errors as of vkring_cache_append; with more queries than a sequence has rows VKRING_ERROR_INVALID_ARGUMENT on every rank.
+ */
+VKRING_API enum vkring_status vkring_cache_attend(vkring_cache *cache, const struct vkring_cache_attend_io *io);
 
 #ifdef __cplusplus
 }

@@ -15,6 +15,9 @@
 /* Of rows that are stored at a time. */
 #define STORE_BYTES ((uint64_t)2 << 20)
 #define STORE_ROWS ((uint64_t)4096)
+/* Of query rows that are attended at a time on one rank. */
+#define ATTEND_BYTES ((uint64_t)8 << 20)
+#define ATTEND_LEAST_ROWS ((uint64_t)64)
 
 /* Parameters -------------------------------------------------------------------------------------------------------------- */
 
@@ -41,6 +44,8 @@ static enum vkring_status check_choices(const struct vkring_cache_params *params
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "storage %d is unknown", (int)params->storage);
     if (params->pass != VKRING_CACHE_PASS_AUTO && params->pass != VKRING_CACHE_PASS_QUERIES && params->pass != VKRING_CACHE_PASS_KEYS)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "pass %d is unknown", (int)params->pass);
+    if (params->pass == VKRING_CACHE_PASS_KEYS)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "keys and values of a cache do not go around the ring yet");
     return VKRING_OK;
 }
 
@@ -121,12 +126,48 @@ static struct store_size store_size_of(const struct vkring_cache *cache)
     return size;
 }
 
-static enum vkring_status measure(const struct vkring_cache *cache, struct vkring_cache_memory *out_memory)
+/* A call's rows go through in pieces of so many, of a rank. */
+static uint64_t piece_rows_of(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const struct exchange_size exchange = exchange_size_of(cache);
+    const uint64_t row_bytes = problem->heads * problem->head_dim * vkring_type_bytes(problem->type);
+    const uint64_t alone = max_u64(ATTEND_BYTES / row_bytes, ATTEND_LEAST_ROWS);
+    return min_u64(cache->comm ? exchange_piece_rows(&exchange, row_bytes) : alone, problem->batch * problem->q_len);
+}
+
+static struct gathered_size gathered_size_of(const struct vkring_cache *cache)
+{
+    const uint64_t rows = piece_rows_of(cache);
+    return (struct gathered_size){
+        .problem = &cache->problem,
+        .ranks = cache->ranks,
+        .own_rows = cache->comm ? rows : 0,
+        .rows = min_u64(rows * cache->ranks, cache->problem.batch * cache->problem.q_len),
+    };
+}
+
+static struct partial_size partial_size_of(const struct vkring_cache *cache, const char *kernels)
+{
+    return (struct partial_size){
+        .problem = &cache->problem,
+        .kernels = kernels,
+        .rank = cache->rank,
+        .ranks = cache->ranks,
+        .slots = cache->slots,
+        .most_rows = min_u64(piece_rows_of(cache), cache->problem.q_len),
+        .dispatch_seconds = cache->dispatch_seconds,
+    };
+}
+
+static enum vkring_status measure(const struct vkring_cache *cache, const char *kernels, struct vkring_cache_memory *out_memory)
 {
     enum vkring_status status;
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
     const struct store_size store = store_size_of(cache);
+    const struct gathered_size gathered = gathered_size_of(cache);
+    const struct partial_size partial = partial_size_of(cache, kernels);
     struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange)};
     uint64_t keys, values;
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
@@ -134,6 +175,8 @@ static enum vkring_status measure(const struct vkring_cache *cache, struct vkrin
     memory.storage_bytes = keys + values;
     memory.device_bytes = memory.storage_bytes;
     TRY(store_measure(cache->device, &store, &memory), fail);
+    TRY(gathered_measure(cache->device, &gathered, &memory), fail);
+    TRY(partial_measure(cache->device, &partial, &memory.device_bytes, &memory.host_bytes), fail);
     *out_memory = memory;
     return VKRING_OK;
 fail:
@@ -146,7 +189,7 @@ enum vkring_status vkring_cache_measure(vkring_device *device, vkring_comm *comm
     enum vkring_status status;
     struct vkring_cache cache = begin(device, comm);
     TRY(resolve(params, &cache), fail);
-    TRY(measure(&cache, out_memory), fail);
+    TRY(measure(&cache, params->attention.kernels, out_memory), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -154,15 +197,20 @@ fail:
 
 /* Creation ---------------------------------------------------------------------------------------------------------------- */
 
-static enum vkring_status take_device_memory(struct vkring_cache *cache)
+static enum vkring_status take_device_memory(struct vkring_cache *cache, const char *kernels)
 {
     enum vkring_status status;
     const struct problem *problem = &cache->problem;
     const struct store_size store = store_size_of(cache);
-    TRY(measure(cache, &cache->memory), fail);
+    const struct gathered_size gathered = gathered_size_of(cache);
+    const struct partial_size partial = partial_size_of(cache, kernels);
+    TRY(measure(cache, kernels, &cache->memory), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &cache->key), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &cache->value), fail);
     TRY(store_create(cache->device, &store, &cache->store), fail);
+    TRY(gathered_create(cache->device, &gathered, &cache->gathered), fail);
+    TRY(partial_create(cache->device, &partial, &cache->partial), fail);
+    cache->piece_rows = piece_rows_of(cache);
     TRY(device_work_create(cache->device, cache->timeout_seconds, &cache->work), fail);
     return VKRING_OK;
 fail:
@@ -225,7 +273,7 @@ enum vkring_status vkring_cache_create(vkring_device *device, vkring_comm *comm,
         status = agree(beginning.comm, params, cache, status);
     if (status != VKRING_OK)
         goto fail;
-    status = take_device_memory(cache);
+    status = take_device_memory(cache, params->attention.kernels);
     if (beginning.comm)
         status = agree_on_status(beginning.comm, status, "making its cache", cache->timeout_seconds);
     if (status != VKRING_OK)
@@ -246,6 +294,8 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     if (!device_work_settle(&cache->work))
         return; /* lost, because freeing what the device writes to is worse */
     device_work_destroy(&cache->work);
+    partial_destroy(&cache->partial);
+    gathered_destroy(&cache->gathered, cache->device);
     store_destroy(&cache->store, cache->device);
     shard_destroy(&cache->key);
     shard_destroy(&cache->value);

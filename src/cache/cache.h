@@ -4,6 +4,8 @@
 #define VKRING_CACHE_CACHE_H
 
 #include "exchange.h"
+#include "gathered.h"
+#include "partial.h"
 #include "positions.h"
 #include "shard.h"
 #include "store.h"
@@ -23,6 +25,9 @@ struct vkring_cache {
     struct exchange exchange;
     struct store store;
     struct device_work work;
+    struct gathered gathered; /* with several ranks */
+    struct partial partial;
+    uint64_t piece_rows; /* of a rank, that are attended at a time */
     struct vkring_cache_memory memory;
     bool lost;
 };

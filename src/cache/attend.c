@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
+#include <string.h>
+
+#include "../comm/comm.h"
+#include "cache.h"
+#include "merge.h"
+
+struct attend {
+    struct vkring_cache *cache;
+    struct query_tensors queries; /* this rank's */
+    struct key_tensors keys;
+    uint64_t count; /* of its rows */
+};
+
+/* Arguments --------------------------------------------------------------------------------------------------------------- */
+
+static struct key_tensors keys_of(const struct vkring_cache *cache)
+{
+    const struct shard *shards[] = {&cache->key, &cache->value};
+    struct tensor_view views[2];
+    for (int i = 0; i < 2; i++)
+        views[i] = (struct tensor_view){
+            .buffer = shards[i]->elements,
+            .address = shards[i]->elements->address,
+            .batch_stride = shards[i]->sequence_bytes,
+            .row_stride = shards[i]->row_bytes,
+            .head_stride = shards[i]->head_bytes,
+        };
+    return (struct key_tensors){.key = views[0], .value = views[1]};
+}
+
+static enum vkring_status resolve_rows(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    const struct problem *problem = &attend->cache->problem;
+    struct query_tensors *queries = &attend->queries;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    const struct tensor_shape query = {"query", element_bytes, 1, attend->count, problem->heads, problem->head_dim};
+    const struct tensor_shape output = {"output", element_bytes, 1, attend->count, problem->heads, problem->value_dim};
+    const struct tensor_shape lse = {"lse", sizeof(float), 1, 1, problem->heads, attend->count};
+    struct vkring_tensor packed_lse = {.buffer = io->lse.buffer, .offset_bytes = io->lse.offset_bytes};
+    TRY(tensor_resolve(&io->query, &query, &queries->query), fail);
+    TRY(tensor_resolve(&io->output, &output, &queries->output), fail);
+    queries->query.batch_stride = queries->output.batch_stride = 0;
+    TRY(tensor_check_distinct(&queries->output, &output), fail);
+    if (io->lse.buffer)
+        TRY(tensor_resolve_vector(&packed_lse, &lse, &queries->lse), fail);
+    queries->rows = attend->count;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status resolve_modifiers(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    const struct problem *problem = &attend->cache->problem;
+    const struct tensor_shape slopes = {"alibi_slopes", sizeof(float), 1, 1, 1, problem->heads};
+    const struct tensor_shape sinks = {"sinks", sizeof(float), 1, 1, 1, problem->heads};
+    if (problem->alibi)
+        TRY(tensor_resolve_vector(&io->alibi_slopes, &slopes, &attend->queries.slopes), fail);
+    if (problem->sinks)
+        TRY(tensor_resolve_vector(&io->sinks, &sinks, &attend->queries.sinks), fail);
+    attend->queries.seed = io->seed;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status count_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count)
+{
+    uint64_t count = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (!checked_add(count, rows[sequence], &count))
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the rows of all sequences are more than 2^64");
+    *out_count = count;
+    return VKRING_OK;
+}
+
+static enum vkring_status resolve(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    TRY(count_rows(cache, io->rows, &attend->count), fail);
+    TRY(resolve_rows(attend, io), fail);
+    TRY(resolve_modifiers(attend, io), fail);
+    if (cache->comm)
+        return VKRING_OK;
+    TRY(tensors_check_near_heads(&attend->queries), fail);
+    TRY(partial_prepare(&cache->partial, &attend->queries, &attend->keys), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status check_lengths(const struct vkring_cache *cache)
+{
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (cache_new_rows(cache, sequence) > cache->lengths[sequence])
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "sequence %" PRIu64 " has %" PRIu64 " rows and gets %" PRIu64 " queries",
+                               sequence, cache->lengths[sequence], cache_new_rows(cache, sequence));
+    return VKRING_OK;
+}
+
+/* Spans ------------------------------------------------------------------------------------------------------------------- */
+
+/* Rows of a run, which begin at row `row` of the tensors at hand. */
+static enum vkring_status add_run(struct vkring_cache *cache, const struct cache_run *run, uint64_t row)
+{
+    enum vkring_status status;
+    const uint64_t length = cache->lengths[run->sequence], most = cache->partial.most_rows;
+    for (uint64_t done = 0; done < run->rows; done += most) {
+        const struct partial_span span = {
+            .sequence = run->sequence,
+            .position = length - cache_new_rows(cache, run->sequence) + run->index + done,
+            .row = row + done,
+            .rows = min_u64(run->rows - done, most),
+            .keys = positions_of_rank(length, cache->rank, cache->ranks),
+        };
+        TRY(partial_add(&cache->partial, &span), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Own rows [first, end) of a rank. */
+static enum vkring_status add_rows(struct vkring_cache *cache, uint32_t rank, uint64_t first, uint64_t end, uint64_t row)
+{
+    enum vkring_status status;
+    struct cache_run run;
+    for (struct cache_runs runs = {.rank = rank, .next = first, .end = end}; cache_runs_next(&runs, cache, &run);)
+        TRY(add_run(cache, &run, row + run.own - first), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint64_t count_sequences(const struct vkring_cache *cache)
+{
+    uint64_t count = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        count += cache_new_rows(cache, sequence) > 0;
+    return count;
+}
+
+/* On one rank, from and to where the tensors are. */
+static enum vkring_status attend_alone(struct attend *attend)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    if (attend->count == 0)
+        return VKRING_OK;
+    TRY(device_work_begin(&cache->work), fail);
+    partial_start(&cache->partial, &cache->work, &attend->queries, &attend->keys, count_sequences(cache));
+    TRY(add_rows(cache, 0, 0, attend->count, 0), fail);
+    partial_finish(&cache->partial);
+    TRY(device_work_run(&cache->work), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Pieces ------------------------------------------------------------------------------------------------------------------ */
+
+/* Own rows [first, first + count) of each rank, as far as it has them. */
+struct piece {
+    uint64_t first, count;
+};
+
+static uint64_t rows_in_piece(const struct vkring_cache *cache, const struct piece *piece, uint32_t rank)
+{
+    uint64_t rows = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        rows += cache_rows_of_rank(cache, rank)[sequence];
+    return rows > piece->first ? min_u64(rows - piece->first, piece->count) : 0;
+}
+
+static struct tensor_view view_from(const struct tensor_view *view, uint64_t bytes)
+{
+    struct tensor_view moved = *view;
+    moved.offset_bytes += bytes;
+    moved.address += moved.address ? bytes : 0;
+    return moved;
+}
+
+/* This rank's queries to all, and theirs into place. */
+static enum vkring_status gather(struct attend *attend, const struct piece *piece, uint64_t *out_rows)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    struct gathered *gathered = &cache->gathered;
+    const uint64_t own = rows_in_piece(cache, piece, cache->rank);
+    const uint64_t row_bytes = cache->problem.heads * cache->problem.head_dim * vkring_type_bytes(cache->problem.type);
+    unsigned char *queries = gathered->queries.of_host->mapped;
+    const unsigned char *blocks;
+    *out_rows = 0;
+    if (own > 0) {
+        const struct tensor_view query = view_from(&attend->queries.query, piece->first * attend->queries.query.row_stride);
+        TRY(device_work_begin(&cache->work), fail);
+        gathered_record_queries(gathered, &cache->work, &query, own);
+        TRY(device_work_run(&cache->work), fail);
+        TRY(vk_buffer_invalidate(gathered->own, 0, own * row_bytes), fail);
+    }
+    TRY(cache_gather_piece(cache, gathered->own->mapped, piece->count, row_bytes, &blocks), fail);
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const uint64_t rows = rows_in_piece(cache, piece, rank);
+        memcpy(queries + *out_rows * row_bytes, blocks + rank * piece->count * row_bytes, (size_t)(rows * row_bytes));
+        gathered->counts[rank] = rows * cache->problem.heads;
+        *out_rows += rows;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* What the queries of all ranks get of this rank's keys. */
+static enum vkring_status attend_to_shard(struct attend *attend, const struct piece *piece, uint64_t rows)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    struct gathered *gathered = &cache->gathered;
+    struct query_tensors queries = gathered_tensors(gathered, rows);
+    uint64_t row = 0;
+    queries.slopes = attend->queries.slopes;
+    queries.sinks = attend->queries.sinks;
+    queries.seed = attend->queries.seed;
+    TRY(device_work_begin(&cache->work), fail);
+    TRY(gathered_record_upload(gathered, &cache->work), fail);
+    partial_start(&cache->partial, &cache->work, &queries, &attend->keys, count_sequences(cache));
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const uint64_t its = rows_in_piece(cache, piece, rank);
+        TRY(add_rows(cache, rank, piece->first, piece->first + its, row), fail);
+        row += its;
+    }
+    partial_finish(&cache->partial);
+    gathered_record_download(gathered, &cache->work);
+    TRY(device_work_run(&cache->work), fail);
+    return gathered_make_records(gathered, rows);
+fail:
+    return status;
+}
+
+static void merge(void *context, void *into, const void *from, uint64_t records)
+{
+    const struct vkring_cache *cache = context;
+    merge_records(cache->problem.value_dim, into, from, records);
+}
+
+static enum vkring_status reduce(struct vkring_cache *cache)
+{
+    const struct comm_reduction reduction = {
+        .record_bytes = merge_record_floats(cache->problem.value_dim) * sizeof(float),
+        .records = cache->gathered.counts,
+        .merge = merge,
+        .context = cache,
+    };
+    return comm_reduce(cache->comm, &reduction, cache->gathered.records, cache->timeout_seconds);
+}
+
+static enum vkring_status write_own(struct attend *attend, const struct piece *piece)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    const uint64_t own = rows_in_piece(cache, piece, cache->rank);
+    uint64_t before = 0;
+    if (own == 0)
+        return VKRING_OK;
+    for (uint32_t rank = 0; rank < cache->rank; rank++)
+        before += rows_in_piece(cache, piece, rank);
+    const struct tensor_view output = view_from(&attend->queries.output, piece->first * attend->queries.output.row_stride);
+    const struct tensor_view lse = view_from(&attend->queries.lse, piece->first * sizeof(float));
+    TRY(gathered_round(&cache->gathered, before, own), fail);
+    TRY(device_work_begin(&cache->work), fail);
+    gathered_record_outputs(&cache->gathered, &cache->work, &output, &lse, own);
+    TRY(device_work_run(&cache->work), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status attend_together(struct attend *attend)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    const uint64_t most = cache->piece_rows, all = cache->exchange.most_rows;
+    uint64_t rows;
+    for (struct piece piece = {0}; piece.first < all; piece.first += piece.count) {
+        piece.count = min_u64(most, all - piece.first);
+        TRY(gather(attend, &piece, &rows), fail);
+        TRY(attend_to_shard(attend, &piece, rows), fail);
+        TRY(reduce(cache), fail);
+        TRY(write_own(attend, &piece), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status run(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    vkring_buffer *const buffers[] = {io->query.buffer, io->output.buffer, io->lse.buffer,
+                                      cache->problem.alibi ? io->alibi_slopes.buffer : NULL,
+                                      cache->problem.sinks ? io->sinks.buffer : NULL};
+    device_work_start(&cache->work, buffers, sizeof(buffers) / sizeof(buffers[0]));
+    TRY(cache->comm ? attend_together(attend) : attend_alone(attend), fail);
+    TRY(device_work_finish(&cache->work), fail);
+    return VKRING_OK;
+fail:
+    cache_break_off(cache);
+    return status;
+}
+
+enum vkring_status vkring_cache_attend(vkring_cache *cache, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    struct attend attend = {.cache = cache, .keys = keys_of(cache)};
+    const struct cache_call call = {.kind = CACHE_CALL_ATTEND, .word = cache->problem.dropout > 0 ? io->seed : 0, .rows = io->rows};
+    TRY(cache_check_usable(cache), fail);
+    TRY(cache_agree(cache, &call, resolve(&attend, io)), fail);
+    TRY(check_lengths(cache), fail);
+    TRY(run(&attend, io), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/** Query rows of all ranks on their way through this one, a piece at a time: to its device, and back as partial results to be merged. */
+#ifndef VKRING_CACHE_GATHERED_H
+#define VKRING_CACHE_GATHERED_H
+
+#include <vkring/cache.h>
+
+#include "../attention/rows.h"
+#include "../attention/tensors.h"
+#include "device_work.h"
+
+struct gathered_size {
+    const struct problem *problem;
+    uint32_t ranks;
+    uint64_t own_rows; /* of one rank in a piece; 0: nothing is gathered */
+    uint64_t rows;     /* of all ranks in a piece */
+};
+
+/** Where kernels have it and where the host has it; the same buffer where memory is unified. */
+struct gathered_buffer {
+    vkring_buffer *of_host, *of_device;
+    uint64_t used_bytes; /* of the piece at hand */
+};
+
+struct gathered {
+    struct problem problem;
+    struct rows_kernel pack, pack_lse;
+    vkring_buffer *own;             /* on the host: this rank's queries and later its outputs, and behind them their lse */
+    uint64_t lse_offset_bytes;      /* into it */
+    struct gathered_buffer queries; /* [rows][heads][head_dim] */
+    struct gathered_buffer results; /* outputs alike, their residuals, lse [heads][rows] and its residuals: where the piece is so long */
+    float *records;                 /* [rows][heads] of merge.h */
+    uint64_t *counts;               /* [ranks], records of each owner */
+};
+
+enum vkring_status gathered_measure(vkring_device *device, const struct gathered_size *size, struct vkring_cache_memory *memory);
+enum vkring_status gathered_create(vkring_device *device, const struct gathered_size *size, struct gathered *out_gathered);
+/** Accepts one that was not created. */
+void gathered_destroy(struct gathered *gathered, vkring_device *device);
+
+/** Own rows are packed into `own`, or outputs from there to where they are wanted: recorded only. Views begin with the piece. */
+void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct tensor_view *query, uint64_t rows);
+void gathered_record_outputs(const struct gathered *gathered, struct device_work *work, const struct tensor_view *output,
+                             const struct tensor_view *lse, uint64_t rows);
+
+/** Tensors of a piece of so many rows. Slopes, sinks and seed are the caller's to fill in. */
+struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows);
+/** Makes the queries of the piece visible to kernels; recorded, if it takes a copy. */
+enum vkring_status gathered_record_upload(struct gathered *gathered, struct device_work *work);
+void gathered_record_download(struct gathered *gathered, struct device_work *work);
+/** Turns the results of so many rows into records. */
+enum vkring_status gathered_make_records(struct gathered *gathered, uint64_t rows);
+/** Rounds records of own rows into `own`, from `first` on. */
+enum vkring_status gathered_round(struct gathered *gathered, uint64_t first, uint64_t rows);
+
+#endif

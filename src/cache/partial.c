@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT */
+#include "partial.h"
+
+#include <string.h>
+
+#include "../attention/choose.h"
+#include "../attention/forward_choice.h"
+#include "../base/checked.h"
+#include "../vk/device_speed.h"
+
+/* Kernels for one row of a sequence do for so many: they read keys once for each tile of rows, from the caches. */
+#define FEW_ROWS 8u
+#define STATE_ALIGNMENT 64u
+
+/* Size -------------------------------------------------------------------------------------------------------------------- */
+
+/* Sinks are added once. */
+static struct problem problem_of(const struct partial_size *size)
+{
+    struct problem problem = *size->problem;
+    problem.batch = 1;
+    problem.query_offset = 0;
+    problem.sinks = problem.sinks && size->rank == 0;
+    return problem;
+}
+
+static enum vkring_status choose(vkring_device *device, const struct partial_size *size, uint64_t rows, struct kernel_choice *out_choice)
+{
+    enum vkring_status status;
+    struct problem problem = problem_of(size);
+    struct kernel_choice choice;
+    problem.q_len = rows;
+    problem.kv_len = size->slots;
+    TRY(choose_kernels(device, &problem, size->kernels, &choice, NULL), fail);
+    *out_choice = forward_choice(device, &problem, &choice);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint64_t most_splits(const struct kernel_choice *choice, uint64_t slots)
+{
+    return choice->split.keys ? max_u64(slots / choice->split.keys, 1) : 1;
+}
+
+/* Of one span with as many rows as there may be; of fewer rows more splits make no more workgroups than these. */
+static uint64_t state_bytes_of(const struct problem *problem, const struct kernel_choice *choice, uint64_t rows, uint64_t slots)
+{
+    const uint64_t packed = kernel_choice_packed_heads(choice);
+    const uint64_t workgroups = problem->heads / packed * divide_up(rows, kernel_choice_rows_of(choice, SPIRV_FORWARD));
+    uint64_t split = workgroups;
+    if (most_splits(choice, slots) > 1)
+        split = min_u64(workgroups * most_splits(choice, slots), max_u64(choice->split.workgroups, workgroups));
+    return max_u64(workgroups, split) * attention_kernel_state_bytes(SPIRV_FORWARD, choice, problem);
+}
+
+/* Two kinds of calls, of which the second may not be. */
+static bool has_many(const struct partial_size *size)
+{
+    return size->most_rows > FEW_ROWS;
+}
+
+static enum vkring_status find_state_bytes(vkring_device *device, const struct partial_size *size, uint64_t *out_bytes)
+{
+    enum vkring_status status;
+    const struct problem problem = problem_of(size);
+    struct kernel_choice choice;
+    *out_bytes = 0;
+    if (size->most_rows == 0)
+        return VKRING_OK;
+    TRY(choose(device, size, 1, &choice), fail);
+    *out_bytes = state_bytes_of(&problem, &choice, min_u64(size->most_rows, FEW_ROWS), size->slots);
+    if (has_many(size)) {
+        TRY(choose(device, size, size->most_rows, &choice), fail);
+        *out_bytes = max_u64(*out_bytes, state_bytes_of(&problem, &choice, size->most_rows, size->slots));
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status partial_measure(vkring_device *device, const struct partial_size *size, uint64_t *device_bytes, uint64_t *host_bytes)
+{
+    enum vkring_status status;
+    uint64_t state_bytes, bytes;
+    bool counts_as_host;
+    TRY(find_state_bytes(device, size, &state_bytes), fail);
+    TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, state_bytes, &bytes, &counts_as_host), fail);
+    *device_bytes += bytes;
+    TRY(vk_buffer_measure(device, VK_MEMORY_ARGUMENTS, (uint64_t)PARTIAL_DISPATCHES * ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
+    *(counts_as_host ? host_bytes : device_bytes) += bytes;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Kernels ----------------------------------------------------------------------------------------------------------------- */
+
+static enum vkring_status kernels_create(const struct partial *partial, const struct partial_size *size, uint64_t rows,
+                                         struct partial_kernels *kernels)
+{
+    enum vkring_status status;
+    TRY(choose(partial->device, size, rows, &kernels->choice), fail);
+    const bool splits = most_splits(&kernels->choice, size->slots) > 1;
+    const struct kernel_use use = {.strided = size->ranks > 1, .splits = splits};
+    TRY(attention_kernel_create(partial->device, SPIRV_FORWARD, &partial->problem, &kernels->choice, use, &kernels->forward), fail);
+    if (splits)
+        TRY(attention_kernel_create(partial->device, SPIRV_MERGE, &partial->problem, &kernels->choice, use, &kernels->merge), fail);
+    if (!splits)
+        kernels->choice.split.keys = 0;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status take(struct partial *partial, const struct partial_size *size)
+{
+    enum vkring_status status;
+    uint64_t state_bytes;
+    TRY(find_state_bytes(partial->device, size, &state_bytes), fail);
+    TRY(vk_buffer_create(partial->device, VK_MEMORY_DEVICE, state_bytes, &partial->state), fail);
+    TRY(vk_buffer_create(partial->device, VK_MEMORY_ARGUMENTS, (uint64_t)PARTIAL_DISPATCHES * ARGUMENT_BYTES, &partial->arguments), fail);
+    if (size->most_rows > 0)
+        TRY(kernels_create(partial, size, 1, &partial->few), fail);
+    if (has_many(size))
+        TRY(kernels_create(partial, size, size->most_rows, &partial->many), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status partial_create(vkring_device *device, const struct partial_size *size, struct partial *out_partial)
+{
+    enum vkring_status status;
+    *out_partial = (struct partial){
+        .device = device,
+        .problem = problem_of(size),
+        .rank = size->rank,
+        .ranks = size->ranks,
+        .dispatch_seconds = size->dispatch_seconds,
+        .most_rows = size->most_rows,
+    };
+    TRY(take(out_partial, size), fail);
+    return VKRING_OK;
+fail:
+    partial_destroy(out_partial);
+    return status;
+}
+
+void partial_destroy(struct partial *partial)
+{
+    struct attention_kernel *const kernels[] = {&partial->few.forward, &partial->few.merge, &partial->many.forward, &partial->many.merge};
+    if (!partial->device)
+        return;
+    for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
+        attention_kernel_destroy(partial->device, kernels[i]);
+    vkring_buffer_destroy(&partial->state);
+    vkring_buffer_destroy(&partial->arguments);
+    *partial = (struct partial){0};
+}
+
+static enum vkring_status prepare(struct partial *partial, bool aligned, struct partial_kernels *kernels)
+{
+    enum vkring_status status;
+    TRY(attention_kernel_prepare(partial->device, &partial->problem, aligned, &kernels->forward), fail);
+    if (kernels->choice.split.keys)
+        TRY(attention_kernel_prepare(partial->device, &partial->problem, aligned, &kernels->merge), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+enum vkring_status partial_prepare(struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
+{
+    enum vkring_status status;
+    const bool aligned = tensors_are_aligned(&partial->problem, queries, keys);
+    if (partial->most_rows == 0)
+        return VKRING_OK;
+    TRY(prepare(partial, aligned, &partial->few), fail);
+    if (partial->most_rows > FEW_ROWS)
+        TRY(prepare(partial, aligned, &partial->many), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Recording --------------------------------------------------------------------------------------------------------------- */
+
+void partial_start(struct partial *partial, struct device_work *work, const struct query_tensors *queries, const struct key_tensors *keys,
+                   uint64_t spans)
+{
+    partial->work = work;
+    partial->queries = queries;
+    partial->keys = keys;
+    partial->aligned = tensors_are_aligned(&partial->problem, queries, keys);
+    partial->spans = max_u64(spans, 1);
+    partial->arguments_used = partial->state_used = partial->merges_waiting = 0;
+    partial->flop = 0;
+}
+
+static void record(struct partial *partial, const struct attention_kernel *kernel, const struct attention_dispatch *dispatch)
+{
+    attention_kernel_record(partial->device, &partial->work->commands, kernel, partial->aligned, dispatch, partial->arguments,
+                            partial->arguments_used++);
+}
+
+/* After the forward passes that they wait for. */
+static void record_merges(struct partial *partial)
+{
+    if (partial->merges_waiting == 0)
+        return;
+    vk_commands_barrier(partial->device, &partial->work->commands);
+    for (uint64_t i = 0; i < partial->merges_waiting; i++)
+        record(partial, partial->merges[i].kernel, &partial->merges[i].dispatch);
+    partial->merges_waiting = 0;
+}
+
+/* Submits what there is, and begins anew. */
+static enum vkring_status turn(struct partial *partial)
+{
+    enum vkring_status status;
+    record_merges(partial);
+    TRY(device_work_run(partial->work), fail);
+    TRY(device_work_begin(partial->work), fail);
+    partial->arguments_used = 0;
+    partial->flop = 0;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static void await_merge(struct partial *partial, const struct attention_kernel *kernel, const struct attention_dispatch *dispatch)
+{
+    struct partial_merge *merge = &partial->merges[partial->merges_waiting++];
+    merge->kernel = kernel;
+    merge->queries = *dispatch->queries;
+    merge->keys = *dispatch->keys;
+    merge->dispatch = *dispatch;
+    merge->dispatch.queries = &merge->queries;
+    merge->dispatch.keys = &merge->keys;
+}
+
+/* Room for a dispatch and all merges that wait, with its own. */
+static enum vkring_status make_room(struct partial *partial, double flop)
+{
+    enum vkring_status status;
+    const bool is_full = partial->arguments_used + partial->merges_waiting + 2 > PARTIAL_DISPATCHES;
+    const double budget = partial->dispatch_seconds * vk_device_flops(partial->device);
+    if (is_full || (partial->flop > 0 && partial->flop + flop > budget))
+        TRY(turn(partial), fail);
+    else if (partial->merges_waiting == PARTIAL_MERGES)
+        record_merges(partial);
+    partial->flop += flop;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* A span on its way: what of it is recorded when. */
+struct walk {
+    const struct partial_kernels *kernels;
+    struct tiling tiling;
+    struct query_tensors queries;
+    struct key_tensors keys;
+    uint64_t sequence;
+    uint64_t state_offset;
+};
+
+static struct tensor_view view_from(const struct tensor_view *view, uint64_t row)
+{
+    struct tensor_view moved = *view;
+    moved.batch_stride = 0; /* spans are of one batch entry, whichever */
+    if (view->address)
+        moved.address += row * view->row_stride;
+    return moved;
+}
+
+static struct query_tensors queries_of(const struct partial *partial, const struct partial_span *span)
+{
+    struct query_tensors queries = *partial->queries;
+    struct tensor_view *const views[] = {&queries.query, &queries.output, &queries.lse, &queries.lse_residual, &queries.output_residual};
+    for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
+        *views[i] = view_from(views[i], span->row);
+    queries.query_row = span->position;
+    queries.query_stride = 1;
+    queries.rows = span->rows;
+    return queries;
+}
+
+/* Spans that come together share the workgroups that keep a device busy. */
+static struct kernel_choice shared_choice(const struct partial *partial, const struct partial_kernels *kernels)
+{
+    struct kernel_choice choice = kernels->choice;
+    choice.split.below = divide_up(choice.split.below, partial->spans);
+    choice.split.workgroups = max_u64(choice.split.workgroups / partial->spans, 1);
+    return choice;
+}
+
+static struct walk walk_of(const struct partial *partial, const struct partial_span *span)
+{
+    const struct partial_kernels *kernels = span->rows > FEW_ROWS ? &partial->many : &partial->few;
+    const struct kernel_choice choice = shared_choice(partial, kernels);
+    struct walk walk = {.kernels = kernels, .queries = queries_of(partial, span), .keys = *partial->keys, .sequence = span->sequence};
+    const struct own_side own = {1, partial->problem.heads / kernel_choice_packed_heads(&choice), span->rows, partial->ranks};
+    walk.keys.key_row = partial->rank;
+    walk.keys.key_stride = partial->ranks;
+    walk.keys.keys = span->keys;
+    attention_kernel_tile(partial->device, SPIRV_FORWARD, &partial->problem, &choice, &own, span->keys, partial->dispatch_seconds,
+                          &walk.tiling);
+    return walk;
+}
+
+static struct tiling_box box_at(const struct walk *walk, uint64_t index)
+{
+    const uint64_t packed = kernel_choice_packed_heads(&walk->kernels->choice);
+    struct tiling_box box = tiling_box_at(&walk->tiling, index);
+    box.first_head *= packed;
+    box.heads *= packed;
+    box.first_batch = walk->sequence;
+    return box;
+}
+
+/* The keys that the box keeps some of, in dispatches of at most tiling.keys: at least one. */
+static uint64_t passes_of_box(const struct partial *partial, const struct walk *walk, const struct tiling_box *box,
+                              struct mask_range *out_kept)
+{
+    const struct mask_block block = {
+        .query_row = walk->queries.query_row + box->first_row,
+        .rows = box->rows,
+        .key_row = walk->keys.key_row,
+        .keys = walk->keys.keys,
+        .query_stride = 1,
+        .key_stride = walk->keys.key_stride,
+    };
+    *out_kept = walk->keys.keys > 0 ? mask_kept_keys(&partial->problem, &block) : (struct mask_range){0};
+    return max_u64(divide_up(out_kept->end - out_kept->first, walk->tiling.keys), 1);
+}
+
+static enum vkring_status record_box(struct partial *partial, const struct walk *walk, uint64_t index, uint64_t pass, uint64_t *passes)
+{
+    enum vkring_status status;
+    struct mask_range kept;
+    const struct tiling_box box = box_at(walk, index);
+    const uint64_t of_box = passes_of_box(partial, walk, &box, &kept), first = kept.first + pass * walk->tiling.keys;
+    const struct attention_kernel *forward = &walk->kernels->forward;
+    struct attention_dispatch dispatch = {
+        .problem = &partial->problem,
+        .queries = &walk->queries,
+        .keys = &walk->keys,
+        .side = OWN_QUERIES,
+        .box = box,
+        .other_first = first,
+        .others = pass < of_box ? min_u64(walk->tiling.keys, kept.end - first) : 0,
+        .first = pass == 0,
+        .last = pass + 1 == of_box,
+        .split_keys = walk->kernels->choice.split.keys,
+        .state_address = partial->state->address + walk->state_offset,
+        .state_bytes_per_workgroup = forward->state_bytes_per_workgroup,
+    };
+    *passes = max_u64(*passes, of_box);
+    if (pass >= of_box)
+        return VKRING_OK;
+    TRY(make_room(partial, attention_kernel_flop(forward, &dispatch)), fail);
+    const bool merges = dispatch.last && box.splits > 1;
+    if (merges)
+        await_merge(partial, &walk->kernels->merge, &dispatch);
+    dispatch.last = dispatch.last && !merges;
+    record(partial, forward, &dispatch);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* State that the span has to itself until it is done. */
+static void take_state(struct partial *partial, struct walk *walk)
+{
+    const uint64_t bytes = tiling_workgroups(&walk->tiling) * walk->kernels->forward.state_bytes_per_workgroup;
+    uint64_t offset = divide_up(partial->state_used, STATE_ALIGNMENT) * STATE_ALIGNMENT;
+    if (offset + bytes > partial->state->size_bytes) {
+        record_merges(partial);
+        vk_commands_barrier(partial->device, &partial->work->commands);
+        offset = 0;
+    }
+    walk->state_offset = offset;
+    partial->state_used = offset + bytes;
+}
+
+enum vkring_status partial_add(struct partial *partial, const struct partial_span *span)
+{
+    enum vkring_status status;
+    struct walk walk = walk_of(partial, span);
+    uint64_t passes = 1;
+    take_state(partial, &walk);
+    for (uint64_t pass = 0; pass < passes; pass++) {
+        if (pass > 0)
+            vk_commands_barrier(partial->device, &partial->work->commands); /* boxes go on with their state */
+        for (uint64_t index = 0; index < walk.tiling.boxes; index++)
+            TRY(record_box(partial, &walk, index, pass, &passes), fail);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+void partial_finish(struct partial *partial)
+{
+    record_merges(partial);
+}

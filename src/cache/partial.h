@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * Attention of query rows to the keys that this rank has of their sequences: what they get of it is whole on one rank, and a part to be
+ * merged on several.
+ */
+#ifndef VKRING_CACHE_PARTIAL_H
+#define VKRING_CACHE_PARTIAL_H
+
+#include "../attention/kernel.h"
+#include "device_work.h"
+
+/** Dispatches that are submitted together. */
+#define PARTIAL_DISPATCHES 256u
+/** Boxes whose splits wait for their merge at a time. */
+#define PARTIAL_MERGES 16u
+
+/** Kernels for calls with few rows of a sequence, or many. */
+struct partial_kernels {
+    struct kernel_choice choice;
+    struct attention_kernel forward, merge; /* merge: of splits, where there can be any */
+    uint64_t most_rows;                     /* of a span */
+};
+
+/** A box of which all splits are under way. */
+struct partial_merge {
+    const struct attention_kernel *kernel;
+    struct attention_dispatch dispatch;
+    struct query_tensors queries;
+    struct key_tensors keys;
+};
+
+struct partial_size {
+    const struct problem *problem; /* of the cache */
+    const char *kernels;           /* as of vkring_plan_params */
+    uint32_t rank, ranks;
+    uint64_t slots;     /* that this rank has of a sequence */
+    uint64_t most_rows; /* of a span */
+    double dispatch_seconds;
+};
+
+struct partial {
+    vkring_device *device;
+    struct problem problem; /* of one batch entry, with the sinks if they are this rank's to add */
+    uint32_t rank, ranks;
+    double dispatch_seconds;
+    uint64_t most_rows;
+    struct partial_kernels few, many; /* many: not made if no call has so many rows */
+    vkring_buffer *state, *arguments;
+    /* of the call at hand */
+    struct device_work *work;
+    const struct query_tensors *queries;
+    const struct key_tensors *keys;
+    bool aligned;
+    uint64_t spans; /* that are to come, about */
+    uint64_t arguments_used, state_used, merges_waiting;
+    double flop;
+    struct partial_merge merges[PARTIAL_MERGES];
+};
+
+/** Adds what partial_create will take. */
+enum vkring_status partial_measure(vkring_device *device, const struct partial_size *size, uint64_t *device_bytes, uint64_t *host_bytes);
+/** Chooses kernels and compiles what packed tensors need. */
+enum vkring_status partial_create(vkring_device *device, const struct partial_size *size, struct partial *out_partial);
+/** Accepts one that was not created. */
+void partial_destroy(struct partial *partial);
+
+/** Compiles what such tensors need, if it was not yet. */
+enum vkring_status partial_prepare(struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys);
+
+/** Query rows of one sequence that follow one another: from row `row` of the tensors on, the first at a position. */
+struct partial_span {
+    uint64_t sequence;
+    uint64_t position;
+    uint64_t row, rows; /* at most most_rows */
+    uint64_t keys;      /* that this rank has of the sequence: positions rank, rank + ranks, … */
+};
+
+/**
+ * Begins a call of so many spans, about. Tensors are borrowed until partial_finish: queries of one batch entry with the rows of all
+ * spans, whose query_row does not count; keys [batch], whose positions and number do not. Prepared.
+ */
+void partial_start(struct partial *partial, struct device_work *work, const struct query_tensors *queries, const struct key_tensors *keys,
+                   uint64_t spans);
+/**
+ * Records the span, and submits when there is much and waits for it: VKRING_ERROR_TIMEOUT and so on. A piece of work that was begun before
+ * is gone on with. Results of a row that keeps no key here: zeros, and a log-sum of -inf or, if they are this rank's, the sink.
+ */
+enum vkring_status partial_add(struct partial *partial, const struct partial_span *span);
+/** Ends the call: all is recorded, what is not submitted in a piece of work that is begun. */
+void partial_finish(struct partial *partial);
+
+#endif

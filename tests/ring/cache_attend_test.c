@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* Prefill in pieces and decode step by step give what one pass over the whole sequence gives, whoever brings which rows. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ref/compare.h>
+#include <ref/random_input.h>
+#include <ref/reference.h>
+
+#include "../harness/cache_model.h"
+#include "../harness/dice.h"
+#include "world.h"
+
+enum { MOST_BATCH = 4, MOST_RANKS = 8 };
+
+static vkring_device *device, *splitting, *poor;
+static vkring_comm *comm;
+
+static const struct attend_case {
+    const char *name;
+    vkring_device **on;
+    enum tensor_order order;
+    bool no_lse;
+    struct vkring_cache_params params;
+} cases[] = {
+    {"f32, causal",
+     &device,
+     ORDER_PACKED,
+     false,
+     {.attention = {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true}}},
+    {"a window, odd heads, few at a time",
+     &device,
+     ORDER_PADDED,
+     false,
+     {.attention = {.batch = 2,
+                    .q_len = 7,
+                    .kv_len = 60,
+                    .heads = 3,
+                    .head_dim = 5,
+                    .value_dim = 9,
+                    .causal = true,
+                    .has_window = true,
+                    .window_left = 11,
+                    .window_right = -1}}},
+    {"everything that depends on positions, splits",
+     &splitting,
+     ORDER_HEADS_FIRST,
+     false,
+     {.attention = {.batch = 2,
+                    .q_len = 30,
+                    .kv_len = 130,
+                    .heads = 4,
+                    .kv_heads = 1,
+                    .head_dim = 16,
+                    .causal = true,
+                    .alibi = true,
+                    .sinks = true,
+                    .softcap = 5,
+                    .dropout = 0.2}}},
+    {"f16 in short dispatches",
+     &device,
+     ORDER_PACKED,
+     false,
+     {.attention = {.type = VKRING_TYPE_F16,
+                    .batch = 2,
+                    .q_len = 30,
+                    .kv_len = 200,
+                    .heads = 4,
+                    .kv_heads = 2,
+                    .head_dim = 32,
+                    .causal = true,
+                    .dispatch_seconds = 1e-9}}},
+    {"bf16, causal in blocks, not unified, splits",
+     &poor,
+     ORDER_PADDED,
+     true,
+     {.attention = {.type = VKRING_TYPE_BF16,
+                    .batch = 2,
+                    .q_len = 20,
+                    .kv_len = 100,
+                    .heads = 4,
+                    .kv_heads = 1,
+                    .head_dim = 8,
+                    .causal = true,
+                    .causal_block = 4,
+                    .sinks = true}}},
+};
+
+/* How many queries each rank brings of each sequence. */
+struct share {
+    uint64_t total[MOST_BATCH], rows[MOST_RANKS][MOST_BATCH], before[MOST_RANKS][MOST_BATCH];
+};
+
+static void give(struct share *share, uint32_t rank, uint64_t sequence, uint64_t rows)
+{
+    share->before[rank][sequence] = share->total[sequence];
+    share->rows[rank][sequence] += rows;
+    share->total[sequence] += rows;
+}
+
+/* Pieces of the prefill, and every other time one row of each sequence on one rank. */
+static struct share random_share(struct dice *dice, const struct cache_model *model, bool decode)
+{
+    const struct vkring_plan_params *p = &model->params.attention;
+    struct share share = {0};
+    for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
+        const uint64_t room = p->kv_len - model->lengths[sequence], most = room < p->q_len ? room : p->q_len;
+        uint64_t left = decode ? most > 0 : throw_dice(dice, most + 1);
+        const uint32_t of_one = (uint32_t)throw_dice(dice, world_size);
+        for (uint32_t rank = 0; rank < world_size; rank++) {
+            const uint64_t rows = decode ? (rank == of_one ? left : 0) : rank + 1 == world_size ? left : throw_dice(dice, left + 1);
+            give(&share, rank, sequence, rows);
+            left -= decode ? 0 : rows;
+        }
+    }
+    return share;
+}
+
+/* Whole inputs of a call, the same on all ranks, and what the oracle makes of them. */
+struct inputs {
+    float *queries[MOST_BATCH];                    /* [total][heads][head_dim] */
+    double *outputs[MOST_BATCH], *lse[MOST_BATCH]; /* [total][heads][value_dim], [heads][total] */
+};
+
+/* What this rank got, and what it should have got, of all calls one after another. */
+struct answers {
+    uint64_t outputs, lses, room;
+    float *output, *lse;
+    double *wanted_output, *wanted_lse;
+};
+
+struct fixture {
+    const struct attend_case *c;
+    vkring_cache *cache;
+    struct cache_model model;
+    struct dice dice;
+    float slopes[64], sinks[64];
+    vkring_buffer *slopes_buffer, *sinks_buffer;
+    struct answers answers;
+};
+
+static uint64_t value_dim(const struct vkring_plan_params *p)
+{
+    return p->value_dim ? p->value_dim : p->head_dim;
+}
+
+static void draw_queries(const struct fixture *f, uint64_t sequence, uint64_t rows, float **out_queries)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t count = rows * p->heads * p->head_dim;
+    void *rounded = malloc(count * sizeof(float) + 1);
+    *out_queries = malloc(count * sizeof(float) + 1);
+    random_fill(1000 * f->model.lengths[sequence] + sequence, RANDOM_NORMAL, 1, 0, count, *out_queries);
+    vkring_convert_from_f32(p->type, *out_queries, count, rounded);
+    vkring_convert_to_f32(p->type, rounded, count, *out_queries);
+    free(rounded);
+}
+
+/* The rows of a sequence as they are stored. */
+static float *stored_rows(const struct fixture *f, enum cache_side side, uint64_t sequence)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t dim = side == CACHE_KEYS ? p->head_dim : value_dim(p), count = f->model.lengths[sequence] * f->model.dims[side];
+    float *rows = malloc(count * sizeof(float) + 1);
+    memcpy(rows, cache_model_row(&f->model, side, sequence, 0), count * sizeof(float));
+    for (uint64_t head = 0; f->c->params.storage == VKRING_CACHE_INT8 && head < count; head += dim) {
+        float largest = 0;
+        for (uint64_t i = 0; i < dim; i++)
+            largest = fmaxf(largest, fabsf(rows[head + i]));
+        for (uint64_t i = 0; i < dim && largest > 0; i++)
+            rows[head + i] = rintf(rows[head + i] / (largest / 127)) * (largest / 127);
+    }
+    return rows;
+}
+
+/* Dropout counts batch entries: those before are empty. */
+static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uint64_t seed, struct inputs *inputs)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t length = f->model.lengths[sequence], batch = p->dropout > 0 ? sequence + 1 : 1;
+    const struct reference_problem problem = {
+        .batch = batch,
+        .q_len = rows,
+        .kv_len = length,
+        .heads = p->heads,
+        .kv_heads = p->kv_heads ? p->kv_heads : p->heads,
+        .head_dim = p->head_dim,
+        .value_dim = value_dim(p),
+        .causal = p->causal,
+        .causal_block = p->causal_block,
+        .query_offset = (int64_t)(length - rows),
+        .scale = 1 / sqrt((double)p->head_dim),
+        .has_window = p->has_window,
+        .window_left = p->window_left,
+        .window_right = p->window_right,
+        .alibi_slopes = p->alibi ? f->slopes : NULL,
+        .softcap = p->softcap,
+        .sinks = p->sinks ? f->sinks : NULL,
+        .dropout = p->dropout,
+        .seed = seed,
+    };
+    const uint64_t queries = rows * p->heads * p->head_dim, outputs = rows * p->heads * value_dim(p), lses = rows * p->heads;
+    float *query = calloc(batch * queries + 1, sizeof(float)), *sides[CACHE_SIDES];
+    double *output = calloc(batch * outputs + 1, sizeof(double)), *lse = calloc(batch * lses + 1, sizeof(double));
+    memcpy(query + (batch - 1) * queries, inputs->queries[sequence], queries * sizeof(float));
+    for (int side = 0; side < CACHE_SIDES; side++) {
+        float *rows_of_side = stored_rows(f, side, sequence);
+        const uint64_t count = length * f->model.dims[side];
+        sides[side] = calloc(batch * count + 1, sizeof(float));
+        memcpy(sides[side] + (batch - 1) * count, rows_of_side, count * sizeof(float));
+        free(rows_of_side);
+    }
+    const bool done = reference_forward(&problem, query, sides[CACHE_KEYS], sides[CACHE_VALUES], 0, rows, output, lse);
+    inputs->outputs[sequence] = malloc(outputs * sizeof(double) + 1);
+    inputs->lse[sequence] = malloc(lses * sizeof(double) + 1);
+    memcpy(inputs->outputs[sequence], output + (batch - 1) * outputs, outputs * sizeof(double));
+    memcpy(inputs->lse[sequence], lse + (batch - 1) * lses, lses * sizeof(double));
+    free(query);
+    free(sides[CACHE_KEYS]);
+    free(sides[CACHE_VALUES]);
+    free(output);
+    free(lse);
+    return done;
+}
+
+static void free_inputs(struct inputs *inputs)
+{
+    for (int sequence = 0; sequence < MOST_BATCH; sequence++) {
+        free(inputs->queries[sequence]);
+        free(inputs->outputs[sequence]);
+        free(inputs->lse[sequence]);
+    }
+}
+
+static bool append(struct fixture *f, const struct share *share)
+{
+    struct vkring_tensor tensors[CACHE_SIDES] = {0};
+    bool good = true;
+    cache_model_draw(&f->model, share->total);
+    for (int side = 0; side < CACHE_SIDES; side++)
+        good = cache_model_place(&f->model, *f->c->on, side, share->before[world_rank], share->rows[world_rank], 0, &tensors[side]) && good;
+    good = good &&
+           world_expect(vkring_cache_append(f->cache, share->rows[world_rank], &tensors[CACHE_KEYS], &tensors[CACHE_VALUES]) == VKRING_OK,
+                        "%s", vkring_last_error()->message);
+    cache_model_keep(&f->model, share->total);
+    for (int side = 0; side < CACHE_SIDES; side++)
+        vkring_buffer_destroy(&tensors[side].buffer);
+    return good;
+}
+
+static uint64_t own_rows(const struct fixture *f, const struct share *share)
+{
+    uint64_t own = 0;
+    for (uint64_t sequence = 0; sequence < f->c->params.attention.batch; sequence++)
+        own += share->rows[world_rank][sequence];
+    return own;
+}
+
+/* Packed results of this rank's rows; output and lse have room. */
+static bool attend_once(struct fixture *f, const struct share *share, const struct inputs *inputs, uint64_t seed, float *output, float *lse)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t own = own_rows(f, share), row = p->heads * p->head_dim;
+    const struct tensor_placement placement = {.order = f->c->order, .offset_elements = 4, .padding = 4}, packed = {0};
+    const struct tensor_shape_of_test shapes[] = {{1, own, p->heads, p->head_dim}, {1, own, p->heads, value_dim(p)}, {1, 1, p->heads, own}};
+    struct tensor_image images[3] = {{0}};
+    float *queries = malloc(own * row * sizeof(float) + 1), *at = queries;
+    bool good = true;
+    for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
+        const uint64_t rows = share->rows[world_rank][sequence];
+        memcpy(at, inputs->queries[sequence] + share->before[world_rank][sequence] * row, rows * row * sizeof(float));
+        at += rows * row;
+    }
+    for (int i = 0; i < 3; i++)
+        good = tensor_image_create(*f->c->on, i == 2 ? VKRING_TYPE_F32 : p->type, &shapes[i], i == 2 ? &packed : &placement, &images[i]) &&
+               good;
+    tensor_image_put(&images[0], queries);
+    for (int i = 0; i < 3; i++)
+        good = good && tensor_image_upload(&images[i]);
+    struct vkring_cache_attend_io io = {
+        .rows = share->rows[world_rank],
+        .query = images[0].tensor,
+        .output = images[1].tensor,
+        .alibi_slopes = {.buffer = f->slopes_buffer},
+        .sinks = {.buffer = f->sinks_buffer},
+        .seed = seed,
+    };
+    if (!f->c->no_lse)
+        io.lse = images[2].tensor;
+    good = good && world_expect(vkring_cache_attend(f->cache, &io) == VKRING_OK, "%s", vkring_last_error()->message);
+    for (int i = 0; i < 3; i++)
+        good = good && tensor_image_download(&images[i]);
+    good = good && world_expect(tensor_image_untouched(&images[0]), "queries were written to") &&
+           world_expect(tensor_image_canaries_alive(&images[1]), "something beside outputs was written to") &&
+           world_expect(tensor_image_canaries_alive(&images[2]), "something beside lse was written to");
+    tensor_image_get(&images[1], output);
+    tensor_image_get(&images[2], lse);
+    for (int i = 0; i < 3; i++)
+        tensor_image_destroy(&images[i]);
+    free(queries);
+    return good;
+}
+
+static void note_wanted(struct fixture *f, const struct share *share, const struct inputs *inputs)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    struct answers *a = &f->answers;
+    const uint64_t own = own_rows(f, share), row = p->heads * value_dim(p);
+    uint64_t at = 0;
+    for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
+        const uint64_t rows = share->rows[world_rank][sequence], before = share->before[world_rank][sequence];
+        memcpy(a->wanted_output + a->outputs + at * row, inputs->outputs[sequence] + before * row, rows * row * sizeof(double));
+        for (uint64_t i = 0; i < rows * p->heads; i++)
+            a->wanted_lse[a->lses + i % p->heads * own + at + i / p->heads] =
+                inputs->lse[sequence][i % p->heads * share->total[sequence] + before + i / p->heads];
+        at += rows;
+    }
+    a->outputs += own * row;
+    a->lses += own * p->heads;
+}
+
+/* Attends twice, and remembers what came of it. */
+static bool attend(struct fixture *f, const struct share *share)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t own = own_rows(f, share), outputs = own * p->heads * value_dim(p), lses = own * p->heads;
+    const uint64_t seed = f->dice.thrown;
+    struct answers *a = &f->answers;
+    struct inputs inputs = {0};
+    float *again = malloc(outputs * sizeof(float) + 1), *lse_again = malloc(lses * sizeof(float) + 1);
+    bool good = true;
+    for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
+        draw_queries(f, sequence, share->total[sequence], &inputs.queries[sequence]);
+        good = refer(f, sequence, share->total[sequence], seed, &inputs) && good;
+    }
+    good = world_agrees(good) && world_agrees(attend_once(f, share, &inputs, seed, a->output + a->outputs, a->lse + a->lses)) &&
+           world_agrees(attend_once(f, share, &inputs, seed, again, lse_again));
+    good = good && world_expect(memcmp(again, a->output + a->outputs, outputs * sizeof(float)) == 0 &&
+                                    (f->c->no_lse || memcmp(lse_again, a->lse + a->lses, lses * sizeof(float)) == 0),
+                                "other bits the second time");
+    note_wanted(f, share, &inputs);
+    free(again);
+    free(lse_again);
+    free_inputs(&inputs);
+    return good;
+}
+
+static bool judge(const struct fixture *f)
+{
+    const struct answers *a = &f->answers;
+    const struct error_gate gate = forward_gate(f->c->params.attention.type);
+    const struct error_measure error = error_measure(a->output, a->wanted_output, a->outputs);
+    const double lse = f->c->no_lse ? 0 : lse_error(a->lse, a->wanted_lse, a->lses);
+    return world_expect(gate_passes(&gate, &error), "%s: output is off by %g, at most %g", f->c->name, error.rms, error.maximum) &&
+           world_expect(lse <= LSE_GATE, "%s: lse is off by %g", f->c->name, lse);
+}
+
+static bool open_fixture(struct fixture *f)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    struct answers *a = &f->answers;
+    const uint64_t rows = p->batch * p->kv_len * p->heads;
+    a->output = malloc(rows * value_dim(p) * sizeof(float));
+    a->wanted_output = malloc(rows * value_dim(p) * sizeof(double));
+    a->lse = malloc(rows * sizeof(float));
+    a->wanted_lse = malloc(rows * sizeof(double));
+    random_fill(5, RANDOM_UNIFORM, 0.3f, 0, p->heads, f->slopes);
+    random_fill(6, RANDOM_NORMAL, 2, 0, p->heads, f->sinks);
+    bool good = vkring_buffer_create(*f->c->on, sizeof(f->slopes), &f->slopes_buffer) == VKRING_OK &&
+                vkring_buffer_create(*f->c->on, sizeof(f->sinks), &f->sinks_buffer) == VKRING_OK &&
+                vkring_buffer_upload(f->slopes_buffer, 0, f->slopes, sizeof(f->slopes)) == VKRING_OK &&
+                vkring_buffer_upload(f->sinks_buffer, 0, f->sinks, sizeof(f->sinks)) == VKRING_OK;
+    good = good && world_expect(cache_model_create(&f->c->params, 7, &f->model), "no memory");
+    good = good &&
+           world_expect(vkring_cache_create(*f->c->on, comm, &f->c->params, &f->cache) == VKRING_OK, "%s", vkring_last_error()->message);
+    return world_agrees(good);
+}
+
+static void close_fixture(struct fixture *f)
+{
+    vkring_cache_destroy(&f->cache);
+    cache_model_destroy(&f->model);
+    vkring_buffer_destroy(&f->slopes_buffer);
+    vkring_buffer_destroy(&f->sinks_buffer);
+    free(f->answers.output);
+    free(f->answers.wanted_output);
+    free(f->answers.lse);
+    free(f->answers.wanted_lse);
+}
+
+START_TEST(pieces_give_what_the_whole_gives)
+{
+    struct fixture f = {.c = &cases[_i], .dice = {.seed = 50 + (uint64_t)_i}};
+    if (f.c->params.attention.type != VKRING_TYPE_F32 && !world_agrees((*f.c->on)->limits.storage_16bit))
+        return;
+    ck_assert(open_fixture(&f));
+    bool good = true;
+    for (int step = 0; good && step < 8; step++) {
+        const struct share share = random_share(&f.dice, &f.model, step % 2 == 1);
+        good = world_agrees(append(&f, &share)) && world_agrees(attend(&f, &share));
+    }
+    good = good && judge(&f);
+    close_fixture(&f);
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    const struct vk_limit_overrides splits = {.split_keys = 8}, lacks = {.split_keys = 8, .no_unified_memory = true};
+    Suite *suite = suite_create("attention to a cache");
+    TCase *tcase = tcase_create("cases");
+    vkring_device *devices[3];
+    devices[0] = device = world_begin(&argc, &argv);
+    devices[1] = splitting = test_device_open(&splits);
+    devices[2] = poor = test_device_open(&lacks);
+    comm = world_comm();
+    tcase_add_loop_test(tcase, pieces_give_what_the_whole_gives, 0, sizeof(cases) / sizeof(cases[0]));
+    suite_add_tcase(suite, tcase);
+    return world_end(suite, devices, 3, &comm);
+}
