@@ -51,6 +51,8 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Ar
     uint query_position;                           /* of row 0, modulo 2^32 */
     uint key_quad, key_phase;                      /* position of key 0: 4 · quad + phase, quad modulo 2^32 */
     uint query_stride, key_stride;                 /* positions from one row to the next; 1 unless STRIDED */
+    uint nothing;                                  /* what follows lies at multiples of 8 bytes */
+    Rows key_scales, value_scales;                 /* f32, with INT8_KEYS: of a row of the dispatch's first head's keys, head by head */
 };
 
 layout(push_constant, scalar) uniform Push {

@@ -3,6 +3,8 @@
 /*
  * Forward attention of a tile of query rows to a block of keys, with the running state (unnormalised output, maximum, sum) in f32.
  * Lanes own queries and walk over keys and values. No shared memory, no barrier.
+ * -DINT8_KEYS: keys and values are integers of 8 bits with a scale for each row and head, whatever the type of the rest. Scores are multiplied by
+ * the key's, and the weights of values by the value's.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "extensions.glsl"
@@ -93,9 +95,34 @@ void add_values(uint left)
     }
 }
 
+#ifdef INT8_KEYS
+uvec2 key_scales, value_scales; /* of the head's first row in the dispatch */
+
+void find_scales()
+{
+    uint kv_head = (arguments.first_head + own_head_index()) / arguments.heads_per_kv_head;
+    key_scales = head_address(arguments.key_scales, kv_head);
+    value_scales = head_address(arguments.value_scales, kv_head);
+}
+
+/* Multiplies head_dot[] by the scales of rows from `at` on. */
+void scale_rows(uvec2 scales, Rows rows, uint at, uint left)
+{
+    uvec2 first = address_advance(scales, rows.row_stride, at);
+    [[unroll]] for (uint k = 0; k < STEP; k++) {
+        float scale = Floats(row_address(first, rows.row_stride.x, k, left)).at[0];
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            head_dot[r * STEP + k] *= scale;
+    }
+}
+#endif
+
 void walk_step(uint at, uint left, bool whole)
 {
     dot_heads(walk_a, arguments.key.row_stride.x, left);
+#ifdef INT8_KEYS
+    scale_rows(key_scales, arguments.key_scales, at, left);
+#endif
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         float derivatives[STEP];
         finish_scores(r, at, left, whole, derivatives);
@@ -106,6 +133,9 @@ void walk_step(uint at, uint left, bool whole)
                 head_dot[r * STEP + k] = (dropped & (1u << k)) != 0 ? 0.0 : head_dot[r * STEP + k];
         }
     }
+#ifdef INT8_KEYS
+    scale_rows(value_scales, arguments.value_scales, at, left);
+#endif
     add_values(left);
 }
 
@@ -116,6 +146,9 @@ void main()
     load_own_head(arguments.query, tile, last_row);
     load_query_rows(tile, last_row);
     load_maximum();
+#ifdef INT8_KEYS
+    find_scales();
+#endif
     walk(walk_of_queries(tile, last_row), arguments.first == 0, arguments.last == 0);
     if (arguments.last != 0)
         store_result(tile, last_row);

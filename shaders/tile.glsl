@@ -201,6 +201,24 @@ uvec2 row_address(uvec2 first, uint stride_bytes, uint k, uint left)
     return address_add(first, min(k, left - 1) * stride_bytes);
 }
 
+#ifdef INT8_KEYS
+layout(buffer_reference, scalar, buffer_reference_align = 4) readonly buffer Words {
+    int at[];
+};
+
+/* Four integers of 8 bits; elements past the last are zeros. */
+vec4 load_walked_quad(uvec2 address, uint quad, uint dim)
+{
+    int word = Words(address).at[min(quad, (dim + 3) / 4 - 1)];
+    return vec4(ivec4(word << 24, word << 16, word << 8, word) >> 24);
+}
+#else
+vec4 load_walked_quad(uvec2 address, uint quad, uint dim)
+{
+    return load_quad(address, 0, quad, dim);
+}
+#endif
+
 /*
  * Quad d of the lane's slice of a row of the other side, by row k of the step; d goes up from 0. With BROADCAST the row is the same in all lanes:
  * each lane reads a quad of it, once for as many quads as there are lanes. Drivers that read an address once for each lane, even if all lanes have
@@ -216,9 +234,9 @@ vec4 load_other_quad(uint k, uvec2 address, uint d, uint dim)
     if (BROADCAST) {
         uint lane = d % gl_WorkGroupSize.x;
         if (lane == 0)
-            read_together[k] = load_quad(address, 0, d + gl_LocalInvocationID.x, dim);
+            read_together[k] = load_walked_quad(address, d + gl_LocalInvocationID.x, dim);
         return subgroupShuffle(read_together[k], lane);
     }
 #endif
-    return load_quad(address, 0, d * LANES_PER_ROW + slice_of_lane(), dim);
+    return load_walked_quad(address, d * LANES_PER_ROW + slice_of_lane(), dim);
 }

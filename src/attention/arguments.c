@@ -44,6 +44,8 @@ struct kernel_arguments {
     uint32_t query_position;
     uint32_t key_quad, key_phase;
     uint32_t query_stride, key_stride;
+    uint32_t nothing;
+    struct rows_argument key_scales, value_scales;
 };
 
 _Static_assert(sizeof(struct kernel_arguments) <= ARGUMENT_BYTES, "the arguments fit their slot");
@@ -107,6 +109,8 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->row_stats = rows_at(&queries->row_stats, batch, row, query_head);
     arguments->key = rows_at(&keys->key, batch, key, key_head);
     arguments->value = rows_at(&keys->value, batch, key, key_head);
+    arguments->key_scales = rows_at(&keys->key_scales, batch, key, key_head);
+    arguments->value_scales = rows_at(&keys->value_scales, batch, key, key_head);
     arguments->key_grad = rows_at(&keys->key_grad, batch, key, key_head);
     arguments->value_grad = rows_at(&keys->value_grad, batch, key, key_head);
     arguments->bias = bias_at(dispatch, &queries->bias, &keys->bias, bias->type, extent, query_head);

@@ -57,13 +57,14 @@ static uint32_t matrix_subgroup_size(const vkring_device *device, const struct m
     return device->limits.subgroup_size_control ? matrices->subgroup_size : 0;
 }
 
-static struct spirv_module module_of(const struct attention_kernel *kernel, const struct problem *problem)
+static struct spirv_module module_of(const struct attention_kernel *kernel, enum vkring_type type)
 {
     const struct matrix_tiles *matrices = kernel_choice_matrices(&kernel->choice, kernel->which);
-    if (!matrices)
-        return spirv_kernel(kernel->which, problem->type, kernel->choice.shuffle);
-    return matrices->operations ? spirv_matrix_kernel_by_operations(kernel->which, problem->type)
-                                : spirv_matrix_kernel(kernel->which, problem->type);
+    if (matrices)
+        return matrices->operations ? spirv_matrix_kernel_by_operations(kernel->which, type) : spirv_matrix_kernel(kernel->which, type);
+    if (kernel->which == SPIRV_FORWARD && kernel->use.int8_keys)
+        return spirv_forward_int8(type, kernel->choice.shuffle);
+    return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
 /* As in constants.glsl; the last six only of kernels on matrix units. */
@@ -110,7 +111,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         matrices->separate_sums,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
-    const struct spirv_module module = module_of(kernel, problem);
+    const struct spirv_module module = module_of(kernel, problem->type);
     const struct vk_pipeline_params params = {
         .code = module.code,
         .code_bytes = module.bytes,

@@ -14,9 +14,10 @@
 
 /** What a kernel is made for, beside its problem. */
 struct kernel_use {
-    bool partial; /* gradients of keys and values are f32, whatever the type */
-    bool strided; /* rows or keys may lie apart */
-    bool splits;  /* of forward: keys of a tile may be split over workgroups */
+    bool partial;   /* gradients of keys and values are f32, whatever the type */
+    bool strided;   /* rows or keys may lie apart */
+    bool splits;    /* of forward: keys of a tile may be split over workgroups */
+    bool int8_keys; /* of forward, not on matrix units: see struct key_tensors */
 };
 
 struct attention_kernel {

@@ -17,6 +17,12 @@
 #include "forward_f16_no_shuffle.spv.h"
 #include "forward_f32.spv.h"
 #include "forward_f32_no_shuffle.spv.h"
+#include "forward_int8_bf16.spv.h"
+#include "forward_int8_bf16_no_shuffle.spv.h"
+#include "forward_int8_f16.spv.h"
+#include "forward_int8_f16_no_shuffle.spv.h"
+#include "forward_int8_f32.spv.h"
+#include "forward_int8_f32_no_shuffle.spv.h"
 #include "key_gradient_bf16.spv.h"
 #include "key_gradient_bf16_no_shuffle.spv.h"
 #include "key_gradient_f16.spv.h"
@@ -108,6 +114,12 @@ const char *spirv_kernel_name(enum spirv_kernel which)
 struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle)
 {
     return kernels[which].modules[type][shuffle];
+}
+
+struct spirv_module spirv_forward_int8(enum vkring_type type, bool shuffle)
+{
+    static const struct spirv_module modules[3][2] = MODULES(forward_int8);
+    return modules[type][shuffle];
 }
 
 struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type)

@@ -25,7 +25,9 @@ enum spirv_kernel {
 
 const char *spirv_kernel_name(enum spirv_kernel which);
 struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle);
-/** The same on matrix units; code is null where this build has none, and for f32. */
+/** Forward over keys and values of 8 bits. */
+struct spirv_module spirv_forward_int8(enum vkring_type type, bool shuffle);
+/** Kernels on matrix units; code is null where this build has none, and for f32. */
 struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type);
 /** Of them, with weights that are made of scores by operations on matrices. */
 struct spirv_module spirv_matrix_kernel_by_operations(enum spirv_kernel which, enum vkring_type type);

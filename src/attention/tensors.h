@@ -23,9 +23,10 @@ struct query_tensors {
 /** Keys of one rank: its own, where the application has them, or a packet's. */
 struct key_tensors {
     struct tensor_view key, value, key_grad, value_grad;
-    struct tensor_view bias, bias_grad; /* not per_query: one row of these keys */
-    struct tensor_view ids, segments;   /* segments: the table of them */
-    uint64_t key_row, key_stride;       /* as of queries */
+    struct tensor_view key_scales, value_scales; /* f32, of rows of each head: keys and values are integers of 8 bits, for forward alone */
+    struct tensor_view bias, bias_grad;          /* not per_query: one row of these keys */
+    struct tensor_view ids, segments;            /* segments: the table of them */
+    uint64_t key_row, key_stride;                /* as of queries */
     uint64_t keys;
 };
 

@@ -18,8 +18,9 @@ struct attend {
 static struct key_tensors keys_of(const struct vkring_cache *cache)
 {
     const struct shard *shards[] = {&cache->key, &cache->value};
-    struct tensor_view views[2];
-    for (int i = 0; i < 2; i++)
+    const uint64_t scales_bytes = cache->problem.kv_heads * sizeof(float);
+    struct tensor_view views[2], scales[2];
+    for (int i = 0; i < 2; i++) {
         views[i] = (struct tensor_view){
             .buffer = shards[i]->elements,
             .address = shards[i]->elements->address,
@@ -27,7 +28,15 @@ static struct key_tensors keys_of(const struct vkring_cache *cache)
             .row_stride = shards[i]->row_bytes,
             .head_stride = shards[i]->head_bytes,
         };
-    return (struct key_tensors){.key = views[0], .value = views[1]};
+        scales[i] = (struct tensor_view){
+            .buffer = shards[i]->scales,
+            .address = shards[i]->scales->address,
+            .batch_stride = cache->slots * scales_bytes,
+            .row_stride = scales_bytes,
+            .head_stride = sizeof(float),
+        };
+    }
+    return (struct key_tensors){.key = views[0], .value = views[1], .key_scales = scales[0], .value_scales = scales[1]};
 }
 
 static enum vkring_status resolve_rows(struct attend *attend, const struct vkring_cache_attend_io *io)

@@ -152,6 +152,7 @@ static struct partial_size partial_size_of(const struct vkring_cache *cache, con
     return (struct partial_size){
         .problem = &cache->problem,
         .kernels = kernels,
+        .int8_keys = cache->storage == VKRING_CACHE_INT8,
         .rank = cache->rank,
         .ranks = cache->ranks,
         .slots = cache->slots,

@@ -32,6 +32,7 @@ static enum vkring_status choose(vkring_device *device, const struct partial_siz
     problem.q_len = rows;
     problem.kv_len = size->slots;
     TRY(choose_kernels(device, &problem, size->kernels, &choice, NULL), fail);
+    choice.matrix = choice.matrix && !size->int8_keys;
     *out_choice = forward_choice(device, &problem, &choice);
     return VKRING_OK;
 fail:
@@ -102,7 +103,7 @@ static enum vkring_status kernels_create(const struct partial *partial, const st
     enum vkring_status status;
     TRY(choose(partial->device, size, rows, &kernels->choice), fail);
     const bool splits = most_splits(&kernels->choice, size->slots) > 1;
-    const struct kernel_use use = {.strided = size->ranks > 1, .splits = splits};
+    const struct kernel_use use = {.strided = size->ranks > 1, .splits = splits, .int8_keys = size->int8_keys};
     TRY(attention_kernel_create(partial->device, SPIRV_FORWARD, &partial->problem, &kernels->choice, use, &kernels->forward), fail);
     if (splits)
         TRY(attention_kernel_create(partial->device, SPIRV_MERGE, &partial->problem, &kernels->choice, use, &kernels->merge), fail);
@@ -137,6 +138,7 @@ enum vkring_status partial_create(vkring_device *device, const struct partial_si
         .problem = problem_of(size),
         .rank = size->rank,
         .ranks = size->ranks,
+        .int8_keys = size->int8_keys,
         .dispatch_seconds = size->dispatch_seconds,
         .most_rows = size->most_rows,
     };
@@ -170,10 +172,17 @@ fail:
     return status;
 }
 
+/* Integers are read by words, however the rest lies. */
+static bool are_aligned(const struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
+{
+    static const struct key_tensors no_matter = {0};
+    return tensors_are_aligned(&partial->problem, queries, partial->int8_keys ? &no_matter : keys);
+}
+
 enum vkring_status partial_prepare(struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
 {
     enum vkring_status status;
-    const bool aligned = tensors_are_aligned(&partial->problem, queries, keys);
+    const bool aligned = are_aligned(partial, queries, keys);
     if (partial->most_rows == 0)
         return VKRING_OK;
     TRY(prepare(partial, aligned, &partial->few), fail);
@@ -192,7 +201,7 @@ void partial_start(struct partial *partial, struct device_work *work, const stru
     partial->work = work;
     partial->queries = queries;
     partial->keys = keys;
-    partial->aligned = tensors_are_aligned(&partial->problem, queries, keys);
+    partial->aligned = are_aligned(partial, queries, keys);
     partial->spans = max_u64(spans, 1);
     partial->arguments_used = partial->state_used = partial->merges_waiting = 0;
     partial->flop = 0;

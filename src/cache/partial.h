@@ -32,6 +32,7 @@ struct partial_merge {
 struct partial_size {
     const struct problem *problem; /* of the cache */
     const char *kernels;           /* as of vkring_plan_params */
+    bool int8_keys;                /* see struct key_tensors */
     uint32_t rank, ranks;
     uint64_t slots;     /* that this rank has of a sequence */
     uint64_t most_rows; /* of a span */
@@ -42,6 +43,7 @@ struct partial {
     vkring_device *device;
     struct problem problem; /* of one batch entry, with the sinks if they are this rank's to add */
     uint32_t rank, ranks;
+    bool int8_keys;
     double dispatch_seconds;
     uint64_t most_rows;
     struct partial_kernels few, many; /* many: not made if no call has so many rows */
