@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* Attention to a cache that cannot be: calls that are refused leave all as it was, and a rank that stops is named by all others. */
+#include <string.h>
+
+#include <base/clock.h>
+#include <cache/cache.h>
+
+#include "lossy_comm.h"
+#include "world.h"
+
+enum { TIMEOUT = 1, HEADS = 2, DIM = 8, ROW = HEADS * DIM, MOST_RANKS = 8, CAPACITY = 64 };
+
+static vkring_device *device;
+
+static const struct vkring_cache_params params = {.attention = {.batch = 2,
+                                                                .q_len = 3 * MOST_RANKS,
+                                                                .kv_len = CAPACITY,
+                                                                .heads = HEADS,
+                                                                .head_dim = DIM,
+                                                                .causal = true,
+                                                                .dropout = 0.5,
+                                                                .timeout_seconds = 60}};
+
+/* Every rank brings one row of each sequence, whose values are all 1. */
+struct stage {
+    vkring_comm *inner, *comm;
+    struct lossy_rules rules;
+    vkring_cache *cache;
+    vkring_buffer *ones, *output, *small;
+    uint64_t rows[2];
+};
+
+static enum vkring_status attend(struct stage *stage)
+{
+    const struct vkring_cache_attend_io io = {
+        .rows = stage->rows, .query = {.buffer = stage->ones}, .output = {.buffer = stage->output}, .seed = 5};
+    return vkring_cache_attend(stage->cache, &io);
+}
+
+static bool expect_good(enum vkring_status status)
+{
+    return world_expect(status == VKRING_OK, "%s", vkring_last_error()->message);
+}
+
+static bool upload_ones(struct stage *stage)
+{
+    float ones[4 * ROW];
+    for (int i = 0; i < 4 * ROW; i++)
+        ones[i] = 1;
+    return expect_good(vkring_buffer_create(device, sizeof(ones), &stage->ones)) &&
+           expect_good(vkring_buffer_create(device, sizeof(ones), &stage->output)) &&
+           expect_good(vkring_buffer_create(device, 4, &stage->small)) &&
+           expect_good(vkring_buffer_upload(stage->ones, 0, ones, sizeof(ones)));
+}
+
+/* With one good call, so that nothing is left to compile or to connect. */
+static bool set_stage(struct stage *stage)
+{
+    *stage = (struct stage){.inner = world_comm(), .rules = {.good_sends = UINT64_MAX}, .rows = {1, 1}};
+    bool set = expect_good(lossy_comm_create(stage->inner, &stage->rules, &stage->comm)) && upload_ones(stage);
+    set = world_agrees(set) && expect_good(vkring_cache_create(device, stage->comm, &params, &stage->cache));
+    const struct vkring_tensor rows = {.buffer = stage->ones};
+    set = world_agrees(set) && expect_good(vkring_cache_append(stage->cache, stage->rows, &rows, &rows));
+    set = world_agrees(set) && expect_good(attend(stage));
+    return world_agrees(set);
+}
+
+static bool clear_stage(struct stage *stage)
+{
+    const double begin = clock_seconds();
+    vkring_cache_destroy(&stage->cache);
+    vkring_comm_destroy(&stage->comm);
+    vkring_comm_destroy(&stage->inner);
+    vkring_buffer_destroy(&stage->ones);
+    vkring_buffer_destroy(&stage->output);
+    vkring_buffer_destroy(&stage->small);
+    return world_expect(clock_seconds() - begin < 1, "destroying took %.1f s", clock_seconds() - begin);
+}
+
+static bool is_refused(enum vkring_status status, enum vkring_status wanted, const char *word)
+{
+    return world_expect(status == wanted && strstr(vkring_last_error()->message, word), "status %d, not %d: %s", status, wanted,
+                        vkring_last_error()->message);
+}
+
+START_TEST(calls_that_are_refused_change_nothing)
+{
+    const uint32_t culprit = world_size - 1;
+    const bool is_culprit = world_rank == culprit;
+    struct stage stage;
+    ck_assert(set_stage(&stage));
+
+    stage.rows[1] = world_rank == 0 ? 2 : 1;
+    bool good = is_refused(attend(&stage), VKRING_ERROR_INVALID_ARGUMENT, "sequence 1 has");
+    stage.rows[1] = 1;
+
+    struct vkring_cache_attend_io io = {
+        .rows = stage.rows, .query = {.buffer = stage.ones}, .output = {.buffer = is_culprit ? stage.small : stage.output}, .seed = 5};
+    const enum vkring_status status = vkring_cache_attend(stage.cache, &io);
+    good = (is_culprit ? is_refused(status, VKRING_ERROR_INVALID_ARGUMENT, "output") : is_refused(status, VKRING_ERROR_PEER, "refused")) &&
+           good;
+    good = world_expect(is_culprit || vkring_last_error()->rank == culprit, "another is named") && good;
+
+    io.output.buffer = stage.output;
+    io.seed = is_culprit ? 6 : 5;
+    if (world_size > 1)
+        good = is_refused(vkring_cache_attend(stage.cache, &io), VKRING_ERROR_MISMATCH, "seed") && good;
+
+    good = world_agrees(good) && expect_good(attend(&stage));
+    good = clear_stage(&stage) && good;
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
+START_TEST(keys_do_not_go_around_yet)
+{
+    struct vkring_cache_params other = params;
+    vkring_cache *cache = NULL;
+    other.pass = VKRING_CACHE_PASS_KEYS;
+    ck_assert_int_eq(vkring_cache_create(device, NULL, &other, &cache), VKRING_ERROR_UNSUPPORTED);
+    ck_assert_ptr_null(cache);
+}
+END_TEST
+
+/* In what goes before its queries, in these, and while partial results are merged. */
+START_TEST(a_rank_that_falls_silent_is_named)
+{
+    const uint32_t culprit = world_size / 2;
+    struct stage stage;
+    if (world_size == 1)
+        return;
+    ck_assert(set_stage(&stage));
+    stage.cache->timeout_seconds = TIMEOUT;
+    if (world_rank == culprit) {
+        stage.rules.lose = true;
+        stage.rules.good_sends = stage.rules.sends + (uint64_t)_i * (world_size - 1);
+    }
+    const double begin = clock_seconds();
+    const enum vkring_status status = attend(&stage);
+    const double seconds = clock_seconds() - begin;
+    struct vkring_cache_info info;
+    vkring_cache_get_info(stage.cache, &info);
+    bool good = world_rank == culprit ||
+                (world_expect(status == VKRING_ERROR_TIMEOUT || status == VKRING_ERROR_PEER, "status %d", status) &&
+                 world_expect(vkring_last_error()->rank == culprit, "rank %u is named: %s", vkring_last_error()->rank,
+                              vkring_last_error()->message) &&
+                 world_expect(seconds < TIMEOUT + 2, "it took %.1f s", seconds) && world_expect(info.lost, "the cache is not lost"));
+    good = clear_stage(&stage) && good;
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    Suite *suite = suite_create("refusals of attention to a cache");
+    TCase *tcase = tcase_create("faults");
+    vkring_device *devices[1];
+    devices[0] = device = world_begin(&argc, &argv);
+    tcase_add_test(tcase, calls_that_are_refused_change_nothing);
+    tcase_add_test(tcase, keys_do_not_go_around_yet);
+    tcase_add_loop_test(tcase, a_rank_that_falls_silent_is_named, 0, 4);
+    suite_add_tcase(suite, tcase);
+    vkring_comm *none = NULL;
+    return world_end(suite, devices, 1, &none);
+}
