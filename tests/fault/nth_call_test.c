@@ -85,20 +85,24 @@ static bool live_as_plan(struct life *life, bool arm)
     return well && run(life, arm);
 }
 
-/* The stored keys are the output, and values the gradient. */
+/* The stored values are the gradient. */
 static bool live_as_cache(struct life *life, bool arm)
 {
     const struct vkring_cache_params params = {
         .attention = {.batch = 2, .q_len = ROWS / 2, .kv_len = ROWS / 2, .heads = HEADS, .head_dim = DIM}};
     const uint64_t first[2] = {5, 7}, kept[2] = {3, 7}, rest[2] = {ROWS / 2 - 3, ROWS / 2 - 7};
     struct vkring_tensor key = {0}, value = {0};
+    const uint64_t queries[2] = {ROWS / 2, ROWS / 2};
     bool well = CALL(life, vkring_cache_create(life->device, NULL, &params, &life->cache)) && place(life, arm, KEY, BYTES) &&
-                place(life, arm, VALUE, BYTES);
+                place(life, arm, VALUE, BYTES) && place(life, arm, QUERY, BYTES) && place(life, arm, OUTPUT, BYTES);
     key.buffer = life->buffers[KEY];
     value.buffer = life->buffers[VALUE];
+    const struct vkring_cache_attend_io io = {
+        .rows = queries, .query = {.buffer = life->buffers[QUERY]}, .output = {.buffer = life->buffers[OUTPUT]}};
     return well && CALL(life, vkring_cache_append(life->cache, first, &key, &value)) &&
            CALL(life, vkring_cache_truncate(life->cache, kept)) && CALL(life, vkring_cache_append(life->cache, rest, &key, &value)) &&
-           CALL(life, vkring_buffer_download(life->cache->key.elements, 0, life->output, BYTES)) &&
+           CALL(life, vkring_cache_attend(life->cache, &io)) &&
+           CALL(life, vkring_buffer_download(io.output.buffer, 0, life->output, BYTES)) &&
            CALL(life, vkring_buffer_download(life->cache->value.elements, 0, life->key_grad, BYTES));
 }
 
