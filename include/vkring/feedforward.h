@@ -36,14 +36,15 @@ VKRING_API const char *vkring_activation_string(enum vkring_activation activatio
  *     h = act(u), or with `gated` act(x · gate_weight + gate_bias) · u, element by element (Shazeer 2020: silu is SwiGLU, gelu GeGLU)
  *     y = h · output_weight + output_bias
  *
+ * Without a hidden layer, hidden_dim 0, y = x · output_weight + output_bias: a linear layer, as of projections to queries, keys and values.
  * Products, sums and h are f32 whatever the type; y is rounded to it once.
  */
 struct vkring_feedforward_params {
     enum vkring_type type; /**< of input, weights, biases and output */
     uint64_t rows;         /**< any number, 0 too */
-    uint64_t model_dim;    /**< at least 1, as the next two; each at most 2^23 */
-    uint64_t hidden_dim;
-    uint64_t output_dim; /**< 0 for model_dim */
+    uint64_t model_dim;    /**< at least 1; as the next two at most 2^23 */
+    uint64_t hidden_dim;   /**< 0: no hidden layer, and then no activation, gate and hidden_bias */
+    uint64_t output_dim;   /**< 0 for model_dim */
     enum vkring_activation activation;
     bool gated;
     bool hidden_bias; /**< runs bring hidden_bias; so of the next two */
@@ -63,7 +64,8 @@ typedef struct vkring_feedforward vkring_feedforward;
 struct vkring_feedforward_info {
     uint64_t chunk_rows; /**< as used: no more than there are rows */
     uint64_t device_bytes;
-    double forward_flop;  /**< 2 · rows · hidden_dim · (model_dim + output_dim), model_dim counted twice with `gated` */
+    double forward_flop;  /**< 2 · rows · hidden_dim · (model_dim + output_dim), model_dim counted twice with `gated`;
+                               of a linear layer 2 · rows · model_dim · output_dim */
     double backward_flop; /**< of all gradients, with what is computed again */
 };
 
@@ -96,7 +98,7 @@ struct vkring_feedforward_io {
     struct vkring_matrix input;         /**< [rows][model_dim] */
     struct vkring_matrix hidden_weight; /**< [model_dim][hidden_dim] */
     struct vkring_matrix gate_weight;   /**< as hidden_weight */
-    struct vkring_matrix output_weight; /**< [hidden_dim][output_dim] */
+    struct vkring_matrix output_weight; /**< [hidden_dim][output_dim]; [model_dim][output_dim] without a hidden layer */
     struct vkring_matrix hidden_bias;   /**< [hidden_dim] */
     struct vkring_matrix gate_bias;     /**< [hidden_dim] */
     struct vkring_matrix output_bias;   /**< [output_dim] */

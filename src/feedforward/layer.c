@@ -22,6 +22,21 @@ static enum vkring_status check_dim(const char *name, uint64_t dim)
     return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is %llu, not from 1 to 2^23", name, (unsigned long long)dim);
 }
 
+bool layer_is_linear(const struct vkring_feedforward_params *params)
+{
+    return params->hidden_dim == 0;
+}
+
+static enum vkring_status check_hidden(const struct vkring_feedforward_params *params)
+{
+    if (!layer_is_linear(params))
+        return check_dim("hidden_dim", params->hidden_dim);
+    if (params->activation != VKRING_ACTIVATION_NONE || params->gated || params->hidden_bias)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT,
+                           "without a hidden layer, hidden_dim 0, there is no activation, gate or hidden_bias");
+    return VKRING_OK;
+}
+
 static enum vkring_status check_flags(const vkring_device *device, const struct vkring_feedforward_params *params)
 {
     if (vkring_type_bytes(params->type) == 0)
@@ -51,9 +66,9 @@ static enum vkring_status resolve(const vkring_device *device, const struct vkri
     params.timeout_seconds = seconds_or(params.timeout_seconds, DEFAULT_TIMEOUT_SECONDS);
     params.dispatch_seconds = seconds_or(params.dispatch_seconds, DEFAULT_DISPATCH_SECONDS);
     TRY(check_dim("model_dim", params.model_dim), fail);
-    TRY(check_dim("hidden_dim", params.hidden_dim), fail);
     TRY(check_dim("output_dim", params.output_dim), fail);
     TRY(check_flags(device, &params), fail);
+    TRY(check_hidden(&params), fail);
     if (params.rows > MOST_ROWS)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "rows is %llu, above 2^48", (unsigned long long)params.rows);
     if (params.chunk_rows > MOST_CHUNK_ROWS)
@@ -69,7 +84,7 @@ fail:
 
 static int scratch_count(const struct vkring_feedforward_params *params)
 {
-    return params->backward ? params->gated ? 3 : 2 : 1;
+    return params->backward && !layer_is_linear(params) ? params->gated ? 3 : 2 : 1;
 }
 
 /* Rows of whole quads. */
@@ -85,20 +100,29 @@ static uint64_t scratch_bytes(const struct vkring_feedforward_params *params)
     return max_u64(params->chunk_rows * scratch_row_bytes(params), (widest + 8) * sizeof(float));
 }
 
+/* Of a row: of the products of one with a weight each, and of all that backward needs. */
+static void count_flop(const struct vkring_feedforward_params *params, double *out_forward, double *out_backward)
+{
+    const double model = (double)params->model_dim, hidden = (double)params->hidden_dim, output = (double)params->output_dim;
+    const double before = hidden * (params->gated ? 2 * model : model), last = layer_is_linear(params) ? model * output : hidden * output;
+    *out_forward = 2 * (before + last);
+    *out_backward = 2 * (3 * before + 2 * last);
+}
+
 static enum vkring_status measure(vkring_device *device, const struct vkring_feedforward_params *params,
                                   struct vkring_feedforward_info *out_info)
 {
     enum vkring_status status;
-    const double products = (double)(params->gated ? 2 * params->model_dim : params->model_dim);
-    const double per_unit = 2.0 * (double)params->rows * (double)params->hidden_dim;
+    double forward_flop, backward_flop;
     uint64_t bytes;
     bool counts_as_host;
     TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, scratch_bytes(params), &bytes, &counts_as_host), fail);
+    count_flop(params, &forward_flop, &backward_flop);
     *out_info = (struct vkring_feedforward_info){
         .chunk_rows = params->chunk_rows,
         .device_bytes = bytes * (uint64_t)scratch_count(params),
-        .forward_flop = per_unit * (products + (double)params->output_dim),
-        .backward_flop = params->backward ? per_unit * (3 * products + 2 * (double)params->output_dim) : 0,
+        .forward_flop = (double)params->rows * forward_flop,
+        .backward_flop = params->backward ? (double)params->rows * backward_flop : 0,
     };
     return VKRING_OK;
 fail:
@@ -110,7 +134,8 @@ fail:
 bool layer_has_product(const struct vkring_feedforward_params *params, enum layer_product product)
 {
     const bool of_gate = product == LAYER_GATE || product == LAYER_GATE_AGAIN || product == LAYER_GATE_WEIGHT_GRAD;
-    return (params->gated || !of_gate) && (params->backward || product <= LAYER_OUTPUT);
+    const bool of_output = product == LAYER_OUTPUT || product == LAYER_OUTPUT_WEIGHT_GRAD || product == LAYER_INPUT_GRAD;
+    return (params->gated || !of_gate) && (of_output || !layer_is_linear(params)) && (params->backward || product <= LAYER_OUTPUT);
 }
 
 static struct gemm_kind hidden_kind(const struct vkring_feedforward_params *params, bool bias)
@@ -125,6 +150,7 @@ static struct gemm_kind weight_grad_kind(bool ones, uint64_t columns)
 
 static struct gemm_kind kind_of(const struct vkring_feedforward_params *params, enum layer_product product)
 {
+    const bool of_hidden = !layer_is_linear(params);
     struct gemm_kind kind = {0};
     switch (product) {
     case LAYER_GATE:
@@ -137,7 +163,7 @@ static struct gemm_kind kind_of(const struct vkring_feedforward_params *params, 
         kind.activation = params->gated ? VKRING_ACTIVATION_NONE : params->activation;
         return kind;
     case LAYER_OUTPUT:
-        return (struct gemm_kind){.left_f32 = true, .bias = params->output_bias, .columns = params->output_dim};
+        return (struct gemm_kind){.left_f32 = of_hidden, .bias = params->output_bias, .columns = params->output_dim};
     case LAYER_GATE_AGAIN:
         return hidden_kind(params, params->gate_bias);
     case LAYER_HIDDEN_AGAIN:
@@ -150,7 +176,7 @@ static struct gemm_kind kind_of(const struct vkring_feedforward_params *params, 
                                   .columns = params->hidden_dim};
     case LAYER_OUTPUT_WEIGHT_GRAD:
         kind = weight_grad_kind(params->output_bias, params->output_dim);
-        kind.left_f32 = true;
+        kind.left_f32 = of_hidden;
         return kind;
     case LAYER_HIDDEN_WEIGHT_GRAD:
     case LAYER_GATE_WEIGHT_GRAD:
@@ -158,7 +184,8 @@ static struct gemm_kind kind_of(const struct vkring_feedforward_params *params, 
         kind.right_f32 = true;
         return kind;
     case LAYER_INPUT_GRAD:
-        return (struct gemm_kind){.right_transposed = true, .left_f32 = true, .two_products = params->gated, .columns = params->model_dim};
+        return (struct gemm_kind){
+            .right_transposed = true, .left_f32 = of_hidden, .two_products = params->gated, .columns = params->model_dim};
     case LAYER_PRODUCTS:
         break;
     }

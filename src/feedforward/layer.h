@@ -36,6 +36,8 @@ struct vkring_feedforward {
     bool failed; /* in a run: it can only be destroyed */
 };
 
+/** Without a hidden layer: the output is a product of the input itself. */
+bool layer_is_linear(const struct vkring_feedforward_params *params);
 bool layer_has_product(const struct vkring_feedforward_params *params, enum layer_product product);
 struct gemm_kind layer_product_kind(const struct vkring_feedforward_params *params, enum layer_product product);
 

@@ -34,6 +34,34 @@ static uint64_t scratch_address(const struct chunk *chunk, enum layer_scratch sc
     return chunk->layer->scratch[scratch]->address;
 }
 
+/* Rows of a chunk. */
+struct row_place {
+    uint64_t address;
+    uint32_t stride;
+};
+
+static struct row_place rows_of_matrix(const struct chunk *chunk, enum matrix_name name)
+{
+    return (struct row_place){rows_address(chunk, name), view_of(chunk, name)->row_stride};
+}
+
+static struct row_place rows_of_scratch(const struct chunk *chunk, enum layer_scratch scratch)
+{
+    return (struct row_place){scratch_address(chunk, scratch), chunk->layer->scratch_stride};
+}
+
+/* What is multiplied with output_weight, and how long it is. */
+static struct row_place before_output(const struct chunk *chunk)
+{
+    return layer_is_linear(&chunk->layer->params) ? rows_of_matrix(chunk, MATRIX_INPUT) : rows_of_scratch(chunk, SCRATCH_HIDDEN);
+}
+
+static uint64_t before_output_dim(const struct chunk *chunk)
+{
+    const struct vkring_feedforward_params *params = &chunk->layer->params;
+    return layer_is_linear(params) ? params->model_dim : params->hidden_dim;
+}
+
 static enum vkring_status multiply(const struct chunk *chunk, enum layer_product product, const struct gemm_operands *operands)
 {
     return work_stream_multiply(&chunk->layer->stream, &chunk->layer->products[product], operands);
@@ -59,16 +87,17 @@ static enum vkring_status multiply_input(const struct chunk *chunk, enum layer_p
 
 static enum vkring_status compute_output(const struct chunk *chunk)
 {
+    const struct row_place before = before_output(chunk);
     const struct gemm_operands operands = {
-        .left = scratch_address(chunk, SCRATCH_HIDDEN),
-        .left_stride = chunk->layer->scratch_stride,
+        .left = before.address,
+        .left_stride = before.stride,
         .right = view_of(chunk, MATRIX_OUTPUT_WEIGHT)->address,
         .right_stride = view_of(chunk, MATRIX_OUTPUT_WEIGHT)->row_stride,
         .bias = view_of(chunk, MATRIX_OUTPUT_BIAS)->address,
         .result = rows_address(chunk, MATRIX_OUTPUT),
         .result_stride = view_of(chunk, MATRIX_OUTPUT)->row_stride,
         .rows = chunk->rows,
-        .terms = (uint32_t)chunk->layer->params.hidden_dim,
+        .terms = (uint32_t)before_output_dim(chunk),
     };
     return multiply(chunk, LAYER_OUTPUT, &operands);
 }
@@ -78,7 +107,8 @@ static enum vkring_status run_forward(const struct chunk *chunk)
     enum vkring_status status;
     if (chunk->layer->params.gated)
         TRY(multiply_input(chunk, LAYER_GATE, MATRIX_GATE_WEIGHT, MATRIX_GATE_BIAS, SCRATCH_HIDDEN), fail);
-    TRY(multiply_input(chunk, LAYER_HIDDEN, MATRIX_HIDDEN_WEIGHT, MATRIX_HIDDEN_BIAS, SCRATCH_HIDDEN), fail);
+    if (!layer_is_linear(&chunk->layer->params))
+        TRY(multiply_input(chunk, LAYER_HIDDEN, MATRIX_HIDDEN_WEIGHT, MATRIX_HIDDEN_BIAS, SCRATCH_HIDDEN), fail);
     TRY(compute_output(chunk), fail);
     return VKRING_OK;
 fail:
@@ -136,15 +166,16 @@ static enum vkring_status add_weight_gradient(const struct chunk *chunk, const s
 
 static enum vkring_status add_output_weight_gradient(const struct chunk *chunk)
 {
+    const struct row_place before = before_output(chunk);
     const struct weight_grad grad = {
         .product = LAYER_OUTPUT_WEIGHT_GRAD,
         .weight_grad = MATRIX_OUTPUT_WEIGHT_GRAD,
         .bias_grad = MATRIX_OUTPUT_BIAS_GRAD,
-        .left = scratch_address(chunk, SCRATCH_HIDDEN),
-        .left_stride = chunk->layer->scratch_stride,
+        .left = before.address,
+        .left_stride = before.stride,
         .right = rows_address(chunk, MATRIX_OUTPUT_GRAD),
         .right_stride = view_of(chunk, MATRIX_OUTPUT_GRAD)->row_stride,
-        .rows = chunk->layer->params.hidden_dim,
+        .rows = before_output_dim(chunk),
     };
     return add_weight_gradient(chunk, &grad);
 }
@@ -171,8 +202,26 @@ static enum layer_scratch factor_scratch(const struct chunk *chunk)
     return chunk->layer->params.gated ? SCRATCH_FACTOR_GRAD : SCRATCH_BEFORE_GRAD;
 }
 
+static enum vkring_status compute_linear_input_gradient(const struct chunk *chunk)
+{
+    const struct row_place after = rows_of_matrix(chunk, MATRIX_OUTPUT_GRAD), to = rows_of_matrix(chunk, MATRIX_INPUT_GRAD);
+    const struct gemm_operands operands = {
+        .left = after.address,
+        .left_stride = after.stride,
+        .right = view_of(chunk, MATRIX_OUTPUT_WEIGHT)->address,
+        .right_stride = view_of(chunk, MATRIX_OUTPUT_WEIGHT)->row_stride,
+        .result = to.address,
+        .result_stride = to.stride,
+        .rows = chunk->rows,
+        .terms = (uint32_t)chunk->layer->params.output_dim,
+    };
+    return multiply(chunk, LAYER_INPUT_GRAD, &operands);
+}
+
 static enum vkring_status compute_input_gradient(const struct chunk *chunk)
 {
+    if (layer_is_linear(&chunk->layer->params))
+        return compute_linear_input_gradient(chunk);
     const struct matrix_view *gate = view_of(chunk, MATRIX_GATE_WEIGHT);
     const struct gemm_operands operands = {
         .left = scratch_address(chunk, factor_scratch(chunk)),
@@ -205,10 +254,12 @@ fail:
 static enum vkring_status run_backward(const struct chunk *chunk)
 {
     enum vkring_status status;
-    if (chunk->rows > 0)
+    const bool linear = layer_is_linear(&chunk->layer->params);
+    if (chunk->rows > 0 && !linear)
         TRY(compute_before(chunk), fail);
     TRY(add_output_weight_gradient(chunk), fail);
-    TRY(add_input_weight_gradient(chunk, false, factor_scratch(chunk)), fail);
+    if (!linear)
+        TRY(add_input_weight_gradient(chunk, false, factor_scratch(chunk)), fail);
     if (chunk->layer->params.gated)
         TRY(add_input_weight_gradient(chunk, true, SCRATCH_BEFORE_GRAD), fail);
     if (chunk->rows > 0 && is_wanted(chunk, MATRIX_INPUT_GRAD))

@@ -50,9 +50,9 @@ static void describe_inputs(const struct vkring_feedforward_params *params, cons
     const uint64_t bytes = vkring_type_bytes(params->type), rows = params->rows;
     const uint64_t model = params->model_dim, hidden = params->hidden_dim, output = params->output_dim;
     shapes[MATRIX_INPUT] = (struct matrix_shape){"input", &io->input, rows, model, bytes};
-    shapes[MATRIX_HIDDEN_WEIGHT] = (struct matrix_shape){"hidden_weight", &io->hidden_weight, model, hidden, bytes};
+    shapes[MATRIX_HIDDEN_WEIGHT] = (struct matrix_shape){"hidden_weight", hidden ? &io->hidden_weight : NULL, model, hidden, bytes};
     shapes[MATRIX_GATE_WEIGHT] = (struct matrix_shape){"gate_weight", params->gated ? &io->gate_weight : NULL, model, hidden, bytes};
-    shapes[MATRIX_OUTPUT_WEIGHT] = (struct matrix_shape){"output_weight", &io->output_weight, hidden, output, bytes};
+    shapes[MATRIX_OUTPUT_WEIGHT] = (struct matrix_shape){"output_weight", &io->output_weight, hidden ? hidden : model, output, bytes};
     shapes[MATRIX_HIDDEN_BIAS] = (struct matrix_shape){"hidden_bias", params->hidden_bias ? &io->hidden_bias : NULL, 1, hidden, bytes};
     shapes[MATRIX_GATE_BIAS] = (struct matrix_shape){"gate_bias", params->gate_bias ? &io->gate_bias : NULL, 1, hidden, bytes};
     shapes[MATRIX_OUTPUT_BIAS] =
@@ -71,7 +71,7 @@ static void describe_gradients(const struct vkring_feedforward_params *params, c
         (struct matrix_shape){"hidden_weight_grad", &gradients->hidden_weight_grad, model, hidden, f32, true};
     shapes[MATRIX_GATE_WEIGHT_GRAD] = (struct matrix_shape){"gate_weight_grad", &gradients->gate_weight_grad, model, hidden, f32, true};
     shapes[MATRIX_OUTPUT_WEIGHT_GRAD] =
-        (struct matrix_shape){"output_weight_grad", &gradients->output_weight_grad, hidden, output, f32, true};
+        (struct matrix_shape){"output_weight_grad", &gradients->output_weight_grad, hidden ? hidden : model, output, f32, true};
     shapes[MATRIX_HIDDEN_BIAS_GRAD] = (struct matrix_shape){"hidden_bias_grad", &gradients->hidden_bias_grad, 1, hidden, f32, true};
     shapes[MATRIX_GATE_BIAS_GRAD] = (struct matrix_shape){"gate_bias_grad", &gradients->gate_bias_grad, 1, hidden, f32, true};
     shapes[MATRIX_OUTPUT_BIAS_GRAD] = (struct matrix_shape){"output_bias_grad", &gradients->output_bias_grad, 1, output, f32, true};
@@ -84,6 +84,7 @@ static enum vkring_status check_wanted(const struct vkring_feedforward_params *p
         const char *name;
         bool wanted, there;
     } all[] = {
+        {"hidden_weight_grad", gradients->hidden_weight_grad.buffer != NULL, params->hidden_dim > 0},
         {"gate_weight_grad", gradients->gate_weight_grad.buffer != NULL, params->gated},
         {"hidden_bias_grad", gradients->hidden_bias_grad.buffer != NULL, params->hidden_bias},
         {"gate_bias_grad", gradients->gate_bias_grad.buffer != NULL, params->gate_bias},

@@ -50,9 +50,15 @@ struct row {
     double *linear_grad, *gate_grad, *hidden_grad; /* null forward */
 };
 
+/* Of what is multiplied with output_weight: the hidden layer, or the input where there is none. */
+static uint64_t width_of(const struct reference_feedforward *layer)
+{
+    return layer->hidden_weight ? layer->hidden_dim : layer->model_dim;
+}
+
 static bool row_create(const struct reference_feedforward *layer, struct row *out_row)
 {
-    const uint64_t count = layer->hidden_dim ? layer->hidden_dim : 1;
+    const uint64_t count = width_of(layer);
     double *room = calloc(6 * count, sizeof(double));
     *out_row = (struct row){room, room + count, room + 2 * count, room + 3 * count, room + 4 * count, room + 5 * count};
     return room != NULL;
@@ -76,6 +82,10 @@ static void multiply(const float *vector, const float *weight, const float *bias
 static void compute_hidden(const struct reference_feedforward *layer, uint64_t r, struct row *row)
 {
     const float *x = layer->input + r * layer->model_dim;
+    for (uint64_t i = 0; !layer->hidden_weight && i < layer->model_dim; i++)
+        row->hidden[i] = row->linear[i] = (double)x[i];
+    if (!layer->hidden_weight)
+        return;
     multiply(x, layer->hidden_weight, layer->hidden_bias, layer->model_dim, layer->hidden_dim, row->linear);
     if (layer->gate_weight)
         multiply(x, layer->gate_weight, layer->gate_bias, layer->model_dim, layer->hidden_dim, row->gate);
@@ -94,7 +104,7 @@ bool reference_feedforward(const struct reference_feedforward *layer, double *ou
         compute_hidden(layer, r, &row);
         for (uint64_t n = 0; n < layer->output_dim; n++)
             y[n] = layer->output_bias ? (double)layer->output_bias[n] : 0;
-        for (uint64_t i = 0; i < layer->hidden_dim; i++)
+        for (uint64_t i = 0; i < width_of(layer); i++)
             for (uint64_t n = 0; n < layer->output_dim; n++)
                 y[n] += row.hidden[i] * (double)layer->output_weight[i * layer->output_dim + n];
     }
@@ -104,7 +114,7 @@ bool reference_feedforward(const struct reference_feedforward *layer, double *ou
 
 static void compute_hidden_gradients(const struct reference_feedforward *layer, const float *output_grad, struct row *row)
 {
-    for (uint64_t i = 0; i < layer->hidden_dim; i++) {
+    for (uint64_t i = 0; i < width_of(layer); i++) {
         const float *weights = layer->output_weight + i * layer->output_dim;
         double sum = 0;
         for (uint64_t n = 0; n < layer->output_dim; n++)
@@ -137,7 +147,7 @@ static void add_output_gradients(const struct reference_feedforward *layer, cons
                                  const struct reference_feedforward_gradients *gradients)
 {
     const uint64_t columns = layer->output_dim;
-    for (uint64_t i = 0; gradients->output_weight && i < layer->hidden_dim; i++)
+    for (uint64_t i = 0; gradients->output_weight && i < width_of(layer); i++)
         for (uint64_t n = 0; n < columns; n++)
             gradients->output_weight[i * columns + n] += row->hidden[i] * (double)output_grad[n];
     for (uint64_t n = 0; gradients->output_bias && n < columns; n++)
@@ -157,6 +167,10 @@ static void add_row_gradients(const struct reference_feedforward *layer, uint64_
     const uint64_t model = layer->model_dim, hidden = layer->hidden_dim;
     const float *x = layer->input + r * model;
     add_output_gradients(layer, output_grad, row, gradients);
+    for (uint64_t k = 0; !layer->hidden_weight && gradients->input && k < model; k++)
+        gradients->input[r * model + k] = row->linear_grad[k];
+    if (!layer->hidden_weight)
+        return;
     add_weight_gradient(x, row->linear_grad, model, hidden, gradients->hidden_weight);
     add_bias_gradient(row->linear_grad, hidden, gradients->hidden_bias);
     if (gradients->input)
@@ -185,7 +199,7 @@ bool reference_feedforward_backward(const struct reference_feedforward *layer, c
     clear(gradients->input, layer->rows * model);
     clear(gradients->hidden_weight, model * hidden);
     clear(gradients->gate_weight, model * hidden);
-    clear(gradients->output_weight, hidden * columns);
+    clear(gradients->output_weight, width_of(layer) * columns);
     clear(gradients->hidden_bias, hidden);
     clear(gradients->gate_bias, hidden);
     clear(gradients->output_bias, columns);

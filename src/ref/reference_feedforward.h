@@ -7,7 +7,7 @@
 
 #include <vkring/feedforward.h>
 
-/** All packed, already rounded to the type under test. Null: no such bias, or not gated. */
+/** All packed, already rounded to the type under test. Null: no such bias, or not gated, or no hidden layer. */
 struct reference_feedforward {
     uint64_t rows, model_dim, hidden_dim, output_dim;
     enum vkring_activation activation;

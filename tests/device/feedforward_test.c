@@ -92,6 +92,10 @@ static const struct {
      {.name = "padded rows, odd offsets",
       .placement = {ORDER_PADDED, .offset_elements = 3, .padding = 5},
       .params = {.rows = 33, .model_dim = 20, .hidden_dim = 24, .activation = VKRING_ACTIVATION_GELU, .chunk_rows = 16}}},
+    {F32 | BF16, {.name = "linear", .params = {.rows = 50, .model_dim = 68, .output_dim = 72, .output_bias = true, .chunk_rows = 20}}},
+    {F32,
+     {.name = "linear, odd", .placement = {ORDER_PADDED, .offset_elements = 1}, .params = {.rows = 9, .model_dim = 13, .output_dim = 3}}},
+    {F32, {.name = "linear, no rows", .params = {.model_dim = 8, .output_dim = 4, .output_bias = true}}},
     {F32,
      {.name = "heavy tails, cut finely",
       .heavy_tails = true,
@@ -347,6 +351,15 @@ START_TEST(bad_params_are_refused_by_name)
     bad = good;
     bad.hidden_dim = (1 << 23) + 1;
     expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "hidden_dim");
+    bad.hidden_dim = 0;
+    bad.gated = true;
+    expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "without a hidden layer");
+    bad.gated = false;
+    bad.activation = VKRING_ACTIVATION_SILU;
+    expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "without a hidden layer");
+    bad.activation = VKRING_ACTIVATION_NONE;
+    bad.hidden_bias = true;
+    expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "without a hidden layer");
     bad = good;
     bad.output_dim = UINT64_MAX;
     expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "output_dim");

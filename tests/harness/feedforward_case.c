@@ -18,11 +18,16 @@ static uint64_t output_dim(const struct feedforward_case *c)
     return c->params.output_dim ? c->params.output_dim : c->params.model_dim;
 }
 
+static uint64_t before_output_dim(const struct feedforward_case *c)
+{
+    return c->params.hidden_dim ? c->params.hidden_dim : c->params.model_dim;
+}
+
 static bool is_there(const struct feedforward_case *c, int tensor)
 {
     const struct vkring_feedforward_params *params = &c->params;
     const bool of_inputs[FEEDFORWARD_INPUTS] = {
-        true, true, params->gated, true, params->hidden_bias, params->gate_bias, params->output_bias, params->backward};
+        true, params->hidden_dim > 0, params->gated, true, params->hidden_bias, params->gate_bias, params->output_bias, params->backward};
     if (tensor < FEEDFORWARD_INPUTS)
         return of_inputs[tensor];
     return tensor == FEEDFORWARD_OUTPUT || (params->backward && of_inputs[tensor - FEEDFORWARD_INPUT_GRAD]);
@@ -38,7 +43,7 @@ static struct tensor_shape_of_test shape_of(const struct feedforward_case *c, in
     case FEEDFORWARD_GATE_WEIGHT:
         return (struct tensor_shape_of_test){1, params->model_dim, 1, params->hidden_dim};
     case FEEDFORWARD_OUTPUT_WEIGHT:
-        return (struct tensor_shape_of_test){1, params->hidden_dim, 1, output_dim(c)};
+        return (struct tensor_shape_of_test){1, before_output_dim(c), 1, output_dim(c)};
     case FEEDFORWARD_HIDDEN_BIAS:
     case FEEDFORWARD_GATE_BIAS:
         return (struct tensor_shape_of_test){1, 1, 1, params->hidden_dim};
@@ -59,7 +64,7 @@ static float factor_of(const struct feedforward_case *c, int tensor)
     case FEEDFORWARD_GATE_WEIGHT:
         return 1 / sqrtf((float)c->params.model_dim);
     case FEEDFORWARD_OUTPUT_WEIGHT:
-        return 1 / sqrtf((float)c->params.hidden_dim);
+        return 1 / sqrtf((float)before_output_dim(c));
     default:
         return 1;
     }
