@@ -36,9 +36,9 @@ bool group_fail_vkring(struct group *group)
 static void print_failure(const struct group *group)
 {
     if (group->size > 1)
-        fprintf(stderr, "next-byte: rank %u: %s\n", group->rank, group->failure);
+        fprintf(stderr, "%s: rank %u: %s\n", group->program, group->rank, group->failure);
     else
-        fprintf(stderr, "next-byte: %s\n", group->failure);
+        fprintf(stderr, "%s: %s\n", group->program, group->failure);
 }
 
 bool group_agree(struct group *group)
@@ -52,4 +52,16 @@ bool group_agree(struct group *group)
     if (first_failed == group->rank)
         print_failure(group);
     return first_failed == good;
+}
+
+uint32_t group_choose_device(const struct group *group)
+{
+    struct vkring_device_info infos[64];
+    uint32_t count = 0, alike = 0;
+    if (vkring_devices_list(infos, 64, &count) != VKRING_OK)
+        return 0; /* the device cannot be created either, which then tells why */
+    count = count < 64 ? count : 64;
+    while (alike < count && infos[alike].supported && (infos[alike].kind == VKRING_DEVICE_CPU) == (infos[0].kind == VKRING_DEVICE_CPU))
+        alike++;
+    return alike ? group->host_rank % alike : 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/** The processes that predict together: those that mpirun started, or this one alone. */
+/** The processes that work together: those that mpirun started, or this one alone. */
 #ifndef VKRING_EXAMPLES_GROUP_H
 #define VKRING_EXAMPLES_GROUP_H
 
 #include <vkring/vkring.h>
 
 struct group {
+    const char *program; /**< its name, before what is printed */
     uint32_t rank;
     uint32_t size;
     uint32_t host_rank; /**< how many ranks of the same host come before this one */
@@ -30,7 +31,7 @@ double group_sum(const struct group *group, double value);
 double group_most(const struct group *group, double value);
 
 /** Starts MPI only under a launcher: alone, it may need what a bare machine lacks. A failure is in the group for group_agree to tell. */
-void group_join(struct group *group, int *argc, char ***argv);
+void group_join(struct group *group, const char *program, int *argc, char ***argv);
 void group_leave(const struct group *group);
 
 /** Whether mpirun or the like started this process, by what it left in the environment. */
@@ -39,5 +40,10 @@ _Noreturn void group_abort(void);
 
 /** Null for one rank. Collective. */
 enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_comm);
+/** Of the ranks that give the same colour, in their order; null where that is one. Collective. */
+enum vkring_status group_make_part(const struct group *group, uint32_t colour, vkring_comm **out_comm);
+
+/** Ranks of a host take its devices in turn, but none the CPU where another has a GPU. */
+uint32_t group_choose_device(const struct group *group);
 
 #endif

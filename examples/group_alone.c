@@ -15,11 +15,11 @@ static bool started_as_one_of_several(void)
     return false;
 }
 
-void group_join(struct group *group, int *argc, char ***argv)
+void group_join(struct group *group, const char *program, int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    *group = (struct group){.size = 1, .launched = group_has_launcher()};
+    *group = (struct group){.program = program, .size = 1, .launched = group_has_launcher()};
     if (started_as_one_of_several())
         group_fail(group, "started as one of several ranks, but this build has no MPI");
 }
@@ -41,6 +41,12 @@ enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_
     (void)group;
     *out_comm = NULL;
     return VKRING_OK;
+}
+
+enum vkring_status group_make_part(const struct group *group, uint32_t colour, vkring_comm **out_comm)
+{
+    (void)colour;
+    return group_make_comm(group, out_comm);
 }
 
 void group_leave(const struct group *group)

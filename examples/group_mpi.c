@@ -12,11 +12,11 @@ static uint32_t rank_in(MPI_Comm comm)
     return (uint32_t)rank;
 }
 
-void group_join(struct group *group, int *argc, char ***argv)
+void group_join(struct group *group, const char *program, int *argc, char ***argv)
 {
     int thread_level, size = 1;
     MPI_Comm host;
-    *group = (struct group){.size = 1, .launched = group_has_launcher()};
+    *group = (struct group){.program = program, .size = 1, .launched = group_has_launcher()};
     if (!group->launched)
         return;
     MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &thread_level);
@@ -50,6 +50,22 @@ enum vkring_status group_make_comm(const struct group *group, vkring_comm **out_
 {
     *out_comm = NULL;
     return group->size > 1 ? vkring_comm_create_mpi(MPI_COMM_WORLD, out_comm) : VKRING_OK;
+}
+
+enum vkring_status group_make_part(const struct group *group, uint32_t colour, vkring_comm **out_comm)
+{
+    enum vkring_status status = VKRING_OK;
+    MPI_Comm part;
+    int size;
+    *out_comm = NULL;
+    if (group->size == 1)
+        return VKRING_OK;
+    MPI_Comm_split(MPI_COMM_WORLD, (int)colour, (int)group->rank, &part);
+    MPI_Comm_size(part, &size);
+    if (size > 1)
+        status = vkring_comm_create_mpi(part, out_comm);
+    MPI_Comm_free(&part);
+    return status;
 }
 
 void group_leave(const struct group *group)

@@ -107,25 +107,10 @@ static bool parse(struct group *group, int argc, char **argv, struct options *op
 
 /* Device ----------------------------------------------------------------------------------------------------------------- */
 
-/* Ranks of a host take its devices in turn, but none the CPU where another has a GPU. */
-static uint32_t choose_device(const struct group *group, const struct options *options)
-{
-    struct vkring_device_info infos[64];
-    uint32_t count = 0, alike = 0;
-    if (options->has_device)
-        return options->device;
-    if (vkring_devices_list(infos, 64, &count) != VKRING_OK)
-        return 0; /* the device cannot be created either, which then tells why */
-    count = count < 64 ? count : 64;
-    while (alike < count && infos[alike].supported && (infos[alike].kind == VKRING_DEVICE_CPU) == (infos[0].kind == VKRING_DEVICE_CPU))
-        alike++;
-    return alike ? group->host_rank % alike : 0;
-}
-
 static bool open_device(struct predictor *predictor, const struct options *options)
 {
     struct group *group = predictor->group;
-    const struct vkring_device_params params = {.index = choose_device(group, options)};
+    const struct vkring_device_params params = {.index = options->has_device ? options->device : group_choose_device(group)};
     struct vkring_device_info info = {0};
     if (vkring_device_create(&params, &predictor->device) == VKRING_OK)
         vkring_device_get_info(predictor->device, &info);
@@ -257,7 +242,7 @@ int main(int argc, char **argv)
     struct options options;
     struct text text = {0};
     int status = 2;
-    group_join(&group, &argc, &argv);
+    group_join(&group, "next-byte", &argc, &argv);
     parse(&group, argc, argv, &options);
     if (group_agree(&group)) {
         if (options.help && group.rank == 0)

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The examples as tests, in TAP: predicts.sh MINIMAL DESCEND NEXT_BYTE TEXT [MPIRUN]
+# The examples as tests, in TAP: predicts.sh MINIMAL DESCEND NEXT_BYTE TRANSFORMER_BLOCK TEXT [MPIRUN]
 #
-# A sample of probabilities agrees with float64, longer contexts take fewer bits, and ranks together predict as one does.
+# A sample of probabilities agrees with float64, longer contexts take fewer bits, and ranks together predict as one does. Gradients of a
+# transformer are right, and its losses the same however ranks share it.
 set -u
 
-minimal=$1 descend=$2 next_byte=$3 text=$4 mpirun=${5:-}
+minimal=$1 descend=$2 next_byte=$3 block=$4 text=$5 mpirun=${6:-}
 bytes=2500
 tests=0
 work=$(mktemp -d)
@@ -59,6 +60,37 @@ same_bits_as_one()
         awk '{ print } $1 != $3 || ($2 - $4) ^ 2 > 0.0002 ^ 2 { bad = 1 } END { exit bad || NR < 2 }'
 }
 
+train_on()
+{
+    ranks=$1
+    shift
+    if [ "$ranks" != 1 ]; then
+        set -- timeout -k 5 240 "$mpirun" -n "$ranks" "$@"
+    fi
+    "$@" --context 200 --layers 1 --steps 12 "$text" >"$work/trained-$ranks" 2>"$work/errors" </dev/null || {
+        cat "$work/trained-$ranks" "$work/errors"
+        return 1
+    }
+}
+
+# The table alone: step, bits per byte.
+losses_on()
+{
+    awk 'NF == 2 && $2 + 0 > 0 { print $1, $2 }' "$work/trained-$1"
+}
+
+loss_falls()
+{
+    losses_on 1 | awk '{ print } NR == 1 { first = $2 } END { exit !(NR == 12 && $2 < first - 1) }'
+}
+
+same_losses_as_one()
+{
+    losses_on 1 >"$work/one"
+    losses_on "$1" | paste -d ' ' "$work/one" - |
+        awk '{ print } $1 != $3 || ($2 - $4) ^ 2 > 0.00005 ^ 2 { bad = 1 } END { exit bad || NR != 12 }'
+}
+
 mean_is_right()
 {
     "$minimal" | tee "$work/mean"
@@ -71,9 +103,15 @@ if "$minimal" 2>&1 | grep -q 'no Vulkan'; then
 fi
 check "the first program finds the mean" mean_is_right
 check "gradient descent finds gradients that are right, and a small loss" "$descend"
+check "gradients of a transformer are what its loss does" train_on 1 "$block" --check
+check "its loss falls" loss_falls
 check "a sample of probabilities is that of float64" predict_on 1
 check "longer contexts take fewer bits" fewer_bits_with_context
 if [ -n "$mpirun" ]; then
+    check "3 ranks train it on one sequence" train_on 3 "$block"
+    check "their losses are those of one" same_losses_as_one 3
+    check "4 ranks share its heads and the sequence" train_on 4 "$block" --heads-over 2
+    check "their losses are those of one" same_losses_as_one 4
     for ranks in 2 3; do
         check "a sample of probabilities on $ranks ranks is that of float64" predict_on "$ranks"
         check "$ranks ranks together predict as one does" same_bits_as_one "$ranks"
