@@ -12,22 +12,25 @@
 #include <cache/cache.h>
 #include <ref/random_input.h>
 #include <vk/pipeline_pool.h>
+#include <vkring/feedforward.h>
 
 #include "../harness/attention_case.h"
 #include "../harness/case_tensors.h"
 #include "../harness/opened_device.h"
 #include "failing_calls.h"
 
+enum { LAYER_SWEEPS = 3 };
 enum { ROWS = 40, HEADS = 2, DIM = 16, CASES = 12, AFFORDABLE_SECONDS = 12 };
 enum { BYTES = ROWS * HEADS * DIM * sizeof(float), LSE_BYTES = ROWS * HEADS * sizeof(float) };
 
 static const VkResult results[] = {VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_DEVICE_LOST};
 
-/* One life of a plan or a cache on a device. */
+/* One life of a plan, a cache or a feed-forward layer on a device. */
 struct life {
     vkring_device *device;
     vkring_plan *plan;
     vkring_cache *cache;
+    vkring_feedforward *layer;
     vkring_buffer *buffers[TENSORS];
     enum vkring_status status; /* of the first call that failed */
     struct vkring_error error;
@@ -55,7 +58,7 @@ static bool place(struct life *life, bool arm, enum case_tensor tensor, uint64_t
            CALL(life, vkring_buffer_upload(life->buffers[tensor], 0, values, bytes));
 }
 
-static bool run(struct life *life, bool arm)
+static bool run_plan(struct life *life, bool arm)
 {
     vkring_buffer *const *at = life->buffers;
     const struct vkring_backward_io io = {
@@ -82,7 +85,35 @@ static bool live_as_plan(struct life *life, bool arm)
     bool well = CALL(life, vkring_plan_create(life->device, NULL, &params, &life->plan)) && place(life, arm, LSE, LSE_BYTES);
     for (size_t i = 0; well && i < sizeof(tensors) / sizeof(tensors[0]); i++)
         well = place(life, arm, tensors[i], BYTES);
-    return well && run(life, arm);
+    return well && run_plan(life, arm);
+}
+
+/* Several submissions, so that one fails after others: of two chunks, each in pieces. */
+static bool live_as_feedforward(struct life *life, bool arm)
+{
+    vkring_buffer **at = life->buffers;
+    const struct vkring_feedforward_params params = {.rows = ROWS,
+                                                     .model_dim = DIM,
+                                                     .hidden_dim = DIM,
+                                                     .activation = VKRING_ACTIVATION_SILU,
+                                                     .backward = true,
+                                                     .chunk_rows = ROWS / 2,
+                                                     .dispatch_seconds = 1e-9};
+    const enum case_tensor tensors[] = {QUERY, KEY, VALUE, OUTPUT, OUTPUT_GRAD, QUERY_GRAD, KEY_GRAD};
+    bool well = CALL(life, vkring_feedforward_create(life->device, &params, &life->layer));
+    for (size_t i = 0; well && i < sizeof(tensors) / sizeof(tensors[0]); i++)
+        well = place(life, arm, tensors[i], BYTES);
+    const struct vkring_feedforward_io io = {.input = {.buffer = at[QUERY]},
+                                             .hidden_weight = {.buffer = at[KEY]},
+                                             .output_weight = {.buffer = at[VALUE]},
+                                             .output = {.buffer = at[OUTPUT]}};
+    const struct vkring_feedforward_gradients gradients = {.output_grad = {.buffer = at[OUTPUT_GRAD]},
+                                                           .input_grad = {.buffer = at[QUERY_GRAD]},
+                                                           .hidden_weight_grad = {.buffer = at[KEY_GRAD]}};
+    return well && CALL(life, vkring_feedforward_forward(life->layer, &io)) &&
+           CALL(life, vkring_feedforward_backward(life->layer, &io, &gradients)) &&
+           CALL(life, vkring_buffer_download(at[OUTPUT], 0, life->output, BYTES)) &&
+           CALL(life, vkring_buffer_download(at[KEY_GRAD], 0, life->key_grad, BYTES));
 }
 
 /* The stored values are the gradient. */
@@ -111,6 +142,7 @@ static void die(struct life *life, bool arm)
     failing_calls.armed = arm;
     vkring_plan_destroy(&life->plan);
     vkring_cache_destroy(&life->cache);
+    vkring_feedforward_destroy(&life->layer);
     for (int i = 0; i < TENSORS; i++)
         vkring_buffer_destroy(&life->buffers[i]);
     failing_calls.armed = false;
@@ -165,7 +197,7 @@ static bool nothing_is_lost(const char *sweep, const struct life *life, bool qua
     return failing_calls.blocks == blocks || complain(sweep, life, "memory is lost");
 }
 
-/* A plan, or a cache --------------------------------------------------------------------------------------------------- */
+/* A plan, a cache, a layer --------------------------------------------------------------------------------------------------- */
 
 static vkring_device *device;
 static struct life sound;
@@ -251,6 +283,14 @@ START_TEST(a_cache_survives_any_failure)
 }
 END_TEST
 
+START_TEST(a_feedforward_layer_survives_any_failure)
+{
+    static const char *const names[LAYER_SWEEPS] = {"Vulkan fails a layer once", "Vulkan fails a layer for good",
+                                                    "the allocator fails a layer once"};
+    ck_assert(sweep(live_as_feedforward, names[_i], (enum failing_kind)(_i / 2), _i % 2));
+}
+END_TEST
+
 /* A device ------------------------------------------------------------------------------------------------------------- */
 
 static void note_warning(void *given_up, enum vkring_log_level level, const char *message)
@@ -312,6 +352,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_device_survives_any_failure, 0, 2 * FAILING_KINDS);
     tcase_add_loop_test(tcase, a_plan_survives_any_failure, 0, 2 * FAILING_KINDS);
     tcase_add_loop_test(tcase, a_cache_survives_any_failure, 0, 2 * FAILING_KINDS);
+    tcase_add_loop_test(tcase, a_feedforward_layer_survives_any_failure, 0, LAYER_SWEEPS);
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, NULL, 0);
 }
