@@ -22,6 +22,9 @@ static const double excuse_seconds = 0.3;
 /* And how much longer if several are, of whom some may wait for the others. */
 static const double excuse_of_several_seconds = 0.2;
 
+/* Up to here transports send a message on before its receiver takes it. */
+static const uint64_t largest_eager_bytes = 4096;
+
 /*
  * Goes before each message: which it is, and that it is whole. One with a reason has nothing behind it: its sender takes no part, now or
  * later, on account of the culprit.
@@ -354,7 +357,7 @@ fail:
     return status;
 }
 
-enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done)
+static enum vkring_status gather_poll(struct comm_gather *gather, bool *progress, bool *out_done)
 {
     enum vkring_status status;
     struct round_state state;
@@ -369,6 +372,15 @@ enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, 
         TRY(start_round(gather), fail);
     return VKRING_OK;
 fail:
+    return status;
+}
+
+enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done)
+{
+    enum vkring_status status;
+    TRY(gather_poll(gather, progress, out_done), fail);
+    return VKRING_OK;
+fail:
     gather_refuse(gather, status);
     comm_gather_abandon(gather);
     return status;
@@ -379,6 +391,43 @@ const void *comm_gather_blocks(const struct comm_gather *gather)
     return gather->blocks;
 }
 
+/* Whether one of the requests is still under way; what came is not looked at. */
+static bool finish_requests(struct vkring_comm *comm, void **requests, bool *progress)
+{
+    bool pending = false;
+    for (uint32_t peer = 0; peer < comm->fn.size; peer++) {
+        bool done = true;
+        uint64_t ignored;
+        if (!requests[peer])
+            continue;
+        const enum vkring_status status = comm_test(comm, &requests[peer], peer, &done, &ignored);
+        *progress = *progress || (status == VKRING_OK && done);
+        pending = pending || (status == VKRING_OK && !done);
+    }
+    return pending;
+}
+
+/*
+ * Before this rank gives up for what another sent: large messages between it and the rest end only while both see to them. Where it left at
+ * once, those that wait for theirs to be taken, and have all that they wait for themselves, would blame it.
+ */
+static void gather_settle(struct comm_gather *gather)
+{
+    struct comm_backoff backoff = {0};
+    const struct vkring_error error = *vkring_last_error();
+    double last_progress = clock_seconds();
+    bool pending = gather->message_bytes > largest_eager_bytes;
+    while (pending && clock_seconds() - last_progress < excuse_of_several_seconds) {
+        bool progress = false;
+        pending = finish_requests(gather->comm, gather->receives, &progress);
+        pending = finish_requests(gather->comm, gather->sends, &progress) || pending;
+        if (progress)
+            last_progress = clock_seconds();
+        comm_backoff_pause(&backoff);
+    }
+    status_fail_at(error.status, error.rank, error.step, "%s", error.message);
+}
+
 enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_seconds)
 {
     enum vkring_status status;
@@ -386,7 +435,7 @@ enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_s
     double last_progress = clock_seconds();
     for (;;) {
         bool progress = false, done;
-        TRY(comm_gather_poll(gather, &progress, &done), fail);
+        TRY(gather_poll(gather, &progress, &done), fail);
         if (done)
             return VKRING_OK;
         double now = clock_seconds();
@@ -402,6 +451,9 @@ enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_s
         comm_backoff_pause(&backoff);
     }
 fail:
+    gather_refuse(gather, status);
+    gather_settle(gather);
+    comm_gather_abandon(gather);
     return status;
 }
 
