@@ -15,8 +15,6 @@
 #include "commands.h"
 #include "verdict.h"
 
-typedef bool (*attend_phase)(struct attend *attend, struct failure *failure);
-
 static bool parse_options(struct attend *attend, struct failure *failure)
 {
     struct ranks *ranks = attend->ranks;
@@ -24,32 +22,6 @@ static bool parse_options(struct attend *attend, struct failure *failure)
         return false;
     ranks->timeout_seconds = attend->options.timeout_seconds;
     return attend->options.help ? command_print(ranks, attend_help, failure) : true;
-}
-
-/* Files --------------------------------------------------------------------------------------------------------------------- */
-
-static bool open_inputs(struct attend *attend, struct failure *failure)
-{
-    return inputs_open(&attend->inputs, &attend->options, &attend->problem, failure) &&
-           outputs_plan(&attend->outputs, &attend->options, &attend->inputs, failure);
-}
-
-static bool name_outputs(struct attend *attend, struct failure *failure)
-{
-    cleanup_on_signals(attend->ranks);
-    progress_start(&attend->progress, attend->ranks, attend->options.quiet);
-    return outputs_name(&attend->outputs, attend->token, failure);
-}
-
-static bool create_outputs(struct attend *attend, struct failure *failure)
-{
-    return attend->ranks->rank > 0 || outputs_create(&attend->outputs, failure);
-}
-
-static bool join_outputs(struct attend *attend, struct failure *failure)
-{
-    cleanup_expect_files();
-    return attend->ranks->rank == 0 || outputs_join(&attend->outputs, failure);
 }
 
 static bool write_report(struct attend *attend, struct failure *failure)
@@ -72,28 +44,23 @@ static bool write_trace(struct attend *attend, struct failure *failure)
     return trace_write(attend->ranks, &attend->trace, name, file->fd, file->name, failure) && outputs_flush(&attend->outputs, failure);
 }
 
-static bool commit_outputs(struct attend *attend, struct failure *failure)
-{
-    return attend->ranks->rank > 0 || outputs_commit(&attend->outputs, failure);
-}
-
 /* The command -------------------------------------------------------------------------------------------------------------- */
 
 static const attend_phase phases[] = {
-    parse_options,      attend_meet,           attend_compare_options, open_inputs,      attend_compare_inputs,
-    name_outputs,       create_outputs,        join_outputs,           attend_cut,       attend_check,
-    attend_open_device, attend_measure_shares, attend_make_buffers,    attend_make_plan, attend_load,
-    attend_run_forward, attend_run_backward,   attend_store,           write_report,     write_trace,
-    commit_outputs,
+    parse_options,         attend_meet,           attend_compare_options, attend_open_inputs, attend_compare_inputs,
+    attend_name_outputs,   attend_create_outputs, attend_join_outputs,    attend_cut,         attend_check,
+    attend_open_device,    attend_measure_shares, attend_make_buffers,    attend_make_plan,   attend_load,
+    attend_run_forward,    attend_run_backward,   attend_store,           write_report,       write_trace,
+    attend_commit_outputs,
 };
 
-static enum exit_status run_phases(struct attend *attend)
+enum exit_status attend_run_phases(struct attend *attend, const attend_phase *list, size_t count)
 {
     enum exit_status status = EXIT_STATUS_DONE;
-    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct failure failure = {0};
         bool draws = attend->progress.draws;
-        if (!phases[i](attend, &failure))
+        if (!list[i](attend, &failure))
             progress_stop(&attend->progress);
         status = verdict_agree(attend->ranks, &failure, draws);
         if (status != EXIT_STATUS_DONE || attend->options.help)
@@ -104,19 +71,29 @@ static enum exit_status run_phases(struct attend *attend)
     return status;
 }
 
+void attend_init(struct attend *attend)
+{
+    inputs_init(&attend->inputs);
+    outputs_init(&attend->outputs);
+}
+
+void attend_free(struct attend *attend)
+{
+    trace_free(&attend->trace);
+    tensor_piece_free(&attend->piece);
+    outputs_free(&attend->outputs);
+    inputs_close(&attend->inputs);
+    attend_options_free(&attend->options);
+    free(attend->query_rows);
+}
+
 enum exit_status attend_command(struct ranks *ranks, int argc, char **argv)
 {
     struct attend attend = {.ranks = ranks, .argc = argc, .argv = argv};
-    inputs_init(&attend.inputs);
-    outputs_init(&attend.outputs);
-    enum exit_status status = run_phases(&attend);
+    attend_init(&attend);
+    enum exit_status status = attend_run_phases(&attend, phases, sizeof(phases) / sizeof(phases[0]));
     progress_stop(&attend.progress);
     attend_close_device(&attend);
-    trace_free(&attend.trace);
-    tensor_piece_free(&attend.piece);
-    outputs_free(&attend.outputs);
-    inputs_close(&attend.inputs);
-    attend_options_free(&attend.options);
-    free(attend.query_rows);
+    attend_free(&attend);
     return status;
 }

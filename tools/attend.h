@@ -36,11 +36,28 @@ struct attend {
     struct trace trace; /**< with --trace */
 };
 
+typedef bool (*attend_phase)(struct attend *attend, struct failure *failure);
+
+/** Makes freeing right at any time. */
+void attend_init(struct attend *attend);
+/** What is not the device's. */
+void attend_free(struct attend *attend);
+/** Phase after phase, until one fails on any rank; or the first, if it was asked for help. */
+enum exit_status attend_run_phases(struct attend *attend, const attend_phase *phases, size_t count);
+
 /** Ranks meet: names of temporary files, turns on the devices of a host. Collective. */
 bool attend_meet(struct attend *attend, struct failure *failure);
 /** What ranks must have alike; the second once inputs are open. Collective. */
 bool attend_compare_options(struct attend *attend, struct failure *failure);
 bool attend_compare_inputs(struct attend *attend, struct failure *failure);
+
+/** Opens inputs and plans outputs; names these, with clean-up and progress on their way; makes them on rank 0; opens them on others; at the
+ * end, once they are flushed, gives them their names. */
+bool attend_open_inputs(struct attend *attend, struct failure *failure);
+bool attend_name_outputs(struct attend *attend, struct failure *failure);
+bool attend_create_outputs(struct attend *attend, struct failure *failure);
+bool attend_join_outputs(struct attend *attend, struct failure *failure);
+bool attend_commit_outputs(struct attend *attend, struct failure *failure);
 
 /** Cuts the sequence and sets tensors; once inputs and outputs are open. Shares that are to be measured are equal at first. */
 bool attend_cut(struct attend *attend, struct failure *failure);

@@ -81,18 +81,23 @@ static bool check_backward(const struct attend_options *options, struct failure 
     return true;
 }
 
-/* Refuses what is well formed and cannot be done. */
-static bool check_whole(const struct parsing *parsing, uint32_t ranks)
+bool attend_options_check_files(const struct attend_options *options, const char *command, struct failure *failure)
 {
-    const struct attend_options *options = parsing->options;
-    struct failure *failure = parsing->failure;
     const char *missing = !options->files[FILE_QUERY]    ? "-q, --query"
                           : !options->files[FILE_KEY]    ? "-k, --key"
                           : !options->files[FILE_VALUE]  ? "-v, --value"
                           : !options->files[FILE_OUTPUT] ? "-o, --output"
                                                          : NULL;
-    if (missing)
-        return fail_usage(failure, "option %s is missing; see vkring attend --help", missing);
+    return !missing || fail_usage(failure, "option %s is missing; see vkring %s --help", missing, command);
+}
+
+/* Refuses what is well formed and cannot be done. */
+static bool check_whole(const struct parsing *parsing, uint32_t ranks)
+{
+    const struct attend_options *options = parsing->options;
+    struct failure *failure = parsing->failure;
+    if (!attend_options_check_files(options, "attend", failure))
+        return false;
     if (options->shares && options->share_count != ranks)
         return fail_usage(failure, "--shares has %" PRIu32 " numbers for %" PRIu32 " ranks", options->share_count, ranks);
     if (!check_partners(options, failure))

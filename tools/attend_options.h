@@ -40,6 +40,8 @@ struct attend_options {
 /** argv[0] is the command's name. ranks is how many shares there must be. Free the options whatever is returned. */
 bool attend_options_parse(struct attend_options *options, int argc, char **argv, uint32_t ranks, struct failure *failure);
 void attend_options_free(struct attend_options *options);
+/** The files that attention can't do without are given. */
+bool attend_options_check_files(const struct attend_options *options, const char *command, struct failure *failure);
 
 /** Whether gradients are wanted: those of --output-grad, and where to write one. */
 static inline bool attend_options_backward(const struct attend_options *options)

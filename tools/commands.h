@@ -6,6 +6,7 @@
 #include "ranks.h"
 
 enum exit_status attend_command(struct ranks *ranks, int argc, char **argv);
+enum exit_status decode_command(struct ranks *ranks, int argc, char **argv);
 enum exit_status feedforward_command(struct ranks *ranks, int argc, char **argv);
 enum exit_status devices_command(struct ranks *ranks, int argc, char **argv);
 enum exit_status plan_command(struct ranks *ranks, int argc, char **argv);

@@ -3,7 +3,6 @@
  * touched. */
 #include <jansson.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cleanup.h"
 #include "commands.h"
@@ -11,6 +10,7 @@
 #include "host_devices.h"
 #include "json_text.h"
 #include "now.h"
+#include "run_report.h"
 #include "verdict.h"
 
 struct feedforward {
@@ -150,12 +150,7 @@ static bool write_report(const struct feedforward *command, struct failure *fail
     const struct output_file *file = &command->files.outputs[FEEDFORWARD_REPORT];
     if (!file->path)
         return true;
-    json_t *report = report_json(command);
-    if (!report)
-        return fail_memory(failure);
-    const bool good = json_dumpfd(report, file->fd, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) == 0 && write(file->fd, "\n", 1) == 1;
-    json_decref(report);
-    return good || fail_file(failure, "write", file->name);
+    return run_report_put(report_json(command), file->fd, file->name, failure);
 }
 
 /* The command -------------------------------------------------------------------------------------------------------------- */

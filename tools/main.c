@@ -6,21 +6,24 @@
 #include "commands.h"
 #include "verdict.h"
 
-static const char help[] = "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
-                           "       vkring feedforward -x X.npy --w1 W1.npy --w2 W2.npy -o Y.npy [options]\n"
-                           "       vkring devices [--json]\n"
-                           "       vkring plan --ranks N --q-len N --head-dim N --flops F [options]\n"
-                           "       vkring tune [options]\n"
-                           "       vkring --version\n"
-                           "       vkring --help\n"
-                           "\n"
-                           "  attend        computes exact attention; under mpirun, the sequence cut over the ranks\n"
-                           "  feedforward   computes the feed-forward layer of a transformer, by chunks of rows\n"
-                           "  devices       lists the Vulkan devices of this host and what they support\n"
-                           "  plan          simulates a run on ranks that need not be there: seconds, memory, what fits\n"
-                           "  tune          looks for faster kernels on this device, and remembers them\n"
-                           "\n"
-                           "`vkring COMMAND --help` tells its options.\n";
+static const char help[] =
+    "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
+    "       vkring decode -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
+    "       vkring feedforward -x X.npy --w1 W1.npy --w2 W2.npy -o Y.npy [options]\n"
+    "       vkring devices [--json]\n"
+    "       vkring plan --ranks N --q-len N --head-dim N --flops F [options]\n"
+    "       vkring tune [options]\n"
+    "       vkring --version\n"
+    "       vkring --help\n"
+    "\n"
+    "  attend        computes exact attention; under mpirun, the sequence cut over the ranks\n"
+    "  decode        the same by a cache of keys and values, as inference fills it, many rows at a time and then few\n"
+    "  feedforward   computes the feed-forward layer of a transformer, by chunks of rows\n"
+    "  devices       lists the Vulkan devices of this host and what they support\n"
+    "  plan          simulates a run on ranks that need not be there: seconds, memory, what fits\n"
+    "  tune          looks for faster kernels on this device, and remembers them\n"
+    "\n"
+    "`vkring COMMAND --help` tells its options.\n";
 
 bool command_print(const struct ranks *ranks, const char *text, struct failure *failure)
 {
@@ -57,6 +60,8 @@ static enum exit_status run_command(struct ranks *ranks, int argc, char **argv)
     const char *word = argc > 1 ? argv[1] : NULL;
     if (word && strcmp(word, "attend") == 0)
         return attend_command(ranks, argc - 1, argv + 1);
+    if (word && strcmp(word, "decode") == 0)
+        return decode_command(ranks, argc - 1, argv + 1);
     if (word && strcmp(word, "feedforward") == 0)
         return feedforward_command(ranks, argc - 1, argv + 1);
     if (word && strcmp(word, "devices") == 0)

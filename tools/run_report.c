@@ -52,30 +52,34 @@ static json_t *gradients_json(const struct attend_options *options)
 }
 
 /* What says how scores are made and which of them are kept. */
-static json_t *scores_json(const struct report *report)
+static json_t *scores_json(const struct attend_options *options, const struct attend_problem *problem)
 {
-    const struct attend_options *options = report->options;
     return json_pack("{s:b, s:o, s:[I, I], s:b, s:o, s:o, s:b, s:o, s:b, s:o, s:I}", "causal", options->causal, "causal_block",
                      json_size(options->causal_block), "window", (json_int_t)options->window_left, (json_int_t)options->window_right,
-                     "segment_ids", options->files[FILE_QUERY_SEGMENTS] != NULL, "scale", json_measure(report->problem->scale), "softcap",
-                     json_measure(options->softcap), "alibi", options->files[FILE_SLOPES] != NULL, "bias", bias_json(report->problem),
-                     "sinks", options->files[FILE_SINKS] != NULL, "dropout", dropout_json(options), "query_offset",
-                     (json_int_t)report->problem->query_offset);
+                     "segment_ids", options->files[FILE_QUERY_SEGMENTS] != NULL, "scale", json_measure(problem->scale), "softcap",
+                     json_measure(options->softcap), "alibi", options->files[FILE_SLOPES] != NULL, "bias", bias_json(problem), "sinks",
+                     options->files[FILE_SINKS] != NULL, "dropout", dropout_json(options), "query_offset",
+                     (json_int_t)problem->query_offset);
+}
+
+json_t *run_report_problem(const struct attend_options *options, const struct attend_problem *problem)
+{
+    json_t *json = json_pack("{s:s, s:s}", "type", element_text(problem->type), "file_type", element_text(problem->file_type));
+    for (enum dimension dimension = 0; dimension < DIMENSIONS; dimension++)
+        json_object_set_new(json, dimension_name(dimension), json_size(problem->lengths[dimension]));
+    json_object_update_new(json, scores_json(options, problem));
+    return json;
 }
 
 static json_t *problem_json(const struct report *report)
 {
-    const struct attend_problem *problem = report->problem;
-    json_t *json = json_pack("{s:s, s:s}", "type", element_text(problem->type), "file_type", element_text(problem->file_type));
-    for (enum dimension dimension = 0; dimension < DIMENSIONS; dimension++)
-        json_object_set_new(json, dimension_name(dimension), json_size(problem->lengths[dimension]));
-    json_object_update_new(json, scores_json(report));
+    json_t *json = run_report_problem(report->options, report->problem);
     json_object_set_new(json, "gradients", gradients_json(report->options));
     json_object_set_new(json, "layout", json_string(layout_text(report->reports[0].plan.rows.layout)));
     return json;
 }
 
-static json_t *device_json(const struct rank_report *report)
+json_t *run_report_device(const struct rank_report *report)
 {
     return json_pack("{s:I, s:o, s:o, s:s, s:I, s:b}", "index", (json_int_t)report->device_index, "name", json_text(report->device_name),
                      "driver", json_text(report->device_driver), "kind", device_kind_text(report->device_kind), "subgroup_size",
@@ -138,7 +142,7 @@ static json_t *rank_json(const struct report *all, const struct rank_report *rep
     const struct vkring_plan_info *plan = &report->plan;
     const double q_len = (double)all->problem->lengths[DIM_Q_LEN];
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)plan->rank,
-                     "host", json_text(report->host), "device", device_json(report), "kernel", json_text(plan->kernel), "share",
+                     "host", json_text(report->host), "device", run_report_device(report), "kernel", json_text(plan->kernel), "share",
                      json_measure((double)plan->rows.query_rows / (q_len > 0 ? q_len : 1)), "measured_gflop_per_second", speed_json(report),
                      "query_rows", rows_json(plan->rows.query_spans), "key_rows", rows_json(plan->rows.key_spans), "seconds",
                      seconds_json(report), "steps", (json_int_t)report->stats.steps, "flop", json_measure(report->stats.flop),
@@ -169,13 +173,13 @@ static json_t *report_json(const struct report *all)
                      ranks);
 }
 
-static bool write_json(json_t *report, int fd, const char *path, struct failure *failure)
+bool run_report_put(json_t *report, int fd, const char *path, struct failure *failure)
 {
     if (!report)
         return fail_memory(failure);
-    if (json_dumpfd(report, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) != 0 || write(fd, "\n", 1) != 1)
-        return fail_file(failure, "write", path);
-    return true;
+    const bool good = json_dumpfd(report, fd, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) == 0 && write(fd, "\n", 1) == 1;
+    json_decref(report);
+    return good || fail_file(failure, "write", path);
 }
 
 bool run_report_write(struct ranks *ranks, const struct attend_options *options, const struct attend_problem *problem,
@@ -187,9 +191,7 @@ bool run_report_write(struct ranks *ranks, const struct attend_options *options,
     bool good = verdict_gather(ranks, mine, sizeof(*mine), reports, failure);
     if (good && ranks->rank == 0) {
         const struct report all = {options, problem, reports, ranks->size};
-        json_t *report = report_json(&all);
-        good = write_json(report, fd, path, failure);
-        json_decref(report);
+        good = run_report_put(report_json(&all), fd, path, failure);
     }
     free(reports);
     return good;

@@ -3,6 +3,8 @@
 #ifndef VKRING_TOOLS_RUN_REPORT_H
 #define VKRING_TOOLS_RUN_REPORT_H
 
+#include <jansson.h>
+
 #include "inputs.h"
 #include "ranks.h"
 
@@ -23,6 +25,12 @@ struct rank_report {
     uint64_t tensor_bytes; /**< of this rank's parts, on the device */
     struct vkring_memory_use memory;
 };
+
+/* Parts that reports of other commands have too. */
+json_t *run_report_problem(const struct attend_options *options, const struct attend_problem *problem);
+json_t *run_report_device(const struct rank_report *report);
+/** Writes the report, which it takes; null: there was no memory for it. */
+bool run_report_put(json_t *report, int fd, const char *path, struct failure *failure);
 
 /** Collective: rank 0 writes the reports of all to the open file at path. */
 bool run_report_write(struct ranks *ranks, const struct attend_options *options, const struct attend_problem *problem,

@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# vkring decode: what it refuses; results against the oracle, whatever the pieces and ranks; its report.
+# shellcheck source=tests/tools/tap.sh
+. "$(dirname -- "$0")/tap.sh"
+
+files="-q q.npy -k k.npy -v v.npy -o o.npy"
+
+# refused NAME PATTERN OPTION...: before any device is looked for
+# shellcheck disable=SC2086
+refused()
+{
+    name=$1 pattern=$2
+    shift 2
+    refuses "$name" 2 "$pattern" 0 env VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent "$VKRING" decode $files "$@"
+}
+
+# decodes NAME RANKS OPTION...: what the oracle has of causal attention to the same files.
+# shellcheck disable=SC2086
+decodes()
+{
+    name=$1 processes=$2
+    shift 2
+    rm -f o.npy l.npy
+    succeeds "$processes" "$VKRING" decode $files --lse l.npy "$@"
+    if [ -z "$complaint" ]; then
+        "$HELPER" check $files --lse l.npy --causal "$@" >judgement.txt 2>>stderr.txt ||
+            complaint="not what the oracle has: $(tr -d '#\n' <judgement.txt)"
+    fi
+    report "$name" "$complaint"
+}
+
+check_report()
+{
+    complaint=
+    for word in '"cached_rows": 18' '"steps": 4' '"median_step_seconds": [0-9]' '"cache_storage_bytes": [1-9]' '"prefill"' '"storage": "type"'; do
+        grep -q "$word" r.json || complaint="no $word in the report"
+    done
+    report "the report tells of cache and steps" "$complaint"
+}
+
+make_inputs f32
+make_extras f32
+refused "steps past the keys" "--steps 10: kv_len is 9, for 9 of 1 rows" --steps 10
+refused "long steps past the keys" "--steps 4: kv_len is 9, for 3 of 3 rows" --steps 4 --step-rows 3
+refused "no rows in a step" "--step-rows" --step-rows 0
+refused "no rows in a piece" "--prefill-rows" --prefill-rows 0
+refused "an unknown storage" "--storage: 'f64' is not type or int8" --storage f64
+refused "an unknown way" "--pass: 'none' is not queries, keys or auto" --pass none
+refused "an option of attend alone" "unknown option --bias; see vkring decode --help" --bias b.npy
+"$HELPER" make q.npy f32 1 2,10,4,8
+refused "more queries than keys" "q_len is 10 and kv_len 9"
+make_inputs f32
+
+need_device
+decodes "one piece and steps of one row" 0 --steps 4 --report r.json
+check_report
+decodes "pieces that end where queries begin" 0 --prefill-rows 5 --steps 2
+decodes "steps alone" 0 --steps 9
+decodes "no steps" 0 --steps 0 --prefill-rows 3
+decodes "longer steps, window, softcap, slopes, sinks" 0 --steps 2 --step-rows 3 --window 4,-1 --softcap 3 --alibi a.npy --sinks n.npy
+decodes "bf16 on the device" 0 --dtype bf16 --steps 3
+make_inputs f16
+decodes "f16" 0 --steps 4
+succeeds 0 "$VKRING" decode -q q.npy -k k.npy -v v.npy -o o.npy --storage int8 --steps 4
+report "8-bit storage" "$complaint"
+make_inputs f32
+if [ -n "${MPIRUN:-}" ]; then
+    decodes "two ranks" 2 --steps 4 --prefill-rows 4
+    decodes "three ranks, some without a row" 3 --steps 2 --step-rows 2 --dropout 0.3 --seed 7
+    decodes "three ranks, keys around the ring" 3 --steps 2 --pass keys
+fi
+finish

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/** What vkring decode holds beside what it shares with vkring attend. */
+#ifndef VKRING_TOOLS_DECODE_H
+#define VKRING_TOOLS_DECODE_H
+
+#include "attend.h"
+#include "decode_options.h"
+
+/** Rows that were fed to the cache in pieces. */
+struct decode_part {
+    uint64_t pieces;
+    uint64_t rows; /**< of each sequence, over all ranks */
+    double append_seconds, attend_seconds;
+};
+
+struct decode {
+    struct attend attend; /**< first, so that its phases serve here */
+    struct decode_options options;
+    uint64_t most_rows; /**< of a sequence in a piece */
+    vkring_cache *cache;
+    struct decode_part prefill, steps;
+    double *step_seconds; /**< [steps] */
+};
+
+/** Phases, in this order, after those that open files. All but the first collective. */
+bool decode_make_buffers(struct attend *attend, struct failure *failure);
+bool decode_make_cache(struct attend *attend, struct failure *failure);
+bool decode_prefill(struct attend *attend, struct failure *failure);
+bool decode_steps(struct attend *attend, struct failure *failure);
+bool decode_write_report(struct attend *attend, struct failure *failure);
+
+static inline struct decode *decode_of(struct attend *attend)
+{
+    return (struct decode *)attend;
+}
+
+/** Of each sequence, in the steps. */
+static inline uint64_t decode_step_rows(const struct decode *decode)
+{
+    return decode->options.steps * decode->options.step_rows;
+}
+
+#endif
