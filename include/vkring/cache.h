@@ -32,10 +32,19 @@ enum vkring_cache_storage {
 
 /** Which way rows meet that lie on different ranks. */
 enum vkring_cache_pass {
+    /**
+     * Whichever should take less time, for the link between ranks as it was timed when the cache was made and a guess at the devices: keys for
+     * many new rows, or for many beside the cached ones (Yang et al. 2024, arXiv 2411.01783). All ranks choose alike, but another run may
+     * choose otherwise: where the same bits are wanted every time, say which.
+     */
     VKRING_CACHE_PASS_AUTO = 0,
     /** Queries go to all ranks, each attends to its part of the cache, and partial results merge on their way back, in log2(ranks) steps. */
     VKRING_CACHE_PASS_QUERIES = 1,
-    VKRING_CACHE_PASS_KEYS = 2, /**< keys and values go around the ring, as in vkring_forward: VKRING_ERROR_UNSUPPORTED as yet */
+    /**
+     * Keys and values go around the ring, as in vkring_forward: by a plan for each sequence, made in the call, with the memory that it takes.
+     * VKRING_ERROR_UNSUPPORTED: with VKRING_CACHE_INT8, and with dropout of several sequences.
+     */
+    VKRING_CACHE_PASS_KEYS = 2,
 };
 
 struct vkring_cache_params {

@@ -5,6 +5,7 @@
 #include "../comm/comm.h"
 #include "cache.h"
 #include "merge.h"
+#include "pass_keys.h"
 
 struct attend {
     struct vkring_cache *cache;
@@ -307,6 +308,25 @@ fail:
     return status;
 }
 
+static bool keys_travel(const struct vkring_cache *cache)
+{
+    if (!cache->comm || cache->pass == VKRING_CACHE_PASS_QUERIES)
+        return false;
+    return cache->pass == VKRING_CACHE_PASS_KEYS || pass_keys_pays(cache);
+}
+
+/* Plans know nothing of the call's semaphores. */
+static enum vkring_status attend_by_keys(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    TRY(device_work_begin(&cache->work), fail);
+    TRY(device_work_run(&cache->work), fail);
+    TRY(pass_keys_attend(cache, io, attend->count), fail);
+fail:
+    return status;
+}
+
 static enum vkring_status run(struct attend *attend, const struct vkring_cache_attend_io *io)
 {
     enum vkring_status status;
@@ -315,7 +335,10 @@ static enum vkring_status run(struct attend *attend, const struct vkring_cache_a
                                       cache->problem.alibi ? io->alibi_slopes.buffer : NULL,
                                       cache->problem.sinks ? io->sinks.buffer : NULL};
     device_work_start(&cache->work, buffers, sizeof(buffers) / sizeof(buffers[0]));
-    TRY(cache->comm ? attend_together(attend) : attend_alone(attend), fail);
+    if (keys_travel(cache))
+        TRY(attend_by_keys(attend, io), fail);
+    else
+        TRY(cache->comm ? attend_together(attend) : attend_alone(attend), fail);
     TRY(device_work_finish(&cache->work), fail);
     return VKRING_OK;
 fail:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../ring/agree.h"
+#include "pass_keys.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
 #define DEFAULT_DISPATCH_SECONDS 0.1
@@ -44,8 +45,10 @@ static enum vkring_status check_choices(const struct vkring_cache_params *params
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "storage %d is unknown", (int)params->storage);
     if (params->pass != VKRING_CACHE_PASS_AUTO && params->pass != VKRING_CACHE_PASS_QUERIES && params->pass != VKRING_CACHE_PASS_KEYS)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "pass %d is unknown", (int)params->pass);
-    if (params->pass == VKRING_CACHE_PASS_KEYS)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "keys and values of a cache do not go around the ring yet");
+    if (params->pass == VKRING_CACHE_PASS_KEYS && params->storage == VKRING_CACHE_INT8)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "integers of 8 bits do not go around the ring");
+    if (params->pass == VKRING_CACHE_PASS_KEYS && params->attention.dropout > 0 && params->attention.batch > 1)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "keys of several sequences with dropout do not go around the ring");
     return VKRING_OK;
 }
 
@@ -225,7 +228,9 @@ static enum vkring_status prepare(const struct vkring_cache_params *params, stru
     TRY(resolve(params, cache), fail);
     const struct exchange_size size = exchange_size_of(cache);
     cache->lengths = calloc((size_t)(cache->problem.batch + 1), sizeof(*cache->lengths));
-    if (!cache->lengths)
+    cache->rows_of_rank = calloc(cache->ranks, sizeof(*cache->rows_of_rank));
+    cache->kernels = params->attention.kernels ? strdup(params->attention.kernels) : NULL;
+    if (!cache->lengths || !cache->rows_of_rank || (params->attention.kernels && !cache->kernels))
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %" PRIu64 " lengths", cache->problem.batch);
     TRY(exchange_create(&size, &cache->exchange), fail);
     return VKRING_OK;
@@ -277,6 +282,8 @@ enum vkring_status vkring_cache_create(vkring_device *device, vkring_comm *comm,
     status = take_device_memory(cache, params->attention.kernels);
     if (beginning.comm)
         status = agree_on_status(beginning.comm, status, "making its cache", cache->timeout_seconds);
+    if (status == VKRING_OK && beginning.comm && cache->pass == VKRING_CACHE_PASS_AUTO)
+        status = pass_keys_probe(cache);
     if (status != VKRING_OK)
         goto fail;
     *out_cache = cache;
@@ -302,6 +309,8 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     shard_destroy(&cache->value);
     exchange_destroy(&cache->exchange);
     free(cache->lengths);
+    free(cache->rows_of_rank);
+    free(cache->kernels);
     free(cache);
 }
 

@@ -29,6 +29,10 @@ struct vkring_cache {
     struct partial partial;
     uint64_t piece_rows; /* of a rank, that are attended at a time */
     struct vkring_cache_memory memory;
+    /* of keys that travel */
+    char *kernels;                       /* as the parameter; null too */
+    uint64_t *rows_of_rank;              /* [ranks], of the sequence at hand */
+    double flops, link_bytes_per_second; /* of the slowest rank, where which way rows pass is not given */
     bool lost;
 };
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "pass_keys.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "../base/clock.h"
+#include "../ring/agree.h"
+#include "../vk/device_speed.h"
+
+/* Enough that starting a message is little beside it. */
+#define PROBE_BYTES ((uint64_t)1 << 18)
+
+/* What a rank found. */
+struct probe {
+    double link_bytes_per_second;
+    double flops;
+};
+
+static enum vkring_status time_link(struct vkring_cache *cache, unsigned char *memory, double *out_seconds)
+{
+    enum vkring_status status;
+    double begin = 0;
+    for (int turn = 0; turn < 2; turn++) { /* the first opens connections */
+        begin = clock_seconds();
+        TRY(comm_allgather(cache->comm, memory, PROBE_BYTES, memory + PROBE_BYTES, cache->timeout_seconds), fail);
+    }
+    *out_seconds = fmax(clock_seconds() - begin, 1e-9);
+fail:
+    return status;
+}
+
+/* The slowest of each. */
+static struct probe slowest_of(const struct probe *probes, uint32_t ranks)
+{
+    struct probe slowest = probes[0];
+    for (uint32_t rank = 1; rank < ranks; rank++) {
+        slowest.link_bytes_per_second = fmin(slowest.link_bytes_per_second, probes[rank].link_bytes_per_second);
+        slowest.flops = fmin(slowest.flops, probes[rank].flops);
+    }
+    return slowest;
+}
+
+enum vkring_status pass_keys_probe(struct vkring_cache *cache)
+{
+    enum vkring_status status;
+    const size_t bytes = (size_t)(cache->ranks + 1) * PROBE_BYTES;
+    unsigned char *memory = calloc(bytes, 1);
+    struct probe *probes = calloc(cache->ranks, sizeof(*probes));
+    struct probe mine = {.flops = vk_device_flops(cache->device)};
+    double seconds;
+    status = memory && probes ? VKRING_OK : status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to time the link with");
+    TRY(agree_on_status(cache->comm, status, "timing its link", cache->timeout_seconds), fail);
+    TRY(time_link(cache, memory, &seconds), fail);
+    mine.link_bytes_per_second = (double)(cache->ranks - 1) * (double)PROBE_BYTES / seconds;
+    TRY(comm_allgather(cache->comm, &mine, sizeof(mine), probes, cache->timeout_seconds), fail);
+    const struct probe slowest = slowest_of(probes, cache->ranks);
+    cache->link_bytes_per_second = slowest.link_bytes_per_second;
+    cache->flops = slowest.flops;
+fail:
+    free(memory);
+    free(probes);
+    return status;
+}
+
+bool pass_keys_pays(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const double group = (double)problem->heads / (double)problem->kv_heads;
+    const double bytes_per_flop =
+        (double)cache->ranks * cache->flops * (double)vkring_type_bytes(problem->type) / cache->link_bytes_per_second;
+    double new_rows = 0, rows = 0;
+    if (cache->storage == VKRING_CACHE_INT8 || problem->dropout > 0)
+        return false;
+    for (uint64_t sequence = 0; sequence < problem->batch; sequence++) {
+        const uint64_t its = cache_new_rows(cache, sequence);
+        new_rows += (double)its;
+        rows += its > 0 ? (double)cache->lengths[sequence] : 0;
+    }
+    return new_rows > 0 && (new_rows >= bytes_per_flop / (2 * group) || new_rows / rows >= 2 / group - 4 * new_rows / bytes_per_flop);
+}
+
+/* Of a sequence's rows this rank's are `first` on among those of the call. */
+struct turn {
+    uint64_t sequence, first, own;
+    const uint64_t *rows_of_rank;
+};
+
+static struct vkring_plan_params params_of(const struct vkring_cache *cache, const struct turn *turn)
+{
+    const struct problem *problem = &cache->problem;
+    return (struct vkring_plan_params){
+        .type = problem->type,
+        .batch = 1,
+        .q_len = cache_new_rows(cache, turn->sequence),
+        .kv_len = cache->lengths[turn->sequence],
+        .heads = problem->heads,
+        .kv_heads = problem->kv_heads,
+        .head_dim = problem->head_dim,
+        .value_dim = problem->value_dim,
+        .causal = problem->causal,
+        .has_window = true,
+        .has_scale = true,
+        .alibi = problem->alibi,
+        .sinks = problem->sinks,
+        .has_key_layout = true,
+        .causal_block = problem->causal ? problem->causal_block : 0,
+        .window_left = problem->window_left,
+        .window_right = problem->window_right,
+        .scale = problem->scale,
+        .softcap = problem->softcap,
+        .dropout = problem->dropout,
+        .key_layout = VKRING_LAYOUT_STRIPED,
+        .query_rows_of_rank = turn->rows_of_rank,
+        .timeout_seconds = cache->timeout_seconds,
+        .dispatch_seconds = cache->dispatch_seconds,
+        .events = 1,
+        .kernels = cache->kernels,
+    };
+}
+
+/* Rows of the call from a turn's first on. */
+static struct vkring_tensor rows_of(const struct vkring_tensor *tensor, const struct turn *turn, uint64_t heads, uint64_t dim,
+                                    uint64_t element_bytes)
+{
+    struct vkring_tensor rows = *tensor;
+    const uint64_t stride = tensor->sequence_stride ? tensor->sequence_stride : heads * dim;
+    rows.offset_bytes += turn->first * stride * element_bytes;
+    rows.batch_stride = 0;
+    return rows;
+}
+
+static struct vkring_tensor shard_tensor(const struct vkring_cache *cache, const struct shard *shard, uint64_t sequence)
+{
+    const uint64_t element_bytes = vkring_type_bytes(cache->problem.type);
+    return (struct vkring_tensor){
+        .buffer = shard->elements,
+        .offset_bytes = sequence * shard->sequence_bytes,
+        .sequence_stride = shard->row_bytes / element_bytes,
+        .head_stride = shard->head_bytes / element_bytes,
+    };
+}
+
+static struct vkring_forward_io io_of(const struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn,
+                                      uint64_t count)
+{
+    const struct problem *problem = &cache->problem;
+    const uint64_t element_bytes = vkring_type_bytes(problem->type);
+    struct vkring_forward_io its = {
+        .query = rows_of(&io->query, turn, problem->heads, problem->head_dim, element_bytes),
+        .key = shard_tensor(cache, &cache->key, turn->sequence),
+        .value = shard_tensor(cache, &cache->value, turn->sequence),
+        .output = rows_of(&io->output, turn, problem->heads, problem->value_dim, element_bytes),
+        .alibi_slopes = io->alibi_slopes,
+        .sinks = io->sinks,
+        .seed = io->seed,
+    };
+    if (io->lse.buffer)
+        its.lse = (struct vkring_tensor){
+            .buffer = io->lse.buffer,
+            .offset_bytes = io->lse.offset_bytes + turn->first * sizeof(float),
+            .head_stride = count,
+        };
+    return its;
+}
+
+static enum vkring_status attend_sequence(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn,
+                                          uint64_t count)
+{
+    enum vkring_status status;
+    const struct vkring_plan_params params = params_of(cache, turn);
+    const struct vkring_forward_io its = io_of(cache, io, turn, count);
+    vkring_plan *plan = NULL;
+    TRY(vkring_plan_create(cache->device, cache->comm, &params, &plan), fail);
+    TRY(vkring_forward(plan, &its), fail);
+fail:
+    vkring_plan_destroy(&plan);
+    return status;
+}
+
+static void list_rows(const struct vkring_cache *cache, uint64_t sequence, uint64_t *rows_of_rank)
+{
+    for (uint32_t rank = 0; rank < cache->ranks; rank++)
+        rows_of_rank[rank] = cache_rows_of_rank(cache, rank)[sequence];
+}
+
+enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, uint64_t count)
+{
+    enum vkring_status status = VKRING_OK;
+    struct turn turn = {0};
+    uint64_t *rows_of_rank = cache->rows_of_rank;
+    for (; turn.sequence < cache->problem.batch; turn.sequence++) {
+        turn.rows_of_rank = rows_of_rank;
+        if (cache_new_rows(cache, turn.sequence) == 0)
+            continue;
+        list_rows(cache, turn.sequence, rows_of_rank);
+        turn.own = rows_of_rank[cache->rank];
+        TRY(attend_sequence(cache, io, &turn, count), fail);
+        turn.first += turn.own;
+    }
+fail:
+    return status;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/** New rows of many queries against a cache: its keys and values go around the ring, by a plan for each sequence. */
+#ifndef VKRING_CACHE_PASS_KEYS_H
+#define VKRING_CACHE_PASS_KEYS_H
+
+#include "cache.h"
+
+/** Times the link between ranks, for pass_keys_pays. Collective, of several ranks. */
+enum vkring_status pass_keys_probe(struct vkring_cache *cache);
+/**
+ * After cache_agree: whether keys should travel and not queries, for the rows of the call; all ranks decide alike. By what both take on the
+ * link while the other hides behind compute (Context Parallelism for Scalable Million-Token Inference, Yang et al. 2024, arXiv 2411.01783,
+ * equations 1 to 3): keys where new rows are many, or many beside the cached ones.
+ */
+bool pass_keys_pays(const struct vkring_cache *cache);
+/** Attends the queries of the call, whose tensors were looked at. Collective. count: of this rank's rows. A failure leaves outputs
+ * undefined; the cache is whole if the communicator is. */
+enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, uint64_t count);
+
+#endif
