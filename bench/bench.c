@@ -8,6 +8,7 @@
 
 #include "../tools/host_devices.h"
 #include "../tools/verdict.h"
+#include "bench_cache.h"
 #include "bench_feedforward.h"
 #include "bench_output.h"
 
@@ -131,6 +132,8 @@ static enum exit_status measure_device(struct bench_setting *setting)
     enum exit_status status;
     if (setting->ranks->rank == 0 && setting->options->feedforward)
         bench_feedforward(setting, &failure);
+    else if (setting->ranks->rank == 0 && setting->options->cache)
+        bench_cache(setting, &failure);
     else if (setting->ranks->rank == 0)
         write_peak(setting, &failure);
     agree(setting->ranks, &failure, &status);
@@ -160,7 +163,7 @@ static enum exit_status bench(struct ranks *ranks, const struct bench_options *o
         fail_library(&failure, ranks->rank);
     if (!agree(ranks, &failure, &status))
         goto done;
-    if (options->peak || options->feedforward) {
+    if (options->peak || options->feedforward || options->cache) {
         status = measure_device(&setting);
         goto done;
     }

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 
 #include "../tools/json_text.h"
-#include "../tools/now.h"
 #include "bench_peak.h"
+#include "bench_timing.h"
 
 static const struct layer_case {
     const char *name;
@@ -48,10 +48,6 @@ struct trial {
     float *values[READ];
     struct vkring_feedforward_io io;
     struct vkring_feedforward_gradients gradients;
-};
-
-struct timing {
-    double median, least;
 };
 
 static uint64_t elements_of(const struct vkring_feedforward_params *params, int matrix)
@@ -120,32 +116,16 @@ static void free_trial(struct trial *trial)
         free(trial->values[matrix]);
 }
 
-static enum vkring_status pass(struct trial *trial, bool backward)
+static bool run_forward(void *context, struct failure *failure)
 {
-    return backward ? vkring_feedforward_backward(trial->layer, &trial->io, &trial->gradients)
-                    : vkring_feedforward_forward(trial->layer, &trial->io);
+    struct trial *trial = context;
+    return vkring_feedforward_forward(trial->layer, &trial->io) == VKRING_OK || fail_library(failure, 0);
 }
 
-static int compare_seconds(const void *a, const void *b)
+static bool run_backward(void *context, struct failure *failure)
 {
-    const double first = *(const double *)a, second = *(const double *)b;
-    return (first > second) - (first < second);
-}
-
-static bool time_pass(struct trial *trial, bool backward, uint32_t repeats, struct timing *out_timing, struct failure *failure)
-{
-    double seconds[BENCH_REPEATS_MAX];
-    if (pass(trial, backward) != VKRING_OK)
-        return fail_library(failure, 0);
-    for (uint32_t i = 0; i < repeats; i++) {
-        const double begin = now_seconds();
-        if (pass(trial, backward) != VKRING_OK)
-            return fail_library(failure, 0);
-        seconds[i] = now_seconds() - begin;
-    }
-    qsort(seconds, repeats, sizeof(seconds[0]), compare_seconds);
-    *out_timing = (struct timing){seconds[repeats / 2], seconds[0]};
-    return true;
+    struct trial *trial = context;
+    return vkring_feedforward_backward(trial->layer, &trial->io, &trial->gradients) == VKRING_OK || fail_library(failure, 0);
 }
 
 /* The first rows of the output. */
@@ -184,7 +164,7 @@ static bool validate(struct trial *trial, struct failure *failure)
     return good;
 }
 
-static json_t *timing_json(const struct timing *timing, double flop, double peak_gflops)
+static json_t *timing_json(const struct bench_timing *timing, double flop, double peak_gflops)
 {
     const double gflops = flop / timing->median * 1e-9;
     return json_pack("{s:o, s:o, s:o, s:o}", "seconds_median", json_measure(timing->median), "seconds_least", json_measure(timing->least),
@@ -194,14 +174,14 @@ static json_t *timing_json(const struct timing *timing, double flop, double peak
 static bool measure(const struct bench_setting *setting, struct trial *trial, double peak_gflops, json_t *results, struct failure *failure)
 {
     const uint32_t repeats = setting->options->repeats;
-    struct timing forward, backward;
+    struct bench_timing forward, backward;
     struct vkring_feedforward_info info;
     if (!make_matrices(setting->device, trial, failure))
         return false;
     if (vkring_feedforward_create(setting->device, &trial->which->params, &trial->layer) != VKRING_OK)
         return fail_library(failure, 0);
-    if (!time_pass(trial, false, repeats, &forward, failure) || (!setting->options->no_validate && !validate(trial, failure)) ||
-        !time_pass(trial, true, repeats, &backward, failure))
+    if (!bench_time(run_forward, trial, repeats, &forward, failure) || (!setting->options->no_validate && !validate(trial, failure)) ||
+        !bench_time(run_backward, trial, repeats, &backward, failure))
         return false;
     vkring_feedforward_get_info(trial->layer, &info);
     printf("%-16s %9.2f ms %7.1f GFLOP/s %4.0f %%   %9.2f ms %7.1f GFLOP/s %4.0f %%\n", trial->which->name, forward.median * 1e3,

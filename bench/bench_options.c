@@ -22,6 +22,7 @@ const char bench_help[] =
     "  --layout contiguous|zigzag|striped|auto   how the sequence is cut over the ranks (default: contiguous)\n"
     "  --peak               the most arithmetic that the device does, in f32 and on matrix units, and this host's cores; no case\n"
     "  --feedforward        layers of vkring/feedforward.h, and which part of the peak in f32 they reach; no case\n"
+    "  --cache              caches of vkring/cache.h: filled, and attended by few queries, beside a copy; no case\n"
     "  --no-validate        skip the comparison with float64\n"
     "  --csv FILE, --json FILE   also write the table there\n"
     "  --quiet              no progress bar\n"
@@ -39,6 +40,7 @@ enum option_value {
     OPTION_DEVICE,
     OPTION_PEAK,
     OPTION_FEEDFORWARD,
+    OPTION_CACHE,
     OPTION_NO_VALIDATE,
     OPTION_QUIET,
     OPTION_CSV,
@@ -65,6 +67,7 @@ static const struct option long_options[] = {
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"peak", no_argument, NULL, OPTION_PEAK},
     {"feedforward", no_argument, NULL, OPTION_FEEDFORWARD},
+    {"cache", no_argument, NULL, OPTION_CACHE},
     {"no-validate", no_argument, NULL, OPTION_NO_VALIDATE},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"csv", required_argument, NULL, OPTION_CSV},
@@ -174,6 +177,9 @@ static bool take(int option, const char *name, struct bench_options *options, st
     case OPTION_FEEDFORWARD:
         options->feedforward = true;
         return true;
+    case OPTION_CACHE:
+        options->cache = true;
+        return true;
     case OPTION_NO_VALIDATE:
         options->no_validate = true;
         return true;
@@ -199,6 +205,8 @@ static bool complete(struct bench_options *options, struct failure *failure)
         return fail_usage(failure, "--peak measures no case and writes no --csv");
     if (options->feedforward && (options->peak || options->own || options->pattern || options->csv))
         return fail_usage(failure, "--feedforward measures neither a case nor --peak, and writes no --csv");
+    if (options->cache && (options->peak || options->feedforward || options->own || options->pattern || options->csv))
+        return fail_usage(failure, "--cache measures neither a case nor --peak nor --feedforward, and writes no --csv");
     if (!options->own && (problem->causal || problem->backward || problem->type))
         return fail_usage(
             failure, "--type, --causal and --backward are for a case of your own: give --q-len and --head-dim, or choose one by --case");

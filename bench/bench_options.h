@@ -11,7 +11,8 @@
 struct bench_options {
     bool help, list;
     bool peak;           /* measure that, and no case */
-    bool feedforward;    /* measure that, and no case */
+    bool feedforward;    /* the same */
+    bool cache;          /* the same */
     const char *pattern; /* null: all that are not long */
     uint32_t repeats;
     bool has_device;

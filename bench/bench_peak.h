@@ -29,6 +29,9 @@ bool bench_peak_matrices(const struct vkring_device_info *info, struct bench_pea
 /** The fastest of ten runs of at least 20 ms on every core that this process may use. */
 bool bench_peak_host(double *out_gflops, uint32_t *out_threads, struct failure *failure);
 
+/** How many cores that are. */
+uint32_t bench_peak_usable_cores(void);
+
 /** All of them. */
 bool bench_peak_measure(const struct vkring_device_info *info, struct bench_peak *out_peak, struct failure *failure);
 

@@ -92,7 +92,7 @@ static double run_workers(void *argument, uint32_t rounds, struct failure *failu
 }
 
 /* Of the first 1024, which is all that fits a cpu_set_t. */
-static uint32_t usable_cores(void)
+uint32_t bench_peak_usable_cores(void)
 {
     cpu_set_t cores;
     const int count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 0;
@@ -101,7 +101,7 @@ static uint32_t usable_cores(void)
 
 bool bench_peak_host(double *out_gflops, uint32_t *out_threads, struct failure *failure)
 {
-    struct probe probe = {.chains = widest_chains(), .count = usable_cores()};
+    struct probe probe = {.chains = widest_chains(), .count = bench_peak_usable_cores()};
     probe.workers = calloc(probe.count, sizeof(*probe.workers));
     if (!probe.workers)
         return fail_memory(failure);

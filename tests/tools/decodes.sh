@@ -68,6 +68,6 @@ make_inputs f32
 if [ -n "${MPIRUN:-}" ]; then
     decodes "two ranks" 2 --steps 4 --prefill-rows 4
     decodes "three ranks, some without a row" 3 --steps 2 --step-rows 2 --dropout 0.3 --seed 7
-    decodes "three ranks, keys around the ring" 3 --steps 2 --pass keys
+    decodes "three ranks, keys around the ring" 3 --steps 2 --pass keys --window 5,-1 --softcap 3 --alibi a.npy --sinks n.npy
 fi
 finish

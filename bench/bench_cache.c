@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_cache.h"
+
+#include <jansson.h>
+#include <ref/compare.h>
+#include <ref/random_input.h>
+#include <ref/reference.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <vkring/cache.h>
+
+#include "../tools/json_text.h"
+#include "../tools/now.h"
+#include "bench_copy.h"
+#include "bench_timing.h"
+
+/* Rows that are appended at a time; the cache holds these, again and again. */
+#define PIECE_ROWS 8192u
+
+#define DECODE(keys, shared) .batch = 1, .q_len = PIECE_ROWS, .kv_len = (keys), .heads = 8, .kv_heads = (shared), .head_dim = 64
+
+static const struct cache_case {
+    const char *name;
+    uint64_t queries; /* of a step */
+    struct vkring_cache_params params;
+} cases[] = {
+    {"f32-64k", 1, {.attention = {DECODE(65536, 8)}}},
+    {"f32-64k-kv2", 1, {.attention = {DECODE(65536, 2)}}},
+    {"f32-64k-kv2-rows16", 16, {.attention = {DECODE(65536, 2), .causal = true}}},
+    {"f16-64k", 1, {.attention = {DECODE(65536, 8), .type = VKRING_TYPE_F16}}},
+    {"f16-64k-kv2", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_F16}}},
+    {"bf16-64k-kv2", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_BF16}}},
+    {"f16-64k-kv2-int8", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_F16}, .storage = VKRING_CACHE_INT8}},
+};
+enum { CASES = sizeof(cases) / sizeof(cases[0]), TENSORS = 4 };
+
+enum { QUERY, KEY, VALUE, OUTPUT };
+
+struct trial {
+    const struct cache_case *which;
+    vkring_cache *cache;
+    vkring_buffer *buffers[TENSORS];
+    float *values[TENSORS];           /* of those that are read, rounded to the type */
+    struct bench_timing append, step; /* of a piece; of a step */
+};
+
+static const struct vkring_plan_params *attention_of(const struct trial *trial)
+{
+    return &trial->which->params.attention;
+}
+
+static uint64_t elements_of(const struct trial *trial, int tensor)
+{
+    const struct vkring_plan_params *attention = attention_of(trial);
+    const bool of_keys = tensor == KEY || tensor == VALUE;
+    return (of_keys ? PIECE_ROWS * attention->kv_heads : trial->which->queries * attention->heads) * attention->head_dim;
+}
+
+static bool fill(struct trial *trial, int tensor, struct failure *failure)
+{
+    const enum vkring_type type = attention_of(trial)->type;
+    const uint64_t count = elements_of(trial, tensor);
+    void *rounded = malloc(count * sizeof(float));
+    trial->values[tensor] = malloc(count * sizeof(float));
+    bool good = rounded && trial->values[tensor] ? true : fail_memory(failure);
+    if (good) {
+        random_fill((uint64_t)tensor + 1, RANDOM_NORMAL, 1, 0, count, trial->values[tensor]);
+        vkring_convert_from_f32(type, trial->values[tensor], count, rounded);
+        vkring_convert_to_f32(type, rounded, count, trial->values[tensor]);
+        good = vkring_buffer_upload(trial->buffers[tensor], 0, rounded, count * vkring_type_bytes(type)) == VKRING_OK ||
+               fail_library(failure, 0);
+    }
+    free(rounded);
+    return good;
+}
+
+static bool make(vkring_device *device, struct trial *trial, struct failure *failure)
+{
+    for (int tensor = 0; tensor < TENSORS; tensor++) {
+        const uint64_t bytes = elements_of(trial, tensor) * vkring_type_bytes(attention_of(trial)->type);
+        if (vkring_buffer_create(device, bytes, &trial->buffers[tensor]) != VKRING_OK)
+            return fail_library(failure, 0);
+        if (tensor != OUTPUT && !fill(trial, tensor, failure))
+            return false;
+    }
+    return vkring_cache_create(device, NULL, &trial->which->params, &trial->cache) == VKRING_OK || fail_library(failure, 0);
+}
+
+static void free_trial(struct trial *trial)
+{
+    vkring_cache_destroy(&trial->cache);
+    for (int tensor = 0; tensor < TENSORS; tensor++) {
+        vkring_buffer_destroy(&trial->buffers[tensor]);
+        free(trial->values[tensor]);
+    }
+}
+
+static bool append(struct trial *trial, struct failure *failure)
+{
+    const uint64_t rows = PIECE_ROWS;
+    const struct vkring_tensor key = {.buffer = trial->buffers[KEY]}, value = {.buffer = trial->buffers[VALUE]};
+    return vkring_cache_append(trial->cache, &rows, &key, &value) == VKRING_OK || fail_library(failure, 0);
+}
+
+/* From empty to full. */
+static bool fill_cache(void *context, struct failure *failure)
+{
+    struct trial *trial = context;
+    if (vkring_cache_reset(trial->cache) != VKRING_OK)
+        return fail_library(failure, 0);
+    for (uint64_t rows = 0; rows < attention_of(trial)->kv_len; rows += PIECE_ROWS)
+        if (!append(trial, failure))
+            return false;
+    return true;
+}
+
+static bool attend(void *context, struct failure *failure)
+{
+    struct trial *trial = context;
+    const struct vkring_cache_attend_io io = {
+        .rows = &trial->which->queries,
+        .query.buffer = trial->buffers[QUERY],
+        .output.buffer = trial->buffers[OUTPUT],
+    };
+    return vkring_cache_attend(trial->cache, &io) == VKRING_OK || fail_library(failure, 0);
+}
+
+/* Head 0 of the last query, in float64, within what the type allows; integers of 8 bits are compared with nothing. */
+static bool validate(struct trial *trial, struct failure *failure)
+{
+    const struct vkring_plan_params *attention = attention_of(trial);
+    const uint64_t dim = attention->head_dim, rows = attention->kv_len, last = (trial->which->queries - 1) * attention->heads * dim;
+    const struct error_gate gate = forward_gate(attention->type);
+    float *keys = malloc(rows * dim * sizeof(float)), *values = malloc(rows * dim * sizeof(float));
+    double *expected = malloc(dim * sizeof(double));
+    uint16_t *stored = malloc(dim * sizeof(float));
+    float *output = malloc(dim * sizeof(float));
+    bool good = keys && values && expected && stored && output;
+    for (uint64_t row = 0; good && row < rows; row++) {
+        const uint64_t from = row % PIECE_ROWS * attention->kv_heads * dim;
+        memcpy(keys + row * dim, trial->values[KEY] + from, dim * sizeof(float));
+        memcpy(values + row * dim, trial->values[VALUE] + from, dim * sizeof(float));
+    }
+    const struct reference_problem problem = {
+        .batch = 1, .q_len = 1, .kv_len = rows, .heads = 1, .kv_heads = 1, .head_dim = dim, .value_dim = dim, .scale = 0.125};
+    const uint64_t bytes = vkring_type_bytes(attention->type);
+    if (!good)
+        fail_memory(failure);
+    else if (vkring_buffer_download(trial->buffers[OUTPUT], last * bytes, stored, dim * bytes) != VKRING_OK)
+        good = fail_library(failure, 0);
+    else if (!reference_forward(&problem, trial->values[QUERY] + last, keys, values, 0, 1, expected, NULL))
+        good = fail_memory(failure);
+    else {
+        vkring_convert_to_f32(attention->type, stored, dim, output);
+        const struct error_measure error = error_measure(output, expected, dim);
+        good = gate_passes(&gate, &error) ||
+               fail_run(failure, "%s: wrong: error RMS %.3g, largest %.3g", trial->which->name, error.rms, error.maximum);
+    }
+    free(keys);
+    free(values);
+    free(expected);
+    free(stored);
+    free(output);
+    return good;
+}
+
+static bool measure(const struct bench_setting *setting, struct trial *trial, double copy, json_t *results, struct failure *failure)
+{
+    const uint32_t repeats = setting->options->repeats;
+    const bool checked = !setting->options->no_validate && trial->which->params.storage == VKRING_CACHE_AS_TYPE;
+    struct vkring_cache_info info;
+    if (!make(setting->device, trial, failure) || !bench_time(fill_cache, trial, 1, &trial->append, failure) ||
+        !bench_time(attend, trial, repeats, &trial->step, failure) || (checked && !validate(trial, failure)))
+        return false;
+    vkring_cache_get_info(trial->cache, &info);
+    const double bytes = (double)info.memory.storage_bytes;
+    const double written = bytes / trial->append.median, read = bytes / trial->step.median;
+    printf("%-20s %8.1f MB   %8.2f GB/s   %9.3f ms %8.2f GB/s", trial->which->name, bytes * 1e-6, written * 1e-9, trial->step.median * 1e3,
+           read * 1e-9);
+    printf(copy > 0 ? " %4.0f %%\n" : "\n", read / copy * 100);
+    fflush(stdout);
+    json_array_append_new(results, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "case", trial->which->name, "storage_bytes",
+                                             json_measure(bytes), "append_bytes_per_second", json_measure(written), "step_seconds_median",
+                                             json_measure(trial->step.median), "step_seconds_least", json_measure(trial->step.least),
+                                             "step_bytes_per_second", json_measure(read)));
+    return true;
+}
+
+static bool write_json(const char *path, const struct vkring_device_info *device, double copy, json_t *results, struct failure *failure)
+{
+    json_t *root =
+        json_pack("{s:s, s:o, s:o, s:o, s:O}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
+                  json_text(device->driver), "copy_bytes_per_second", copy > 0 ? json_measure(copy) : json_null(), "cases", results);
+    if (!root)
+        return fail_memory(failure);
+    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
+    json_decref(root);
+    return good || fail_file(failure, "write", path);
+}
+
+bool bench_cache(const struct bench_setting *setting, struct failure *failure)
+{
+    struct vkring_device_info device;
+    double copy = 0; /* where the device's memory is the host's cores' */
+    json_t *results = json_array();
+    vkring_device_get_info(setting->device, &device);
+    bool good = device.kind != VKRING_DEVICE_CPU || bench_copy_host(&copy, failure);
+    if (good && copy > 0)
+        printf("%s; a copy on all cores reads and writes %.1f GB/s\n", device.name, copy * 1e-9);
+    if (good)
+        printf("%-20s %11s   %13s   %12s %13s\n", "cache", "size", "filled at", "a step", "read at");
+    for (int i = 0; good && i < CASES; i++) {
+        struct trial trial = {.which = &cases[i]};
+        if (cases[i].params.attention.type != VKRING_TYPE_F32 && !device.f16)
+            continue;
+        good = measure(setting, &trial, copy, results, failure);
+        free_trial(&trial);
+    }
+    if (good && setting->options->json)
+        good = write_json(setting->options->json, &device, copy, results, failure);
+    json_decref(results);
+    return good;
+}
