@@ -20,11 +20,11 @@ layout(constant_id = 2) const bool INT8 = false;
 /* The host's copy is struct store_push. */
 layout(push_constant, scalar) uniform Push {
     uvec2 from, to;
-    uvec2 scales; /* [rows of the shard][heads] */
-    uvec2 table;  /* the row of the shard that each row goes to */
+    uvec2 scales; /* [sequences][heads][slots] */
+    uvec2 table;  /* where each row goes, in rows of the shard: of its first head */
     uvec2 from_row_stride, from_head_stride; /* bytes, (low, high) */
-    uint to_row_bytes, to_head_bytes;
-    uint scale_row_bytes;
+    uvec2 to_head_stride, scale_head_stride; /* the same */
+    uint to_row_bytes;
     uint dim;
 };
 
@@ -115,9 +115,9 @@ void main()
     uint head = gl_WorkGroupID.x, row = gl_WorkGroupID.y;
     uvec2 shard_row = Table(table).at[row];
     uvec2 source = address_advance(address_advance(from, from_row_stride, row), from_head_stride, head);
-    uvec2 target = address_advance(address_advance(to, shard_row, to_row_bytes), uvec2(to_head_bytes, 0), head);
+    uvec2 target = address_advance(address_advance(to, shard_row, to_row_bytes), to_head_stride, head);
     if (INT8)
-        store_integers(source, target, address_advance(address_advance(scales, shard_row, scale_row_bytes), uvec2(4, 0), head));
+        store_integers(source, target, address_advance(address_advance(scales, shard_row, 4), scale_head_stride, head));
     else
         move(source, target);
 }

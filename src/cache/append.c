@@ -55,7 +55,7 @@ static enum vkring_status check_room(const struct vkring_cache *cache)
 static void enter(struct vkring_cache *cache, uint64_t sequence, uint64_t position)
 {
     struct store *store = &cache->store;
-    ((uint64_t *)store->table->mapped)[store->count++] = sequence * cache->slots + position / cache->ranks;
+    ((uint64_t *)store->table->mapped)[store->count++] = sequence * cache->problem.kv_heads * cache->slots + position / cache->ranks;
 }
 
 /* On one rank, from where the tensors are. */

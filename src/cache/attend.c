@@ -19,7 +19,7 @@ struct attend {
 static struct key_tensors keys_of(const struct vkring_cache *cache)
 {
     const struct shard *shards[] = {&cache->key, &cache->value};
-    const uint64_t scales_bytes = cache->problem.kv_heads * sizeof(float);
+    const uint64_t scales_bytes = cache->slots * sizeof(float);
     struct tensor_view views[2], scales[2];
     for (int i = 0; i < 2; i++) {
         views[i] = (struct tensor_view){
@@ -32,9 +32,9 @@ static struct key_tensors keys_of(const struct vkring_cache *cache)
         scales[i] = (struct tensor_view){
             .buffer = shards[i]->scales,
             .address = shards[i]->scales->address,
-            .batch_stride = cache->slots * scales_bytes,
-            .row_stride = scales_bytes,
-            .head_stride = sizeof(float),
+            .batch_stride = cache->problem.kv_heads * scales_bytes,
+            .row_stride = sizeof(float),
+            .head_stride = scales_bytes,
         };
     }
     return (struct key_tensors){.key = views[0], .value = views[1], .key_scales = scales[0], .value_scales = scales[1]};

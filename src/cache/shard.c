@@ -3,7 +3,7 @@
 
 #include "../base/checked.h"
 
-uint64_t shard_head_bytes(enum vkring_type type, enum vkring_cache_storage storage, uint64_t dim)
+uint64_t shard_row_bytes(enum vkring_type type, enum vkring_cache_storage storage, uint64_t dim)
 {
     return storage == VKRING_CACHE_INT8 ? divide_up(dim, sizeof(uint32_t)) * sizeof(uint32_t) : dim * vkring_type_bytes(type);
 }
@@ -11,11 +11,12 @@ uint64_t shard_head_bytes(enum vkring_type type, enum vkring_cache_storage stora
 /* Lengths were checked to make tensors of less than 2^64 bytes, whatever the type. */
 static struct shard describe(const struct problem *problem, enum vkring_cache_storage storage, uint64_t slots, uint64_t dim)
 {
-    const uint64_t head_bytes = shard_head_bytes(problem->type, storage, dim);
+    const uint64_t row_bytes = shard_row_bytes(problem->type, storage, dim);
     return (struct shard){
-        .head_bytes = head_bytes,
-        .row_bytes = problem->kv_heads * head_bytes,
-        .sequence_bytes = slots * problem->kv_heads * head_bytes,
+        .row_bytes = row_bytes,
+        .head_bytes = slots * row_bytes,
+        .sequence_bytes = problem->kv_heads * slots * row_bytes,
+        .slots = slots,
     };
 }
 

@@ -13,7 +13,8 @@
 struct store_push {
     uint64_t from, to, scales, table;
     uint64_t from_row_stride, from_head_stride;
-    uint32_t to_row_bytes, to_head_bytes, scale_row_bytes;
+    uint64_t to_head_stride, scale_head_stride;
+    uint32_t to_row_bytes;
     uint32_t dim;
 };
 
@@ -190,13 +191,13 @@ static void record(const struct store *store, const struct device_work *work, co
             const struct store_push push = {
                 .from = from->address + row * from->row_stride + head * from->head_stride,
                 .to = shard->elements->address + head * shard->head_bytes,
-                .scales = shard->scales->address + head * sizeof(float),
+                .scales = shard->scales->address + head * shard->slots * sizeof(float),
                 .table = store->table->address + row * sizeof(uint64_t),
                 .from_row_stride = from->row_stride,
                 .from_head_stride = from->head_stride,
+                .to_head_stride = shard->head_bytes,
+                .scale_head_stride = shard->slots * sizeof(float),
                 .to_row_bytes = (uint32_t)shard->row_bytes,
-                .to_head_bytes = (uint32_t)shard->head_bytes,
-                .scale_row_bytes = (uint32_t)(size->kv_heads * sizeof(float)),
                 .dim = (uint32_t)dim,
             };
             const uint32_t workgroups[3] = {

@@ -129,17 +129,18 @@ static bool is_number_right(const struct cache_model *model, const struct stored
     return fabs((double)stored->scale * 127 / (double)largest - 1) < 1e-6 && fabs(nearest - integer) < 0.5001 && integer >= -127;
 }
 
+/* slots: of a head. */
 static bool is_row_right(const struct cache_model *model, enum cache_side side, const unsigned char *bytes, const float *scales,
-                         const float *wanted)
+                         uint64_t slots, const float *wanted)
 {
     const uint64_t heads = heads_of(model), dim = dim_of(model, side);
-    const uint64_t head_bytes = shard_head_bytes(model->params.attention.type, model->params.storage, dim);
+    const uint64_t row_bytes = shard_row_bytes(model->params.attention.type, model->params.storage, dim);
     bool right = true;
     for (uint64_t head = 0; head < heads; head++) {
-        const struct stored_head stored = {bytes + head * head_bytes, scales ? scales[head] : 0};
+        const struct stored_head stored = {bytes + head * slots * row_bytes, scales ? scales[head * slots] : 0};
         for (uint64_t i = 0; i < dim; i++)
             right = right && is_number_right(model, &stored, wanted + head * dim, dim, i);
-        for (uint64_t i = dim; model->params.storage == VKRING_CACHE_INT8 && i < head_bytes; i++)
+        for (uint64_t i = dim; model->params.storage == VKRING_CACHE_INT8 && i < row_bytes; i++)
             right = right && stored.bytes[i] == 0;
     }
     return right;
@@ -154,8 +155,8 @@ static bool is_side_right(const struct cache_model *model, const vkring_cache *c
                  vkring_buffer_download(shard->scales, 0, scales, shard->scales->size_bytes) == VKRING_OK;
     for (uint64_t sequence = 0; sequence < model->params.attention.batch; sequence++)
         for (uint64_t position = cache->rank; right && position < model->lengths[sequence]; position += cache->ranks) {
-            const uint64_t row = sequence * cache->slots + position / cache->ranks;
-            right = is_row_right(model, side, bytes + row * shard->row_bytes, scales ? scales + row * heads_of(model) : NULL,
+            const uint64_t row = sequence * heads_of(model) * cache->slots + position / cache->ranks;
+            right = is_row_right(model, side, bytes + row * shard->row_bytes, scales ? scales + row : NULL, cache->slots,
                                  cache_model_row(model, side, sequence, position));
             if (!right)
                 fprintf(stderr, "rank %u: %s at position %" PRIu64 " of sequence %" PRIu64 " is wrong\n", cache->rank,
