@@ -40,7 +40,7 @@ struct cursor {
 
 static enum vkring_status check_elements(const struct vkring_elements *elements, uint64_t entry)
 {
-    uint64_t bytes, end;
+    uint64_t bytes, end = 0;
     const bool fits = checked_multiply(elements->count, sizeof(float), &bytes) && checked_add(elements->offset_bytes, bytes, &end);
     const uint64_t size = elements->buffer ? vkring_buffer_size(elements->buffer) : 0;
     if (elements->count == 0)

@@ -32,7 +32,7 @@ bool cache_model_create(const struct vkring_cache_params *params, uint64_t seed,
     struct cache_model model = {.params = *params, .seed = seed};
     const struct vkring_plan_params *p = &params->attention;
     bool created = (model.lengths = calloc(p->batch + 1, sizeof(uint64_t))) != NULL;
-    for (int side = 0; side < CACHE_SIDES; side++) {
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++) {
         model.dims[side] = heads_of(&model) * dim_of(&model, side);
         model.rows[side] = calloc(p->batch * room_of(&model) * model.dims[side] + 1, sizeof(float));
         created = created && model.rows[side];
@@ -43,7 +43,7 @@ bool cache_model_create(const struct vkring_cache_params *params, uint64_t seed,
 
 void cache_model_destroy(struct cache_model *model)
 {
-    for (int side = 0; side < CACHE_SIDES; side++)
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         free(model->rows[side]);
     free(model->lengths);
     *model = (struct cache_model){0};
@@ -58,7 +58,7 @@ void cache_model_draw(struct cache_model *model, const uint64_t *rows)
 {
     const enum vkring_type type = model->params.attention.type;
     for (uint64_t sequence = 0; sequence < model->params.attention.batch; sequence++)
-        for (int side = 0; side < CACHE_SIDES; side++) {
+        for (enum cache_side side = 0; side < CACHE_SIDES; side++) {
             const uint64_t count = rows[sequence] * model->dims[side];
             float *to = cache_model_row(model, side, sequence, model->lengths[sequence]);
             void *rounded = malloc(count * vkring_type_bytes(type) + 1);

@@ -250,7 +250,7 @@ static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uin
     float *query = calloc(batch * queries + 1, sizeof(float)), *sides[CACHE_SIDES];
     double *output = calloc(batch * outputs + 1, sizeof(double)), *lse = calloc(batch * lses + 1, sizeof(double));
     memcpy(query + (batch - 1) * queries, inputs->queries[sequence], queries * sizeof(float));
-    for (int side = 0; side < CACHE_SIDES; side++) {
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++) {
         float *rows_of_side = stored_rows(f, side, sequence);
         const uint64_t count = length * f->model.dims[side];
         sides[side] = calloc(batch * count + 1, sizeof(float));
@@ -284,13 +284,13 @@ static bool append(struct fixture *f, const struct share *share)
     struct vkring_tensor tensors[CACHE_SIDES] = {0};
     bool good = true;
     cache_model_draw(&f->model, share->total);
-    for (int side = 0; side < CACHE_SIDES; side++)
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         good = cache_model_place(&f->model, *f->c->on, side, share->before[world_rank], share->rows[world_rank], 0, &tensors[side]) && good;
     good = good &&
            world_expect(vkring_cache_append(f->cache, share->rows[world_rank], &tensors[CACHE_KEYS], &tensors[CACHE_VALUES]) == VKRING_OK,
                         "%s", vkring_last_error()->message);
     cache_model_keep(&f->model, share->total);
-    for (int side = 0; side < CACHE_SIDES; side++)
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         vkring_buffer_destroy(&tensors[side].buffer);
     return good;
 }

@@ -62,7 +62,7 @@ static enum vkring_status append(vkring_cache *cache, struct cache_model *model,
     enum vkring_status status = VKRING_ERROR_OUT_OF_HOST_MEMORY;
     bool placed = true;
     cache_model_draw(model, split->total);
-    for (int side = 0; side < CACHE_SIDES; side++)
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         placed =
             cache_model_place(model, cache->device, side, split->before[world_rank], split->rows[world_rank], padding, &tensors[side]) &&
             placed;
@@ -70,7 +70,7 @@ static enum vkring_status append(vkring_cache *cache, struct cache_model *model,
         status = vkring_cache_append(cache, split->rows[world_rank], &tensors[CACHE_KEYS], &tensors[CACHE_VALUES]);
     if (status == VKRING_OK)
         cache_model_keep(model, split->total);
-    for (int side = 0; side < CACHE_SIDES; side++)
+    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         vkring_buffer_destroy(&tensors[side].buffer);
     return status;
 }
