@@ -10,16 +10,6 @@ struct append {
     uint64_t count;
 };
 
-static enum vkring_status count_own_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count)
-{
-    uint64_t count = 0;
-    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
-        if (!checked_add(count, rows[sequence], &count))
-            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the rows of all sequences are more than 2^64");
-    *out_count = count;
-    return VKRING_OK;
-}
-
 static enum vkring_status resolve(struct append *append, const uint64_t *rows, const struct vkring_tensor *key,
                                   const struct vkring_tensor *value)
 {
@@ -27,7 +17,7 @@ static enum vkring_status resolve(struct append *append, const uint64_t *rows, c
     struct vkring_cache *cache = append->cache;
     const struct problem *problem = &cache->problem;
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
-    TRY(count_own_rows(cache, rows, &append->count), fail);
+    TRY(cache_count_rows(cache, rows, &append->count), fail);
     const struct tensor_shape key_shape = {"key", element_bytes, 1, append->count, problem->kv_heads, problem->head_dim};
     const struct tensor_shape value_shape = {"value", element_bytes, 1, append->count, problem->kv_heads, problem->value_dim};
     TRY(tensor_resolve(key, &key_shape, &append->rows.key), fail);

@@ -78,21 +78,11 @@ fail:
     return status;
 }
 
-static enum vkring_status count_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count)
-{
-    uint64_t count = 0;
-    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
-        if (!checked_add(count, rows[sequence], &count))
-            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the rows of all sequences are more than 2^64");
-    *out_count = count;
-    return VKRING_OK;
-}
-
 static enum vkring_status resolve(struct attend *attend, const struct vkring_cache_attend_io *io)
 {
     enum vkring_status status;
     struct vkring_cache *cache = attend->cache;
-    TRY(count_rows(cache, io->rows, &attend->count), fail);
+    TRY(cache_count_rows(cache, io->rows, &attend->count), fail);
     TRY(resolve_rows(attend, io), fail);
     TRY(resolve_modifiers(attend, io), fail);
     if (cache->comm)

@@ -29,7 +29,7 @@ static uint64_t block_bytes_of(const struct exchange_size *size)
 uint64_t exchange_bytes(const struct exchange_size *size)
 {
     const uint64_t words = (1 + (uint64_t)size->ranks) * word_count_of(size) + size->ranks * size->batch + size->batch + 1;
-    return words * sizeof(uint64_t) + (1 + (uint64_t)size->ranks) * block_bytes_of(size);
+    return words * sizeof(uint64_t) + size->ranks * block_bytes_of(size);
 }
 
 uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes)
@@ -45,10 +45,8 @@ enum vkring_status exchange_create(const struct exchange_size *size, struct exch
         .words = calloc((size_t)((1 + (uint64_t)size->ranks) * word_count_of(size)), sizeof(uint64_t)),
         .before = calloc((size_t)(size->ranks * size->batch + 1), sizeof(uint64_t)),
         .starts = calloc((size_t)(size->batch + 1), sizeof(uint64_t)),
-        .block_bytes = block_bytes_of(size),
-        .block = calloc((size_t)(block_bytes_of(size) + 1), 1),
     };
-    if (!exchange.words || !exchange.before || !exchange.starts || !exchange.block) {
+    if (!exchange.words || !exchange.before || !exchange.starts) {
         exchange_destroy(&exchange);
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for what %" PRIu32 " ranks tell each other", size->ranks);
     }
@@ -61,7 +59,6 @@ void exchange_destroy(struct exchange *exchange)
     free(exchange->words);
     free(exchange->before);
     free(exchange->starts);
-    free(exchange->block);
     *exchange = (struct exchange){0};
 }
 
@@ -116,6 +113,16 @@ enum vkring_status exchange_compare(struct exchange *exchange, vkring_comm *comm
     return VKRING_OK;
 fail:
     return status;
+}
+
+enum vkring_status cache_count_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count)
+{
+    uint64_t count = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (!checked_add(count, rows[sequence], &count))
+            return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the rows of all sequences are more than 2^64");
+    *out_count = count;
+    return VKRING_OK;
 }
 
 enum vkring_status cache_check_usable(const struct vkring_cache *cache)
@@ -267,11 +274,6 @@ bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, 
     return true;
 }
 
-uint64_t cache_piece_rows(const struct vkring_cache *cache, uint64_t row_bytes)
-{
-    return cache->exchange.block_bytes / row_bytes;
-}
-
 enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t rows, uint64_t row_bytes,
                                       const unsigned char **out_blocks)
 {
@@ -283,49 +285,5 @@ enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mi
     return VKRING_OK;
 fail:
     cache->lost = true;
-    return status;
-}
-
-static uint64_t count_own_rows(const struct vkring_cache *cache)
-{
-    const uint64_t *rows = cache_rows_of_rank(cache, cache->rank);
-    uint64_t sum = 0;
-    for (uint64_t sequence = 0; sequence < cache->exchange.batch; sequence++)
-        sum += rows[sequence];
-    return sum;
-}
-
-/* Own rows [first, first + count) of each rank, to where they belong among all. */
-static void place(const struct vkring_cache *cache, const unsigned char *blocks, uint64_t first, uint64_t count, uint64_t row_bytes,
-                  unsigned char *all)
-{
-    struct cache_run run;
-    for (uint32_t rank = 0; rank < cache->ranks; rank++)
-        for (struct cache_runs runs = {.rank = rank, .next = first, .end = first + count}; cache_runs_next(&runs, cache, &run);)
-            memcpy(all + (cache->exchange.starts[run.sequence] + run.index) * row_bytes,
-                   blocks + (rank * count + run.own - first) * row_bytes, (size_t)(run.rows * row_bytes));
-}
-
-enum vkring_status cache_gather_rows(struct vkring_cache *cache, const void *mine, uint64_t row_bytes, void *all)
-{
-    enum vkring_status status;
-    struct exchange *exchange = &cache->exchange;
-    const uint64_t own = count_own_rows(cache), most = cache_piece_rows(cache, row_bytes);
-    const unsigned char *blocks;
-    uint64_t count;
-    if (!cache->comm) {
-        if (own)
-            memcpy(all, mine, (size_t)(own * row_bytes));
-        return VKRING_OK;
-    }
-    for (uint64_t first = 0; first < exchange->most_rows; first += count) {
-        count = min_u64(most, exchange->most_rows - first);
-        if (first < own)
-            memcpy(exchange->block, (const unsigned char *)mine + first * row_bytes, (size_t)(min_u64(count, own - first) * row_bytes));
-        TRY(cache_gather_piece(cache, exchange->block, count, row_bytes, &blocks), fail);
-        place(cache, blocks, first, count, row_bytes, all);
-    }
-    return VKRING_OK;
-fail:
     return status;
 }

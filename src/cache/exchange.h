@@ -12,12 +12,10 @@ enum exchange_field { EXCHANGE_KIND, EXCHANGE_CACHE, EXCHANGE_WORD, EXCHANGE_STA
 
 struct exchange {
     uint64_t batch, word_count;
-    uint64_t *words;      /* [1 + ranks][word_count]: the own message, then that of each rank */
-    uint64_t *before;     /* [ranks][batch]: rows of the sequence that ranks before it bring */
-    uint64_t *starts;     /* [batch + 1]: where a sequence's rows begin among the call's, sequence after sequence */
-    uint64_t most_rows;   /* that any rank brings, of all sequences */
-    unsigned char *block; /* the own rows of a piece */
-    uint64_t block_bytes;
+    uint64_t *words;    /* [1 + ranks][word_count]: the own message, then that of each rank */
+    uint64_t *before;   /* [ranks][batch]: rows of the sequence that ranks before it bring */
+    uint64_t *starts;   /* [batch + 1]: where a sequence's rows begin among the call's, sequence after sequence */
+    uint64_t most_rows; /* that any rank brings, of all sequences */
 };
 
 /** row_bytes: the longest rows that will be gathered; most_rows: the most that a rank brings. */
@@ -46,6 +44,8 @@ struct cache_call {
     const uint64_t *rows; /* [batch], of this rank; not read where its own checks failed */
 };
 
+/** Of all sequences, of rows [batch]. VKRING_ERROR_INVALID_ARGUMENT: 2^64 or more. */
+enum vkring_status cache_count_rows(const struct vkring_cache *cache, const uint64_t *rows, uint64_t *out_count);
 /** VKRING_ERROR_INVALID_ARGUMENT: an earlier call broke off, or a run is under way on the communicator. Sends nothing. */
 enum vkring_status cache_check_usable(const struct vkring_cache *cache);
 
@@ -82,20 +82,11 @@ struct cache_runs {
 /** False after the last. */
 bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, struct cache_run *out_run);
 
-/** How many rows of so many bytes a rank gives at a time. */
-uint64_t cache_piece_rows(const struct vkring_cache *cache, uint64_t row_bytes);
-
 /**
- * Gathers `rows` own rows of each rank, of which it may have fewer. mine: block_bytes of the exchange may be read. Collective, of several
+ * Gathers `rows` own rows of each rank, of which it may have fewer. mine: so many may be read. Collective, of several
  * ranks; the cache is lost when it fails. out_blocks: the rows of each rank, rank after rank, until the next call with the communicator.
  */
 enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t rows, uint64_t row_bytes,
                                       const unsigned char **out_blocks);
-
-/**
- * Gathers the rows of all ranks, which cache_agree knows the numbers of, into host memory: those of sequence 0 first, of a sequence those
- * of rank 0 first. mine: the own rows, packed. Collective; the cache is lost when it fails.
- */
-enum vkring_status cache_gather_rows(struct vkring_cache *cache, const void *mine, uint64_t row_bytes, void *all);
 
 #endif
