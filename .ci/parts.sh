@@ -7,7 +7,7 @@ skip_status=77
 test_seconds=3600
 # Old drivers take seconds to compile a kernel: all random cases run on the newest, in the fresh Debian, and a few of them here, each time
 # the device tests run.
-few_cases=12
+few_cases=8
 # What sanitizers look at is the host's code: of the tests that try many kernels they run the random ones alone.
 sanitized_device_tests=(application-device arguments pipeline-cache pipeline-pool plan-memory poorer-devices random repeat tune vk-layer)
 sanitized_tools_tests=(vkring-attends vkring-survives)
