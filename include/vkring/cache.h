@@ -53,7 +53,7 @@ struct vkring_cache_params {
      * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
      * VKRING_ERROR_UNSUPPORTED: segment_ids, bias, a batch above 2^24, rows of keys or of values above 128 MiB. VKRING_ERROR_INVALID_ARGUMENT:
-     * backward, has_query_offset, rows of ranks, a layout.
+     * backward, has_query_offset, rows of ranks, a layout of queries or keys.
      */
     struct vkring_plan_params attention;
     enum vkring_cache_storage storage;
@@ -102,9 +102,9 @@ VKRING_API void vkring_cache_get_info(const vkring_cache *cache, struct vkring_c
  *   value  [sum of rows][kv_heads][value_dim]
  *
  * VKRING_ERROR_CACHE_FULL on every rank: a sequence would pass kv_len; the message names it. _INVALID_ARGUMENT on every rank: a sequence
- * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the lengths before, or make different
- * calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST otherwise: the last error names the rank, and the
- * cache is lost.
+ * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the
+ * lengths before, or make different calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST otherwise: the
+ * last error names the rank, and the cache is lost.
  */
 VKRING_API enum vkring_status vkring_cache_append(vkring_cache *cache, const uint64_t *rows, const struct vkring_tensor *key,
                                                   const struct vkring_tensor *value);
@@ -122,7 +122,7 @@ struct vkring_cache_attend_io {
     const uint64_t *rows;        /**< [batch], how many queries of each sequence this rank brings */
     struct vkring_tensor query;  /**< [sum of rows][heads][head_dim]; strides as of vkring_cache_append */
     struct vkring_tensor output; /**< [sum of rows][heads][value_dim] */
-    struct vkring_tensor lse;    /**< of each sequence [heads][rows], one after another, f32; no strides; buffer null if not wanted */
+    struct vkring_tensor lse;    /**< [heads][sum of rows], f32, packed; buffer null if not wanted */
     struct vkring_tensor alibi_slopes; /**< [heads], f32; read only if the cache has them, as the next */
     struct vkring_tensor sinks;        /**< [heads], f32 */
     uint64_t seed;                     /**< of dropout; the same on every rank */
@@ -133,7 +133,7 @@ struct vkring_cache_attend_io {
  * each (with causal) to those up to itself. Output and lse as of vkring_forward, on the rank that brought the query.
  *
  * Collective. Buffers are borrowed until it returns; output and lse alias nothing. Same bits every run with the same ranks, devices, lengths
- * and rows. Errors as of vkring_cache_append; with more queries than a sequence has rows VKRING_ERROR_INVALID_ARGUMENT on every rank.
+ * and rows, and the same pass. Errors as of vkring_cache_append; with more queries than a sequence has rows VKRING_ERROR_INVALID_ARGUMENT on every rank.
  */
 VKRING_API enum vkring_status vkring_cache_attend(vkring_cache *cache, const struct vkring_cache_attend_io *io);
 

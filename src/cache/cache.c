@@ -30,7 +30,7 @@ static enum vkring_status check_attention(const vkring_device *device, const str
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no backward");
     if (params->has_query_offset)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no query_offset: queries are the last rows of their sequence");
-    if (params->layout != VKRING_LAYOUT_CONTIGUOUS || params->query_rows_of_rank || params->key_rows_of_rank)
+    if (params->layout != VKRING_LAYOUT_CONTIGUOUS || params->has_key_layout || params->query_rows_of_rank || params->key_rows_of_rank)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no layout and no rows of ranks");
     if (params->batch > MOST_SEQUENCES)
         return status_fail(VKRING_ERROR_UNSUPPORTED, "batch is %" PRIu64 ", above 2^24 for a cache", params->batch);

@@ -429,6 +429,11 @@ static void spoil_layout(struct vkring_cache_params *params)
     params->attention.layout = VKRING_LAYOUT_STRIPED;
 }
 
+static void spoil_key_layout(struct vkring_cache_params *params)
+{
+    params->attention.has_key_layout = true;
+}
+
 static void ask_for_bias(struct vkring_cache_params *params)
 {
     params->attention.bias.present = true;
@@ -444,6 +449,7 @@ static const struct {
     {change_pass, VKRING_ERROR_MISMATCH, VKRING_ERROR_MISMATCH, "pass"},
     {spoil_heads, VKRING_ERROR_INVALID_ARGUMENT, VKRING_ERROR_PEER, "kv_heads"},
     {spoil_layout, VKRING_ERROR_INVALID_ARGUMENT, VKRING_ERROR_PEER, "layout"},
+    {spoil_key_layout, VKRING_ERROR_INVALID_ARGUMENT, VKRING_ERROR_PEER, "layout"},
     {ask_for_bias, VKRING_ERROR_UNSUPPORTED, VKRING_ERROR_PEER, "bias"},
 };
 
