@@ -392,7 +392,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(named, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
     tcase_add_loop_test(named, one_rank_holds_all, 0, (int)world_size);
     int first = (int)environment_number("VKRING_TEST_FIRST", 0);
-    tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 40));
+    tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 30));
     tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 16);
     tcase_add_loop_test(exact, the_error_of_sinks_does_not_grow_with_the_ring, 0, 3);
     tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
