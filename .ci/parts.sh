@@ -11,7 +11,7 @@ few_cases=8
 # What sanitizers look at is the host's code: of the tests that try many kernels they run the random ones alone.
 sanitized_device_tests=(application-device arguments pipeline-cache pipeline-pool plan-memory poorer-devices random repeat tune vk-layer)
 sanitized_tools_tests=(vkring-attends vkring-survives)
-sanitized_ring_tests=(buffers-sum-3 cache-storage-3 mpi-comm-3 ring-agree-3 ring-events-3 ring-fault-3 ring-shares-3 ring-start-2 vkring-loses-ranks)
+sanitized_ring_tests=(buffers-sum-3 cache-calls-3 cache-fault-3 cache-storage-3 mpi-comm-3 ring-agree-3 ring-events-3 ring-fault-3 ring-shares-3 ring-start-2 vkring-loses-ranks)
 sanitized_fault_tests=(fault-campaign nth-call refusal)
 # What no other part runs with this machine's driver and MPI.
 tests_of_this_machine=(forward-cases gradients host-faults mpi-faults)
