@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a cache stores is what was appended, whoever brought it, and what a call that fails leaves behind. */
+/* What a cache stores is what was appended, whoever brought it. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
