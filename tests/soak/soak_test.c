@@ -3,8 +3,9 @@
  * Small calls with ever other options for a long time: soak_test [SECONDS]
  *
  * Three processes, each with a device, make and destroy plans and communicators and run them forward and backward, alone and around the
- * ring, some refused. After a while of that, what a process holds must not grow any more: blocks of memory, Vulkan objects, device memory,
- * descriptors and threads to the last one, and its resident memory, which drivers fill as they like, in the least of a number of rounds.
+ * ring, some refused. After a while of that, what a process holds must not grow any more: blocks of memory, Vulkan objects and device
+ * memory to the last one, descriptors and threads but for a few, which drivers use as they like, and so resident memory, in the least of a
+ * number of rounds.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -31,6 +32,9 @@ enum { RANKS = 3, REOPENED = 6, SEED = 3, OBJECTS_OF_PIPELINE = 2, LONGEST_SECON
 static const double report_seconds = 60;
 /* What drivers and allocators keep for themselves, which goes up and down. */
 static const uint64_t spare_kibibytes = 8192;
+/* Of threads and of descriptors. Drivers write what they compile to a cache from a thread that they start when they first do, and a thread
+ * that has ended is listed for a moment more; what each round or each device loses is soon more than this. */
+static const uint64_t spare_entries = 3;
 
 /* Few kernels, so that all are compiled before anything is counted; what is random is all else. */
 static const struct vkring_plan_params problems[] = {
@@ -108,9 +112,9 @@ static bool compare(const struct soak *soak, uint64_t round, const struct holdin
     bool same = true;
     if (now->device.device_bytes != before->device.device_bytes || now->device.host_bytes != before->device.host_bytes)
         same = complain(soak, round, "device memory is lost");
-    if (now->descriptors != before->descriptors)
+    if (now->descriptors > before->descriptors + spare_entries)
         same = complain(soak, round, "descriptors are lost");
-    if (now->threads != before->threads)
+    if (now->threads > before->threads + spare_entries)
         same = complain(soak, round, "threads are lost");
     if (now->blocks != before->blocks)
         same = complain(soak, round, "blocks of memory are lost");
