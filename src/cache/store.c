@@ -6,9 +6,6 @@
 #include "cache_store_f16.spv.h"
 #include "cache_store_f32.spv.h"
 
-/* A lane for each quad of the widest head. */
-#define WORKGROUP_SIZE (MAX_DIM / 4)
-
 /* As in the shader. */
 struct store_push {
     uint64_t from, to, scales, table;
@@ -76,10 +73,20 @@ fail:
 
 /* Kernels ----------------------------------------------------------------------------------------------------------------- */
 
+/* A lane for each quad of the wider head. */
+static uint32_t workgroup_size(const struct store_size *size)
+{
+    const uint64_t quads = divide_up(max_u64(size->head_dim, size->value_dim), 4);
+    uint32_t lanes = 1;
+    while (lanes < quads)
+        lanes *= 2;
+    return lanes;
+}
+
 static enum vkring_status prepare(struct store *store, vkring_device *device, bool aligned)
 {
     const struct vk_pipeline **pipeline = aligned ? &store->aligned : &store->general;
-    const uint32_t constants[] = {WORKGROUP_SIZE, aligned, store->size.storage == VKRING_CACHE_INT8};
+    const uint32_t constants[] = {workgroup_size(&store->size), aligned, store->size.storage == VKRING_CACHE_INT8};
     const struct vk_pipeline_params params = {
         .code = modules[store->size.type].code,
         .code_bytes = modules[store->size.type].bytes,
