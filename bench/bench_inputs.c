@@ -287,7 +287,8 @@ static bool sample_rows(struct bench_inputs *inputs, struct sample *sample, stru
 
 bool bench_inputs_compare(struct bench_inputs *inputs, struct progress *progress, struct bench_error *out_error, struct failure *failure)
 {
-    const struct error_gate gate = inputs->problem.backward ? backward_gate(inputs->problem.type) : forward_gate(inputs->problem.type);
+    const enum vkring_type type = inputs->problem.type;
+    const struct error_gate gate = inputs->problem.backward ? backward_gate(type) : forward_gate_of_kernel(type, inputs->info.kernel);
     struct sample sample = {0};
     *out_error = (struct bench_error){.within_gates = true};
     if (inputs->info.rows.query_rows == 0)

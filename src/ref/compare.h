@@ -32,9 +32,10 @@ struct error_gate {
     double rms, maximum;
 };
 
-/** The forward gates of a type; and those of kernels on matrix units, which round weights to f16 too. */
+/** The forward gates of a type. */
 struct error_gate forward_gate(enum vkring_type type);
-struct error_gate forward_gate_of_matrices(void);
+/** The same of a kernel, as plans name it: those on matrix units round weights to f16 too. */
+struct error_gate forward_gate_of_kernel(enum vkring_type type, const char *kernel);
 /** Those of gradients. */
 struct error_gate backward_gate(enum vkring_type type);
 /** Twice what was seen. */

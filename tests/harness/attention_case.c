@@ -254,14 +254,12 @@ static bool judge(const struct attention_case *c, enum case_tensor tensor, struc
 bool case_judge(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     struct case_errors errors;
-    const bool on_matrices = strstr(result->info.kernel, "_matrix");
     const double score = extreme_score(c, data, result), room = score * 0x1p-21;
     /* a row that keeps few keys may have a small lse from a score that is a small sum of large terms */
     const double lse_gate = LSE_GATE + fmax(score, farthest_sink(c, data)) * 0x1p-24;
     if (!case_measure(c, data, result, &errors))
         return false;
-    if (!judge(c, OUTPUT, on_matrices && c->params.type == VKRING_TYPE_F16 ? forward_gate_of_matrices() : forward_gate(c->params.type),
-               room, case_output_count(c, result), &errors.output))
+    if (!judge(c, OUTPUT, forward_gate_of_kernel(c->params.type, result->info.kernel), room, case_output_count(c, result), &errors.output))
         return false;
     if (!(errors.lse <= lse_gate))
         return case_complain(c, "lse: error %.3g (gate %.3g)", errors.lse, lse_gate);
