@@ -13,6 +13,9 @@
 /* Of a narrow tile: keys are read from memory, and several on their way at a time hide how long that takes. */
 #define GPU_NARROW_KEYS_PER_STEP 4u
 #define GPU_NARROW_ROWS_PER_LANE 8u
+/* Of a vector, and of one that is not full: reading keys then takes longer than computing with them, and fewer at a time come a third faster. */
+#define CPU_KEYS_PER_STEP 8u
+#define CPU_NARROW_KEYS_PER_STEP 4u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -38,11 +41,12 @@ static bool loads_uniform_addresses_once(const vkring_device *device)
 /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
 static struct kernel_choice choose_for_cpu(const vkring_device *device, const struct problem *problem)
 {
+    const bool narrow = !problem->backward && kernel_choice_group(problem) * problem->q_len < device->limits.subgroup_size;
     const struct kernel_choice choice = {
         .workgroup_size = device->limits.subgroup_size,
         .lanes_per_row = 1,
         .rows_per_lane = 1,
-        .keys_per_step = 8,
+        .keys_per_step = narrow ? CPU_NARROW_KEYS_PER_STEP : CPU_KEYS_PER_STEP,
         .keys_per_step_general = 2,
         /* of one key head at a time, query_sum takes all query heads */
         .keeps_score_grads = problem->heads / problem->kv_heads <= device->limits.max_workgroup_count[1],
