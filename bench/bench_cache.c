@@ -12,7 +12,7 @@
 
 #include "../tools/json_text.h"
 #include "../tools/now.h"
-#include "bench_copy.h"
+#include "bench_host_memory.h"
 #include "bench_timing.h"
 
 /* Rows that are appended at a time; the cache holds these, again and again. */
@@ -165,7 +165,8 @@ static bool validate(struct trial *trial, struct failure *failure)
     return good;
 }
 
-static bool measure(const struct bench_setting *setting, struct trial *trial, double copy, json_t *results, struct failure *failure)
+static bool measure(const struct bench_setting *setting, struct trial *trial, const struct bench_host_memory *memory, json_t *results,
+                    struct failure *failure)
 {
     const uint32_t repeats = setting->options->repeats;
     const bool checked = !setting->options->no_validate && trial->which->params.storage == VKRING_CACHE_AS_TYPE;
@@ -178,7 +179,9 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, do
     const double written = bytes / trial->append.median, read = bytes / trial->step.median;
     printf("%-20s %8.1f MB   %8.2f GB/s   %9.3f ms %8.2f GB/s", trial->which->name, bytes * 1e-6, written * 1e-9, trial->step.median * 1e3,
            read * 1e-9);
-    printf(copy > 0 ? " %4.0f %%\n" : "\n", read / copy * 100);
+    if (memory->read > 0)
+        printf("   %4.0f %% %4.0f %%", read / memory->copy * 100, read / memory->read * 100);
+    printf("\n");
     fflush(stdout);
     json_array_append_new(results, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "case", trial->which->name, "storage_bytes",
                                              json_measure(bytes), "append_bytes_per_second", json_measure(written), "step_seconds_median",
@@ -187,11 +190,13 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, do
     return true;
 }
 
-static bool write_json(const char *path, const struct vkring_device_info *device, double copy, json_t *results, struct failure *failure)
+static bool write_json(const char *path, const struct vkring_device_info *device, const struct bench_host_memory *memory, json_t *results,
+                       struct failure *failure)
 {
     json_t *root =
-        json_pack("{s:s, s:o, s:o, s:o, s:O}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
-                  json_text(device->driver), "copy_bytes_per_second", copy > 0 ? json_measure(copy) : json_null(), "cases", results);
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:O}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
+                  json_text(device->driver), "copy_bytes_per_second", memory->copy > 0 ? json_measure(memory->copy) : json_null(),
+                  "read_bytes_per_second", memory->read > 0 ? json_measure(memory->read) : json_null(), "cases", results);
     if (!root)
         return fail_memory(failure);
     const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
@@ -202,23 +207,25 @@ static bool write_json(const char *path, const struct vkring_device_info *device
 bool bench_cache(const struct bench_setting *setting, struct failure *failure)
 {
     struct vkring_device_info device;
-    double copy = 0; /* where the device's memory is the host's cores' */
+    struct bench_host_memory memory = {0}; /* where the device's memory is the host's cores' */
     json_t *results = json_array();
     vkring_device_get_info(setting->device, &device);
-    bool good = device.kind != VKRING_DEVICE_CPU || bench_copy_host(&copy, failure);
-    if (good && copy > 0)
-        printf("%s; a copy on all cores reads and writes %.1f GB/s\n", device.name, copy * 1e-9);
+    bool good = device.kind != VKRING_DEVICE_CPU || bench_host_memory(&memory, failure);
+    if (good && memory.read > 0)
+        printf("%s; on all cores a copy reads and writes %.1f GB/s, a sum reads %.1f GB/s\n", device.name, memory.copy * 1e-9,
+               memory.read * 1e-9);
     if (good)
-        printf("%-20s %11s   %13s   %12s %13s\n", "cache", "size", "filled at", "a step", "read at");
+        printf("%-20s %11s   %13s   %12s %13s%s\n", "cache", "size", "filled at", "a step", "read at",
+               memory.read > 0 ? "  of copy, sum" : "");
     for (int i = 0; good && i < CASES; i++) {
         struct trial trial = {.which = &cases[i]};
         if (cases[i].params.attention.type != VKRING_TYPE_F32 && !device.f16)
             continue;
-        good = measure(setting, &trial, copy, results, failure);
+        good = measure(setting, &trial, &memory, results, failure);
         free_trial(&trial);
     }
     if (good && setting->options->json)
-        good = write_json(setting->options->json, &device, copy, results, failure);
+        good = write_json(setting->options->json, &device, &memory, results, failure);
     json_decref(results);
     return good;
 }
