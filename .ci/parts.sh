@@ -139,9 +139,9 @@ sanitizers()
     configure_and_compile "$work/sanitizers" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Dtests=enabled
     cc -shared -fPIC -o "$work/keep_libraries.so" "$checkout/.ci/keep_libraries.c"
     share_compiled_kernels
-    export VKRING_TEST_CASES=$few_cases
+    export VKRING_TEST_CASES=$((few_cases / 2))
     run_sanitized sanitizers detect_leaks=1 --suite unit || status=$?
     run_sanitized sanitizers_tools detect_leaks=1 "${sanitized_device_tests[@]}" "${sanitized_tools_tests[@]}" || status=$?
-    VKRING_TEST_CASES=$((few_cases / 2)) run_sanitized sanitizers_ring detect_leaks=0 "${sanitized_ring_tests[@]}" "${sanitized_fault_tests[@]}" || status=$?
+    run_sanitized sanitizers_ring detect_leaks=0 "${sanitized_ring_tests[@]}" "${sanitized_fault_tests[@]}" || status=$?
     return "$status"
 }

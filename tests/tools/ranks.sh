@@ -100,12 +100,11 @@ everything="--causal-block 2 --window 6,3 --segment-ids s.npy --key-segment-ids 
 everything="$everything --dropout 0.2"
 # shellcheck disable=SC2154
 of_everything="$gradients --bias-grad gb.npy --sink-grad gs.npy"
-for ranks in 2 3; do
-    for shape in 2,4,7,9 1,1,7,9 2,4,1,9 1,1,1,9; do
-        "$HELPER" make b.npy f32 6 "$shape" 5 -inf
-        # shellcheck disable=SC2086
-        attends "$ranks ranks, everything, a bias of $shape" "$ranks" --bias b.npy $everything --seed 3 $of_everything
-    done
+for ranks_and_shape in 3:2,4,7,9 2:1,1,7,9 2:2,4,1,9 3:1,1,1,9; do
+    ranks=${ranks_and_shape%:*} shape=${ranks_and_shape#*:}
+    "$HELPER" make b.npy f32 6 "$shape" 5 -inf
+    # shellcheck disable=SC2086
+    attends "$ranks ranks, everything, a bias of $shape" "$ranks" --bias b.npy $everything --seed 3 $of_everything
 done
 # shellcheck disable=SC2086
 attends "3 ranks, everything, uneven" 3 --bias b.npy $everything --shares 0,2,1 --query-offset 0 $of_everything
