@@ -13,78 +13,16 @@
 #include "address.glsl"
 #include "element.glsl"
 
-/* The host's copy is the array in gemm.c. */
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS_PER_LANE = 2;
 layout(constant_id = 2) const uint TILE_COLUMNS = 64;          /* a multiple of 4 */
-layout(constant_id = 3) const bool ALIGNED = true;             /* all matrices have rows of whole quads, at addresses of whole quads */
-layout(constant_id = 4) const bool NARROW = false;             /* there are less columns than a tile has */
-layout(constant_id = 5) const bool LEFT_TRANSPOSED = false;    /* left lies as [terms][rows] */
-layout(constant_id = 6) const bool RIGHT_TRANSPOSED = false;   /* right lies as [columns][terms] */
-layout(constant_id = 7) const bool LEFT_F32 = false;           /* whatever the type is; so the next two */
-layout(constant_id = 8) const bool RIGHT_F32 = false;
-layout(constant_id = 9) const bool RESULT_F32 = false;
-layout(constant_id = 10) const uint EPILOGUE = 0;
-layout(constant_id = 11) const uint ACTIVATION = 0;
-layout(constant_id = 12) const bool BIAS = false;
-layout(constant_id = 13) const bool ONES = false;              /* left has a row of ones after the last, whose result goes elsewhere */
-layout(constant_id = 14) const bool TWO_PRODUCTS = false;      /* the sum of two, each with matrices of its own */
-
-const uint EPILOGUE_STORE = 0;          /* result = act(sum + bias) */
-const uint EPILOGUE_MULTIPLY = 1;       /* result = result · (sum + bias) */
-const uint EPILOGUE_ACCUMULATE = 2;     /* result = result + sum, or sum if first */
-const uint EPILOGUE_GRADIENT = 3;       /* see there */
-const uint EPILOGUE_GATED_GRADIENT = 4;
-
-layout(push_constant, scalar) uniform Push {
-    uvec2 left, right, result; /* (low, high) */
-    uvec2 bias;                /* or where the row of ones goes, f32 */
-    uvec2 others[2];           /* the second left and right; or what gradients read and write, which lie as result does */
-    uint left_stride, right_stride, result_stride, other_right_stride; /* bytes from one row, as it lies, to the next */
-    uint rows, columns, terms; /* without the row of ones */
-    uint first_row_tile, first_column_tile;
-    uint first;
-    uint ones;                 /* 1: the row of ones is wanted */
-};
-
-layout(buffer_reference, scalar, buffer_reference_align = 4) buffer Floats {
-    float at[];
-};
-layout(buffer_reference, scalar, buffer_reference_align = 16) buffer FloatQuads {
-    vec4 at[];
-};
+#include "gemm.glsl"
 
 const uint QUAD_COLUMNS = TILE_COLUMNS / 4;
 const uint TILE_ROWS = gl_WorkGroupSize.x * ROWS_PER_LANE;
-const uint LEFT_BYTES = LEFT_F32 ? 4 : ELEMENT_BYTES;
-const uint RIGHT_BYTES = RIGHT_F32 ? 4 : ELEMENT_BYTES;
-const uint RESULT_BYTES = RESULT_F32 ? 4 : ELEMENT_BYTES;
 
 vec4 sums[ROWS_PER_LANE * QUAD_COLUMNS];
 uint row_of[ROWS_PER_LANE]; /* from the tile's first; past the last, that one again */
-uint first_row, first_column, written_from; /* of the tile, and the first of the tile's columns that it writes */
-
-float load(bool f32, uvec2 address, uint element)
-{
-    return f32 ? Floats(address).at[element] : element_decode(Elements(address).at[element]);
-}
-
-vec4 load_quad(bool f32, uvec2 address, uint element)
-{
-    if (!ALIGNED)
-        return vec4(load(f32, address, element), load(f32, address, element + 1), load(f32, address, element + 2),
-                    load(f32, address, element + 3));
-    return f32 ? FloatQuads(address).at[element / 4] : quad_decode(Quads(address).at[element / 4]);
-}
-
-/* Four columns from one on; past the last they are that one again. */
-vec4 load_columns(bool f32, uvec2 address, uint column)
-{
-    if (!NARROW)
-        return load_quad(f32, address, column);
-    uvec4 at = min(uvec4(column) + uvec4(0, 1, 2, 3), uvec4(columns - 1));
-    return vec4(load(f32, address, at.x), load(f32, address, at.y), load(f32, address, at.z), load(f32, address, at.w));
-}
 
 bool is_ones(uint r)
 {
@@ -136,8 +74,8 @@ void add_four_terms(uvec2 left_at, uvec2 right_at, uint stride)
         vec4 other[4];
         [[unroll]] for (uint k = 0; k < 4; k++)
             other[k] = RIGHT_TRANSPOSED
-                           ? load_quad(RIGHT_F32, address_add(right_at, (NARROW ? min(4 * q + k, columns - 1) : 4 * q + k) * stride), 0)
-                           : load_columns(RIGHT_F32, address_add(right_at, k * stride), 4 * q);
+                           ? load_quad(RIGHT_F32, address_add(right_at, (EDGED ? min(4 * q + k, columns - 1) : 4 * q + k) * stride), 0)
+                           : load_columns(RIGHT_F32, address_add(right_at, k * stride), 0, 4 * q);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint k = 0; k < 4; k++)
                 sums[r * QUAD_COLUMNS + q] =
@@ -159,9 +97,9 @@ void add_one_term(uvec2 left_at, uvec2 right_at, uint stride)
         vec4 other;
         if (RIGHT_TRANSPOSED)
             [[unroll]] for (uint k = 0; k < 4; k++)
-                other[k] = load(RIGHT_F32, address_add(right_at, (NARROW ? min(4 * q + k, columns - 1) : 4 * q + k) * stride), 0);
+                other[k] = load(RIGHT_F32, address_add(right_at, (EDGED ? min(4 * q + k, columns - 1) : 4 * q + k) * stride), 0);
         else
-            other = load_columns(RIGHT_F32, right_at, 4 * q);
+            other = load_columns(RIGHT_F32, right_at, 0, 4 * q);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             sums[r * QUAD_COLUMNS + q] = fma(vec4(own[r]), other, sums[r * QUAD_COLUMNS + q]);
     }
@@ -192,90 +130,12 @@ void add_product(uvec2 left_from, uvec2 right_from, uint stride)
     }
 }
 
-/* Columns 4 · q … of the tile that it writes. */
-bool is_written(uint column)
-{
-    return column >= written_from && (!NARROW || column < columns);
-}
-
-void store(bool f32, uvec2 address, uint element, uint column, vec4 values)
-{
-    if (ALIGNED && !NARROW) {
-        if (is_written(column)) {
-            if (f32)
-                FloatQuads(address).at[(element + column) / 4] = values;
-            else
-                OutQuads(address).at[(element + column) / 4] = quad_encode(values);
-        }
-        return;
-    }
-    [[unroll]] for (uint c = 0; c < 4; c++) {
-        if (is_written(column + c)) {
-            if (f32)
-                Floats(address).at[element + column + c] = values[c];
-            else
-                OutElements(address).at[element + column + c] = element_encode(values[c]);
-        }
-    }
-}
-
-vec4 load_result(uvec2 address, uint element, uint column)
-{
-    if (!NARROW)
-        return load_quad(true, address, element + column);
-    uvec4 at = uvec4(element) + min(uvec4(column) + uvec4(0, 1, 2, 3), uvec4(columns - 1));
-    return vec4(load(true, address, at.x), load(true, address, at.y), load(true, address, at.z), load(true, address, at.w));
-}
-
-#include "activation.glsl"
-
-uvec2 result_tile(uvec2 address)
-{
-    return address_add(address_advance(address, uvec2(result_stride, 0), first_row), first_column * RESULT_BYTES);
-}
-
-/*
- * Sums are gradients by the hidden layer. EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets
- * gradients by what the activation was given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0]
- * that of the gate; others get the gradients by these, others[1] the other's, and result the hidden layer.
- */
-void finish_gradient(uint element, uint column, vec4 sum)
-{
-    vec4 given = load_result(result_tile(result), element, column);
-    if (EPILOGUE == EPILOGUE_GRADIENT) {
-        store(true, result_tile(others[0]), element, column, sum * activation_derivative(given));
-        store(true, result_tile(result), element, column, activation(given));
-        return;
-    }
-    vec4 gate = load_result(result_tile(others[0]), element, column), opened = activation(gate);
-    store(true, result_tile(others[0]), element, column, sum * given * activation_derivative(gate));
-    store(true, result_tile(others[1]), element, column, sum * opened);
-    store(true, result_tile(result), element, column, opened * given);
-}
-
-void finish(uvec2 address, uint element, uint column, vec4 sum)
-{
-    if (EPILOGUE == EPILOGUE_GRADIENT || EPILOGUE == EPILOGUE_GATED_GRADIENT) {
-        finish_gradient(element, column, sum);
-        return;
-    }
-    if (BIAS)
-        sum += load_columns(false, address_add(bias, first_column * ELEMENT_BYTES), column);
-    if (EPILOGUE == EPILOGUE_STORE)
-        sum = activation(sum);
-    if (EPILOGUE == EPILOGUE_MULTIPLY)
-        sum *= load_result(address, element, column);
-    if (EPILOGUE == EPILOGUE_ACCUMULATE && first == 0)
-        sum += load_result(address, element, column);
-    store(RESULT_F32, address, element, column, sum);
-}
-
 void main()
 {
     uint last_row = rows + ones - 1;
     uint tile_column = (first_column_tile + gl_WorkGroupID.y) * TILE_COLUMNS;
     first_row = (first_row_tile + gl_WorkGroupID.x) * TILE_ROWS;
-    first_column = NARROW ? 0 : min(tile_column, columns - TILE_COLUMNS);
+    first_column = EDGED ? 0 : min(tile_column, columns - TILE_COLUMNS);
     written_from = tile_column - first_column;
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         row_of[r] = min(r * gl_WorkGroupSize.x + gl_LocalInvocationID.x, last_row - first_row);

@@ -9,9 +9,7 @@
  * Barriers of the workgroup are around what changes `staged`; those of the subgroup, between matrices and lanes.
  */
 
-#define ROWS_MATRIX coopmat<float16_t, gl_ScopeSubgroup, MATRIX_M, MATRIX_K, gl_MatrixUseA>
-#define COLUMNS_MATRIX coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB>
-#define SUMS_MATRIX coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>
+#include "matrix_units.glsl"
 
 const uint ROW_TILES = SUBGROUP_ROWS / MATRIX_M;
 const uint DIM_UNIT = MATRIX_N > MATRIX_K ? MATRIX_N : MATRIX_K;
@@ -39,12 +37,6 @@ shared float row_factors[TILE_ROWS];
 /* Row slot r of a lane: what it is at for a quad of the other side. */
 float head_dot[ROWS_PER_LANE * STEP];
 float value_dot[ROWS_PER_LANE * STEP];
-
-void meet_subgroup()
-{
-    subgroupMemoryBarrierShared();
-    subgroupBarrier();
-}
 
 /* Those that f16 holds, but for its range. Cut by integers, since compilers take rounding to f16 and back for nothing. */
 vec4 leading_bits(vec4 a)

@@ -23,29 +23,6 @@ const uint STAGE_ROWS = gl_WorkGroupSize.x / STAGE_LANES;                       
 shared float magnitudes[2 * WALK_STEP]; /* of the rows of both tensors that are staged */
 float own_magnitudes[2 * ROWS_PER_LANE];
 
-/* Quad `quad` of the elements at index `first` from the address, zeros past the last. */
-uvec2 load_bits(uvec2 address, uint first, uint quad, uint dim)
-{
-    if (ALIGNED) {
-        uvec2 bits = Quads(address).at[first / 4 + min(quad, dim / 4 - 1)];
-        return quad < dim / 4 ? bits : uvec2(0);
-    }
-    Elements from = Elements(address);
-    uvec4 each;
-    [[unroll]] for (uint c = 0; c < 4; c++) {
-        uint element = uint(from.at[first + min(4 * quad + c, dim - 1)]);
-        each[c] = 4 * quad + c < dim ? element : 0;
-    }
-    return each.xz | (each.yw << 16);
-}
-
-/* Of four elements, without its sign. */
-uint greatest_of(uvec2 bits)
-{
-    uvec2 greater = max(bits & 0x7fff0000u, (bits << 16) & 0x7fff0000u);
-    return max(greater.x, greater.y);
-}
-
 /* Stages a lane's quads of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */
 uint stage_bits(uint to, uint quads, uvec2 address, uint first, bool row_is_there, uint dim)
 {
@@ -90,7 +67,7 @@ void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, ui
         uint row = min(first + lane / STAGE_LANES, rows - 1);
         uint index = min(begin + row, end - 1) * (stride_bytes / ELEMENT_BYTES);
         uint greatest = stage_bits(to + row * stride, quads, address, index, begin + row < end, dim);
-        uint exponent = min(269u - (greatest >> 23), 253u);
+        uint exponent = fitting_exponent(greatest);
         convert_staged(to + row * stride, quads, uintBitsToFloat(exponent << 23));
         magnitudes[tensor * WALK_STEP + row] = uintBitsToFloat((254u - exponent) << 23);
         first += STAGE_ROWS;
