@@ -93,7 +93,7 @@ static enum vkring_status take(const char *text, size_t length, struct kernel_ch
     return VKRING_OK;
 }
 
-enum vkring_status choice_parse(const vkring_device *device, const struct problem *problem, const char *text, struct kernel_choice *choice)
+enum vkring_status choice_parse_words(const char *text, struct kernel_choice *choice)
 {
     static const char spaces[] = " \t\n";
     for (text += strspn(text, spaces); *text; text += strspn(text, spaces)) {
@@ -103,8 +103,15 @@ enum vkring_status choice_parse(const vkring_device *device, const struct proble
             return status;
         text += length;
     }
-    kernel_choice_settle(device, problem, choice);
     return VKRING_OK;
+}
+
+enum vkring_status choice_parse(const vkring_device *device, const struct problem *problem, const char *text, struct kernel_choice *choice)
+{
+    const enum vkring_status status = choice_parse_words(text, choice);
+    if (status == VKRING_OK)
+        kernel_choice_settle(device, problem, choice);
+    return status;
 }
 
 /* Limits ------------------------------------------------------------------------------------------------------------------- */

@@ -11,7 +11,9 @@
 /** All of it, as choice_parse takes it. */
 void choice_describe(const struct kernel_choice *choice, char text[CHOICE_TEXT]);
 
-/** Changes what the words name of a choice for the problem. VKRING_ERROR_INVALID_ARGUMENT names the word that is none. */
+/** Changes what the words name of a choice. VKRING_ERROR_INVALID_ARGUMENT names the word that is none. */
+enum vkring_status choice_parse_words(const char *text, struct kernel_choice *choice);
+/** The same of one for the problem, with what follows from it. */
 enum vkring_status choice_parse(const vkring_device *device, const struct problem *problem, const char *text, struct kernel_choice *choice);
 
 /** VKRING_ERROR_INVALID_ARGUMENT: the device cannot run it, or it is of no use for the problem; the last error names what. */

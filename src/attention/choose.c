@@ -15,6 +15,11 @@ static const char *environment(void)
     return words && *words ? words : NULL;
 }
 
+const char *choose_words(const char *words)
+{
+    return environment() ? environment() : words;
+}
+
 static enum vkring_status choose_by_words(vkring_device *device, const struct problem *problem, const char *words,
                                           struct kernel_choice *out_choice)
 {
@@ -37,7 +42,7 @@ enum vkring_status choose_kernels(vkring_device *device, const struct problem *p
 {
     enum vkring_status status;
     enum vkring_kernel_source source = environment() ? VKRING_KERNELS_BY_ENVIRONMENT : VKRING_KERNELS_BY_PARAMETER;
-    words = environment() ? environment() : words;
+    words = choose_words(words);
     TRY(self_test_type(device, problem), fail);
     if (words) {
         TRY(choose_by_words(device, problem, words, out_choice), fail);

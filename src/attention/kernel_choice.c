@@ -234,15 +234,19 @@ void kernel_choice_settle(const vkring_device *device, const struct problem *pro
         choice->keeps_score_grads = false;
 }
 
-/* Of few query rows scalar kernels split the keys. Matrix products of CPUs are slow; and compilers for few registers, as Intel's, spill
- * what kernels on matrix units have in them. */
+bool kernel_choice_suits_matrices(const vkring_device *device)
+{
+    return !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS;
+}
+
+/* Of few query rows scalar kernels split the keys. */
 enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem)
 {
     struct kernel_choice choice = {0};
     find_matrices(device, problem, &choice);
     const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
     const bool few = !problem->backward && forward->shape.m && kernel_choice_group(problem) * problem->q_len < matrix_tiles_rows(forward);
-    if (forward->shape.m && !few && !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS)
+    if (forward->shape.m && !few && kernel_choice_suits_matrices(device))
         return KERNELS_MATRIX;
     return pays_broadcast(device, problem) ? KERNELS_BROADCAST : KERNELS_SCALAR;
 }

@@ -68,8 +68,7 @@ static bool is_regular(const struct vkring_matrix_shape *shape)
     return shape->n >= 8 && shape->k >= 8;
 }
 
-/* The one with most products. */
-static struct vkring_matrix_shape largest_shape(const struct vk_limits *limits)
+struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits)
 {
     struct vkring_matrix_shape best = {0};
     for (uint32_t i = 0; i < limits->matrix_shape_count; i++) {
@@ -137,7 +136,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
 {
     const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : MOST_COLUMNS_IN_REGISTERS;
     struct matrix_tiles tiles = {
-        .shape = largest_shape(limits),
+        .shape = matrix_tiles_shape(limits),
         .subgroup_size = limits->min_subgroup_size,
         .subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4),
         .separate_sums = which == SPIRV_KEY_GRADIENT && row_tiles * (problem->head_dim + problem->value_dim) > columns,
@@ -156,7 +155,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
                                         const struct matrix_wish *wish, const struct problem *problem)
 {
-    if (!spirv_matrix_kernel(which, problem->type).code || !largest_shape(limits).m)
+    if (!spirv_matrix_kernel(which, problem->type).code || !matrix_tiles_shape(limits).m)
         return (struct matrix_tiles){0};
     for (uint32_t row_tiles = wished(wish->row_tiles, MATRIX_MOST_ROW_TILES, 1); row_tiles > 0; row_tiles /= 2) {
         struct matrix_tiles tiles = tiles_of(which, limits, is_cpu, wish, problem, row_tiles);

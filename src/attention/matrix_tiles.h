@@ -30,6 +30,9 @@ struct matrix_wish {
 #define MATRIX_MOST_SUBGROUPS 16u
 #define MATRIX_MOST_ROWS_PER_STEP 128u
 
+/** Of the shapes that kernels can take the one with most products; m is 0 where there is none. */
+struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);
+
 /** What suits a device's limits, as near to what is asked for as its shared memory has room; none where the build, the device or the
  * problem has nothing for it. is_cpu: short code, whatever the speed. */
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,

@@ -7,6 +7,10 @@
 #include "gemm_bf16.spv.h"
 #include "gemm_f16.spv.h"
 #include "gemm_f32.spv.h"
+#ifdef VKRING_HAS_MATRICES
+#include "gemm_matrix_bf16.spv.h"
+#include "gemm_matrix_f16.spv.h"
+#endif
 
 /* As in the shader. */
 struct push {
@@ -19,62 +23,49 @@ struct push {
 };
 #define PUSH_BYTES (offsetof(struct push, padding))
 
-static const struct {
+#define MATRIX_CONSTANTS 6u
+
+struct module {
     const uint32_t *code;
     uint64_t bytes;
-} modules[] = {
-    [VKRING_TYPE_F32] = {gemm_f32_code, sizeof(gemm_f32_code)},
-    [VKRING_TYPE_F16] = {gemm_f16_code, sizeof(gemm_f16_code)},
-    [VKRING_TYPE_BF16] = {gemm_bf16_code, sizeof(gemm_bf16_code)},
 };
 
-/* What reading a term of a row costs beside a product, in columns: on llvmpipe lanes gather it one by one. */
-#define CPU_TERM_COLUMNS 40u
-#define GPU_TERM_COLUMNS 16u /* a guess */
-
-/* Of the widths up to the widest, and not above the columns if any is not, that which takes the least. */
-static uint32_t choose_columns(uint32_t widest, uint32_t term_columns, uint64_t columns)
-{
-    static const uint32_t widths[] = {256, 128, 64, 32, 16, 4};
-    uint64_t least = UINT64_MAX;
-    uint32_t best = 4;
-    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
-        const uint64_t cost = divide_up(columns, widths[i]) * (widths[i] + term_columns);
-        if (widths[i] <= widest && widths[i] <= columns && cost < least) {
-            least = cost;
-            best = widths[i];
-        }
+#define MODULE(name)                                                                                                                       \
+    {                                                                                                                                      \
+        name##_code, sizeof(name##_code)                                                                                                   \
     }
-    return best;
-}
 
-/*
- * On a CPU a tile's sums are spilled to its first cache and read from there as operands. There two rows a lane are better where what
- * columns are read from has to be converted, or lies across. On a GPU sums have to stay in registers.
- */
-static struct gemm_tile choose_tile(const vkring_device *device, const struct gemm_kind *kind)
+static const struct module modules[] = {
+    [VKRING_TYPE_F32] = MODULE(gemm_f32), [VKRING_TYPE_F16] = MODULE(gemm_f16), [VKRING_TYPE_BF16] = MODULE(gemm_bf16)};
+
+/* None of f32. */
+static const struct module matrix_modules[VKRING_TYPE_BF16 + 1] = {
+#ifdef VKRING_HAS_MATRICES
+    [VKRING_TYPE_F16] = MODULE(gemm_matrix_f16),
+    [VKRING_TYPE_BF16] = MODULE(gemm_matrix_bf16),
+#else
+    {NULL, 0},
+#endif
+};
+
+static bool is_on_matrices(const struct gemm *gemm)
 {
-    const bool converts = kind->type != VKRING_TYPE_F32 && !kind->right_f32;
-    const bool two_rows = converts || kind->right_transposed;
-    if (device->info.kind != VKRING_DEVICE_CPU)
-        return (struct gemm_tile){.workgroup_size = 64, .rows_per_lane = 1, .columns = choose_columns(32, GPU_TERM_COLUMNS, kind->columns)};
-    return (struct gemm_tile){
-        .workgroup_size = device->limits.subgroup_size,
-        .rows_per_lane = two_rows ? 2 : 1,
-        .columns = choose_columns(two_rows ? 128 : 256, CPU_TERM_COLUMNS, kind->columns),
-    };
+    return gemm->tile.matrices.shape.m > 0;
 }
 
+/* As in gemm.glsl and the kernels; the last six only of that on matrix units. */
 static enum vkring_status acquire(vkring_device *device, const struct gemm *gemm, bool aligned, const struct vk_pipeline **out_pipeline)
 {
     const struct gemm_kind *kind = &gemm->kind;
     const bool is_f32 = kind->type == VKRING_TYPE_F32;
+    const struct gemm_matrices *matrices = &gemm->tile.matrices;
+    const bool on_matrices = is_on_matrices(gemm);
     const uint32_t constants[] = {
         gemm->tile.workgroup_size,
-        gemm->tile.rows_per_lane,
+        on_matrices ? matrices->step_terms : gemm->tile.rows / gemm->tile.workgroup_size,
         gemm->tile.columns,
         aligned,
-        kind->columns < gemm->tile.columns,
+        on_matrices || kind->columns < gemm->tile.columns,
         kind->left_transposed,
         kind->right_transposed,
         kind->left_f32 || is_f32,
@@ -85,13 +76,22 @@ static enum vkring_status acquire(vkring_device *device, const struct gemm *gemm
         kind->bias,
         kind->ones,
         kind->two_products,
+        matrices->shape.m,
+        matrices->shape.n,
+        matrices->shape.k,
+        matrices->row_tiles,
+        matrices->column_tiles,
+        matrices->subgroups,
     };
+    const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
+    const struct module *module = on_matrices ? &matrix_modules[kind->type] : &modules[kind->type];
     const struct vk_pipeline_params params = {
-        .code = modules[kind->type].code,
-        .code_bytes = modules[kind->type].bytes,
+        .code = module->code,
+        .code_bytes = module->bytes,
         .push_bytes = PUSH_BYTES,
         .constants = constants,
-        .constant_count = sizeof(constants) / sizeof(constants[0]),
+        .constant_count = on_matrices ? constant_count : constant_count - MATRIX_CONSTANTS,
+        .subgroup_size = on_matrices && device->limits.subgroup_size_control ? matrices->subgroup_size : 0,
     };
     return pipeline_pool_acquire(device, &params, out_pipeline);
 }
@@ -102,10 +102,20 @@ static enum vkring_status prepare(vkring_device *device, struct gemm *gemm, bool
     return *pipeline ? VKRING_OK : acquire(device, gemm, aligned, pipeline);
 }
 
-enum vkring_status gemm_create(vkring_device *device, const struct gemm_kind *kind, bool aligned, struct gemm *out_gemm)
+struct gemm_tile gemm_tile_choose(const vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish)
+{
+    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    struct gemm_tile tile = {0};
+    if (wish->matrix && matrix_modules[kind->type].code)
+        tile = gemm_tile_on_matrices(&device->limits, is_cpu, wish->subgroups, kind);
+    return tile.rows ? tile : gemm_tile_scalar(&device->limits, is_cpu, kind);
+}
+
+enum vkring_status gemm_create(vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish, bool aligned,
+                               struct gemm *out_gemm)
 {
     enum vkring_status status;
-    struct gemm gemm = {.kind = *kind, .tile = choose_tile(device, kind)};
+    struct gemm gemm = {.kind = *kind, .tile = gemm_tile_choose(device, kind, wish)};
     TRY(prepare(device, &gemm, aligned), fail);
     *out_gemm = gemm;
     return VKRING_OK;
@@ -124,12 +134,21 @@ static bool lies_in_quads(const struct gemm_kind *kind, bool f32, uint64_t addre
     return (address | stride) % (4 * (f32 ? sizeof(float) : vkring_type_bytes(kind->type))) == 0;
 }
 
-static bool is_aligned(const struct gemm_kind *kind, const struct gemm_operands *operands)
+/* Kernels on matrix units read left and right by whole quads only, as they lie. */
+static bool has_whole_quads(const struct gemm_kind *kind, const struct gemm_operands *operands)
 {
+    return (kind->left_transposed ? operands->rows : operands->terms) % 4 == 0 && (!kind->right_transposed || operands->terms % 4 == 0);
+}
+
+static bool is_aligned(const struct gemm *gemm, const struct gemm_operands *operands)
+{
+    const struct gemm_kind *kind = &gemm->kind;
     const bool gradient = kind->epilogue == GEMM_GRADIENT || kind->epilogue == GEMM_GATED_GRADIENT;
     bool aligned = kind->columns % 4 == 0 && lies_in_quads(kind, kind->left_f32, operands->left, operands->left_stride) &&
                    lies_in_quads(kind, kind->right_f32, operands->right, operands->right_stride) &&
                    lies_in_quads(kind, kind->result_f32 || gradient, operands->result, operands->result_stride);
+    if (is_on_matrices(gemm))
+        aligned = aligned && has_whole_quads(kind, operands);
     if (kind->bias)
         aligned = aligned && lies_in_quads(kind, false, operands->bias, 0);
     if (kind->ones && operands->ones)
@@ -142,25 +161,20 @@ static bool is_aligned(const struct gemm_kind *kind, const struct gemm_operands 
 
 enum vkring_status gemm_prepare(vkring_device *device, struct gemm *gemm, const struct gemm_operands *operands)
 {
-    return prepare(device, gemm, is_aligned(&gemm->kind, operands));
-}
-
-static uint32_t tile_rows(const struct gemm_tile *tile)
-{
-    return tile->workgroup_size * tile->rows_per_lane;
+    return prepare(device, gemm, is_aligned(gemm, operands));
 }
 
 struct gemm_box gemm_tiles(const struct gemm *gemm, const struct gemm_operands *operands)
 {
     return (struct gemm_box){
-        .row_tiles = (uint32_t)divide_up((uint64_t)operands->rows + operands->ones, tile_rows(&gemm->tile)),
+        .row_tiles = (uint32_t)divide_up((uint64_t)operands->rows + operands->ones, gemm->tile.rows),
         .column_tiles = (uint32_t)divide_up(gemm->kind.columns, gemm->tile.columns),
     };
 }
 
 double gemm_tile_flop(const struct gemm *gemm, const struct gemm_operands *operands)
 {
-    return 2.0 * tile_rows(&gemm->tile) * gemm->tile.columns * operands->terms * (gemm->kind.two_products ? 2 : 1);
+    return 2.0 * gemm->tile.rows * gemm->tile.columns * operands->terms * (gemm->kind.two_products ? 2 : 1);
 }
 
 void gemm_record(vkring_device *device, const struct vk_commands *commands, const struct gemm *gemm, const struct gemm_operands *operands,
@@ -185,5 +199,5 @@ void gemm_record(vkring_device *device, const struct vk_commands *commands, cons
         .ones = operands->ones,
     };
     const uint32_t workgroups[3] = {box->row_tiles, box->column_tiles, 1};
-    vk_commands_dispatch(device, commands, is_aligned(&gemm->kind, operands) ? gemm->aligned : gemm->general, &push, workgroups);
+    vk_commands_dispatch(device, commands, is_aligned(gemm, operands) ? gemm->aligned : gemm->general, &push, workgroups);
 }

@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/** Products of matrices by shaders/gemm.comp: a kernel for each kind, recorded piece by piece. */
+/** Products of matrices by shaders/gemm.comp, or on matrix units by gemm_matrix.comp: a kernel for each kind, recorded piece by piece. */
 #ifndef VKRING_FEEDFORWARD_GEMM_H
 #define VKRING_FEEDFORWARD_GEMM_H
 
-#include <vkring/feedforward.h>
-
 #include "../vk/commands.h"
 #include "../vk/pipeline_pool.h"
-
-/** What follows a product; as in the shader, where it is told. */
-enum gemm_epilogue {
-    GEMM_STORE = 0,
-    GEMM_MULTIPLY = 1,
-    GEMM_ACCUMULATE = 2,
-    GEMM_GRADIENT = 3,
-    GEMM_GATED_GRADIENT = 4,
-};
-
-struct gemm_kind {
-    enum vkring_type type;
-    bool left_transposed, right_transposed;
-    bool left_f32, right_f32, result_f32; /* whatever the type */
-    enum gemm_epilogue epilogue;
-    enum vkring_activation activation;
-    bool bias;
-    bool ones; /* a row of ones may follow those of left */
-    bool two_products;
-    uint64_t columns;
-};
-
-/** How a workgroup cuts a result. */
-struct gemm_tile {
-    uint32_t workgroup_size, rows_per_lane, columns;
-};
+#include "gemm_tile.h"
 
 struct gemm {
     struct gemm_kind kind;
@@ -40,8 +13,18 @@ struct gemm {
     const struct vk_pipeline *aligned, *general;
 };
 
+/** Which kernels are wished for. */
+struct gemm_wish {
+    bool matrix;        /* on matrix units, those that can be */
+    uint32_t subgroups; /* of these: at most so many; 0: what suits the device */
+};
+
+/** How a product would be cut: by a kernel on matrix units where that is wished for and there is one that fits. */
+struct gemm_tile gemm_tile_choose(const vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish);
+
 /** Compiles what matrices of whole quads at such addresses need, or if they cannot be that, what others do. */
-enum vkring_status gemm_create(vkring_device *device, const struct gemm_kind *kind, bool aligned, struct gemm *out_gemm);
+enum vkring_status gemm_create(vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish, bool aligned,
+                               struct gemm *out_gemm);
 /** Accepts one that was not created. */
 void gemm_destroy(vkring_device *device, struct gemm *gemm);
 

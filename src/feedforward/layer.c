@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "../attention/choose.h"
 #include "../base/checked.h"
 
 #define MOST_DIM ((uint64_t)1 << 23)
@@ -109,26 +110,6 @@ static void count_flop(const struct vkring_feedforward_params *params, double *o
     *out_backward = 2 * (3 * before + 2 * last);
 }
 
-static enum vkring_status measure(vkring_device *device, const struct vkring_feedforward_params *params,
-                                  struct vkring_feedforward_info *out_info)
-{
-    enum vkring_status status;
-    double forward_flop, backward_flop;
-    uint64_t bytes;
-    bool counts_as_host;
-    TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, scratch_bytes(params), &bytes, &counts_as_host), fail);
-    count_flop(params, &forward_flop, &backward_flop);
-    *out_info = (struct vkring_feedforward_info){
-        .chunk_rows = params->chunk_rows,
-        .device_bytes = bytes * (uint64_t)scratch_count(params),
-        .forward_flop = (double)params->rows * forward_flop,
-        .backward_flop = params->backward ? (double)params->rows * backward_flop : 0,
-    };
-    return VKRING_OK;
-fail:
-    return status;
-}
-
 /* Products ---------------------------------------------------------------------------------------------------------------- */
 
 bool layer_has_product(const struct vkring_feedforward_params *params, enum layer_product product)
@@ -205,6 +186,44 @@ static bool has_whole_quads(const struct vkring_feedforward_params *params)
     return (params->model_dim | params->hidden_dim | params->output_dim) % 4 == 0;
 }
 
+/* By the words of vkring/tune.h, of which most are of attention. */
+static enum vkring_status wish_for(const vkring_device *device, const char *wanted, struct gemm_wish *out_wish)
+{
+    enum vkring_status status;
+    const char *words = choose_words(wanted);
+    struct kernel_choice choice = {.matrix = kernel_choice_suits_matrices(device)};
+    if (words)
+        TRY(choice_parse_words(words, &choice), fail);
+    *out_wish = (struct gemm_wish){choice.matrix, choice.matrix_wish.subgroups};
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status measure(vkring_device *device, const struct vkring_feedforward_params *params,
+                                  struct vkring_feedforward_info *out_info)
+{
+    enum vkring_status status;
+    double forward_flop, backward_flop;
+    uint64_t bytes;
+    struct gemm_wish wish;
+    const struct gemm_kind kind = layer_product_kind(params, LAYER_OUTPUT);
+    bool counts_as_host;
+    TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, scratch_bytes(params), &bytes, &counts_as_host), fail);
+    TRY(wish_for(device, params->kernels, &wish), fail);
+    count_flop(params, &forward_flop, &backward_flop);
+    *out_info = (struct vkring_feedforward_info){
+        .chunk_rows = params->chunk_rows,
+        .device_bytes = bytes * (uint64_t)scratch_count(params),
+        .forward_flop = (double)params->rows * forward_flop,
+        .backward_flop = params->backward ? (double)params->rows * backward_flop : 0,
+        .matrix_units = gemm_tile_choose(device, &kind, &wish).matrices.shape.m > 0,
+    };
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 /* The layer --------------------------------------------------------------------------------------------------------------- */
 
 static enum vkring_status take(struct vkring_feedforward *layer)
@@ -214,7 +233,7 @@ static enum vkring_status take(struct vkring_feedforward *layer)
     for (enum layer_product product = 0; product < LAYER_PRODUCTS; product++) {
         const struct gemm_kind kind = layer_product_kind(params, product);
         if (layer_has_product(params, product))
-            TRY(gemm_create(layer->device, &kind, has_whole_quads(params), &layer->products[product]), fail);
+            TRY(gemm_create(layer->device, &kind, &layer->wish, has_whole_quads(params), &layer->products[product]), fail);
     }
     for (int i = 0; i < scratch_count(params); i++)
         TRY(vk_buffer_create(layer->device, VK_MEMORY_DEVICE, scratch_bytes(params), &layer->scratch[i]), fail);
@@ -246,6 +265,8 @@ enum vkring_status vkring_feedforward_create(vkring_device *device, const struct
     layer->device = device;
     TRY(resolve(device, params, &layer->params), fail);
     TRY(measure(device, &layer->params, &layer->info), fail);
+    TRY(wish_for(device, layer->params.kernels, &layer->wish), fail);
+    layer->params.kernels = NULL; /* the caller's */
     layer->scratch_stride = (uint32_t)scratch_row_bytes(&layer->params);
     TRY(take(layer), fail);
     *out_feedforward = layer;

@@ -29,6 +29,7 @@ struct vkring_feedforward {
     vkring_device *device;
     struct vkring_feedforward_params params; /* defaults filled in */
     struct vkring_feedforward_info info;
+    struct gemm_wish wish;
     uint32_t scratch_stride; /* bytes */
     struct gemm products[LAYER_PRODUCTS];
     vkring_buffer *scratch[SCRATCHES];

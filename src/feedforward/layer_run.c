@@ -147,10 +147,11 @@ static enum vkring_status add_weight_gradient(const struct chunk *chunk, const s
 {
     const struct matrix_view *to = view_of(chunk, grad->weight_grad);
     const bool weight = is_wanted(chunk, grad->weight_grad), bias = is_wanted(chunk, grad->bias_grad), empty = chunk->rows == 0;
+    const bool no_left = empty || !weight;
     const uint64_t nothing = scratch_address(chunk, SCRATCH_HIDDEN);
     const struct gemm_operands operands = {
-        .left = empty ? nothing : grad->left,
-        .left_stride = empty ? 0 : grad->left_stride,
+        .left = no_left ? nothing : grad->left,
+        .left_stride = no_left ? 0 : grad->left_stride,
         .right = empty ? nothing : grad->right,
         .right_stride = empty ? 0 : grad->right_stride,
         .result = weight ? to->address : nothing,

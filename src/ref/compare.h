@@ -34,7 +34,9 @@ struct error_gate {
 
 /** The forward gates of a type. */
 struct error_gate forward_gate(enum vkring_type type);
-/** The same of a kernel, as plans name it: those on matrix units round weights to f16 too. */
+/** Those of kernels on matrix units, which round weights of attention, and hidden layers, to f16 too. */
+struct error_gate forward_gate_on_matrices(enum vkring_type type);
+/** The same of a kernel, as plans name it. */
 struct error_gate forward_gate_of_kernel(enum vkring_type type, const char *kernel);
 /** Those of gradients. */
 struct error_gate backward_gate(enum vkring_type type);

@@ -57,14 +57,15 @@ static struct tensor_shape_of_test shape_of(const struct feedforward_case *c, in
 /* Sums of products about as large as the input. */
 static float factor_of(const struct feedforward_case *c, int tensor)
 {
+    const float hidden = c->hidden_magnitude != 0 ? c->hidden_magnitude : 1;
     switch (tensor) {
     case FEEDFORWARD_INPUT:
         return c->magnitude != 0 ? c->magnitude : 1;
     case FEEDFORWARD_HIDDEN_WEIGHT:
     case FEEDFORWARD_GATE_WEIGHT:
-        return 1 / sqrtf((float)c->params.model_dim);
+        return hidden / sqrtf((float)c->params.model_dim);
     case FEEDFORWARD_OUTPUT_WEIGHT:
-        return 1 / sqrtf((float)before_output_dim(c));
+        return 1 / (hidden * sqrtf((float)before_output_dim(c)));
     default:
         return 1;
     }
@@ -167,10 +168,17 @@ static double least_unit(const struct feedforward_case *c, int tensor)
     return tensor > FEEDFORWARD_INPUT_GRAD ? 0.1 * sqrt((double)c->params.rows) : 0;
 }
 
+static struct error_gate gate_of(const struct feedforward_case *c, int tensor)
+{
+    if (tensor != FEEDFORWARD_OUTPUT)
+        return backward_gate(c->params.type);
+    return c->on_matrices ? forward_gate_on_matrices(c->params.type) : forward_gate(c->params.type);
+}
+
 static bool judge_tensor(const struct feedforward_case *c, struct feedforward_data *data, int tensor, const double *expected)
 {
     struct tensor_image *image = &data->images[tensor];
-    const struct error_gate gate = tensor == FEEDFORWARD_OUTPUT ? forward_gate(c->params.type) : backward_gate(c->params.type);
+    const struct error_gate gate = gate_of(c, tensor);
     const uint64_t count = count_of(c, tensor);
     float *values = malloc((count ? count : 1) * sizeof(float));
     bool good = values && tensor_image_download(image) && tensor_image_canaries_alive(image);
@@ -241,6 +249,15 @@ bool feedforward_judge(const struct feedforward_case *c, struct feedforward_data
     return inputs_are_untouched(c, data) && good;
 }
 
+static bool is_as_asked(const struct feedforward_case *c, const vkring_feedforward *layer)
+{
+    struct vkring_feedforward_info info;
+    vkring_feedforward_get_info(layer, &info);
+    if (c->on_matrices && !info.matrix_units)
+        fprintf(stderr, "%s: not on matrix units\n", c->name);
+    return !c->on_matrices || info.matrix_units;
+}
+
 static bool run(const struct feedforward_case *c, vkring_device *device, struct feedforward_data *data)
 {
     vkring_feedforward *layer = NULL;
@@ -249,6 +266,7 @@ static bool run(const struct feedforward_case *c, vkring_device *device, struct 
                 (!c->params.backward || vkring_feedforward_backward(layer, &data->io, &data->gradients) == VKRING_OK);
     if (!good)
         fprintf(stderr, "%s: %s\n", c->name, vkring_last_error()->message);
+    good = good && is_as_asked(c, layer);
     vkring_feedforward_destroy(&layer);
     return good;
 }

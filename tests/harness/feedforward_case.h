@@ -29,7 +29,9 @@ struct feedforward_case {
     struct vkring_feedforward_params params;
     struct tensor_placement placement; /* of all matrices */
     bool heavy_tails;
-    float magnitude; /* of the input; 0 for 1 */
+    bool on_matrices;       /* by the gates of matrix units */
+    float magnitude;        /* of the input; 0 for 1 */
+    float hidden_magnitude; /* of the hidden layer, beside that; 0 for 1 */
 };
 
 /** Images of a case on a device, inputs uploaded, and what they hold. */

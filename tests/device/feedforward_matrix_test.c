@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* The feed-forward layer on matrix units, where they are not used unless asked for, against the oracle. Few kernels: compilers of CPUs take
+ * long. */
+#include <feedforward/layer.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../harness/feedforward_case.h"
+#include "../harness/opened_device.h"
+
+static vkring_device *device;
+
+#define ON_MATRICES .kernels = "matrix=1", .backward = true
+
+/* More than a tile of everything, in what nothing divides; and in whole quads. */
+#define ODD .model_dim = 37, .hidden_dim = 69, .output_dim = 35, .chunk_rows = 40, ON_MATRICES
+#define SWIGLU ODD, .activation = VKRING_ACTIVATION_SILU, .gated = true, .hidden_bias = true, .gate_bias = true, .output_bias = true
+#define WHOLE .model_dim = 40, .hidden_dim = 72, .output_dim = 36, ON_MATRICES, .activation = VKRING_ACTIVATION_GELU
+#define LINEAR .model_dim = 68, .output_dim = 40, ON_MATRICES
+
+static const struct feedforward_case cases[] = {
+    {.name = "SwiGLU, odd", .params = {.type = VKRING_TYPE_F16, .rows = 75, SWIGLU}},
+    {.name = "SwiGLU, odd", .params = {.type = VKRING_TYPE_BF16, .rows = 75, SWIGLU}},
+    {.name = "one row", .params = {.type = VKRING_TYPE_F16, .rows = 1, SWIGLU}},
+    {.name = "no rows", .params = {.type = VKRING_TYPE_BF16, .rows = 0, SWIGLU}},
+    {.name = "cut finely", .params = {.type = VKRING_TYPE_F16, .rows = 75, SWIGLU, .dispatch_seconds = 1e-9}},
+    {.name = "padded, odd offsets",
+     .placement = {ORDER_PADDED, .offset_elements = 3, .padding = 5},
+     .params = {.type = VKRING_TYPE_BF16, .rows = 33, SWIGLU}},
+    {.name = "GELU, whole quads", .params = {.type = VKRING_TYPE_F16, .rows = 70, WHOLE}},
+    {.name = "a hidden layer past f16's range",
+     .magnitude = 100,
+     .hidden_magnitude = 1e4f,
+     .params = {.type = VKRING_TYPE_F16, .rows = 70, WHOLE}},
+    {.name = "a hidden layer below f16's range",
+     .magnitude = 1e-2f,
+     .hidden_magnitude = 1e-4f,
+     .params = {.type = VKRING_TYPE_F16, .rows = 70, WHOLE}},
+    {.name = "linear", .params = {.type = VKRING_TYPE_BF16, .rows = 50, LINEAR}},
+    {.name = "heavy tails", .heavy_tails = true, .params = {.type = VKRING_TYPE_BF16, .rows = 50, LINEAR}},
+    {.name = "huge", .magnitude = 1e30f, .params = {.type = VKRING_TYPE_BF16, .rows = 50, LINEAR}},
+    {.name = "tiny", .magnitude = 1e-30f, .params = {.type = VKRING_TYPE_BF16, .rows = 50, LINEAR}},
+    {.name = "narrow", .params = {.type = VKRING_TYPE_F16, .rows = 5, .model_dim = 3, .output_dim = 1, ON_MATRICES}},
+};
+
+START_TEST(layers_match_the_oracle)
+{
+    struct feedforward_case c = cases[_i];
+    struct vkring_feedforward_info info;
+    c.on_matrices = true;
+    c.seed = 7000 + (uint64_t)_i;
+    ck_assert_int_eq(vkring_feedforward_measure(device, &c.params, &info), VKRING_OK);
+    ck_assert_msg(info.matrix_units, "%s would run on other kernels", c.name);
+    ck_assert_msg(feedforward_passes(&c, device), "%s, type %d", c.name, (int)c.params.type);
+}
+END_TEST
+
+/* Every product, not only the one that info tells of. */
+START_TEST(all_products_are_there)
+{
+    vkring_feedforward *layer = NULL;
+    ck_assert_int_eq(vkring_feedforward_create(device, &cases[0].params, &layer), VKRING_OK);
+    for (enum layer_product product = 0; product < LAYER_PRODUCTS; product++)
+        ck_assert_msg(!layer_has_product(&layer->params, product) || layer->products[product].tile.matrices.shape.m > 0, "product %d",
+                      (int)product);
+    vkring_feedforward_destroy(&layer);
+}
+END_TEST
+
+/* Asking for what is not there is no error. */
+static const struct vk_limit_overrides poorer[] = {{.no_matrices = true}, {.shared_memory_bytes = 512}};
+
+START_TEST(others_take_over)
+{
+    vkring_device *other = test_device_open(&poorer[_i]);
+    const struct feedforward_case c = {
+        .name = "others", .params = {.type = VKRING_TYPE_F16, .rows = 9, .model_dim = 8, .output_dim = 4, .kernels = "matrix=1"}};
+    struct vkring_feedforward_info info;
+    ck_assert_int_eq(vkring_feedforward_measure(other, &c.params, &info), VKRING_OK);
+    const bool passes = feedforward_passes(&c, other);
+    vkring_device_destroy(&other);
+    ck_assert(!info.matrix_units && passes);
+}
+END_TEST
+
+static bool has_matrices(const char *words, enum vkring_type type)
+{
+    const struct vkring_feedforward_params params = {.type = type, .rows = 9, .model_dim = 8, .output_dim = 4, .kernels = words};
+    struct vkring_feedforward_info info;
+    return vkring_feedforward_measure(device, &params, &info) == VKRING_OK && info.matrix_units;
+}
+
+START_TEST(they_are_used_where_asked_for)
+{
+    const struct vkring_feedforward_params bad = {.rows = 9, .model_dim = 8, .output_dim = 4, .kernels = "matrices=1"};
+    struct vkring_feedforward_info info;
+    ck_assert(has_matrices("matrix=1", VKRING_TYPE_F16));
+    ck_assert(has_matrices("keys_per_step=4 matrix matrix_subgroups=1", VKRING_TYPE_BF16));
+    ck_assert(!has_matrices("matrix=0", VKRING_TYPE_F16));
+    ck_assert(!has_matrices("matrix=1", VKRING_TYPE_F32));
+    ck_assert(device->info.kind != VKRING_DEVICE_CPU || !has_matrices(NULL, VKRING_TYPE_F16));
+    setenv("VKRING_KERNELS", "matrix=1", 1);
+    ck_assert(has_matrices("matrix=0", VKRING_TYPE_F16));
+    unsetenv("VKRING_KERNELS");
+    ck_assert_int_eq(vkring_feedforward_measure(device, &bad, &info), VKRING_ERROR_INVALID_ARGUMENT);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("feed-forward on matrix units");
+    TCase *tcase = tcase_create("layers");
+    unsetenv("VKRING_KERNELS");
+    device = test_device_open(NULL);
+    if (!has_matrices("matrix=1", VKRING_TYPE_F16)) {
+        printf("skipped: the device has no matrix units, or this build no kernels for them\n");
+        vkring_device_destroy(&device);
+        return TEST_SKIPPED;
+    }
+    tcase_add_loop_test(tcase, layers_match_the_oracle, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_test(tcase, all_products_are_there);
+    tcase_add_loop_test(tcase, others_take_over, 0, sizeof(poorer) / sizeof(poorer[0]));
+    tcase_add_test(tcase, they_are_used_where_asked_for);
+    suite_add_tcase(suite, tcase);
+    return device_suite_run(suite, &device, 1);
+}
