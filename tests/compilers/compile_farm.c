@@ -15,6 +15,7 @@
 #include "attention/rows.h"
 #include "attention/segments.h"
 #include "captured_pipelines.h"
+#include "feedforward/layer.h"
 
 enum options { PLAIN, CAUSAL, ALL };
 
@@ -267,6 +268,55 @@ static void compile_helpers(struct farm *farm)
     segment_kernels_destroy(farm->device, &segments);
 }
 
+/* Products of a feed-forward layer, of the f32 where that is told, scalar and on matrix units. */
+static const struct {
+    const char *name;
+    enum layer_product product;
+} products[] = {
+    {"gemm", LAYER_HIDDEN},
+    {"gemm_f32_left", LAYER_OUTPUT},
+    {"gemm_gradient", LAYER_HIDDEN_GRAD},
+    {"gemm_weight_gradient", LAYER_HIDDEN_WEIGHT_GRAD},
+    {"gemm_two_products", LAYER_INPUT_GRAD},
+};
+
+static void compile_product(struct farm *farm, const struct gemm_kind *kind, const char *name, bool matrix)
+{
+    const struct gemm_wish wish = {.matrix = matrix};
+    struct gemm gemm = {0};
+    char full_name[64];
+    snprintf(full_name, sizeof(full_name), "%s%s", name, matrix ? "_matrix" : "");
+    if (matrix && !gemm_tile_choose(farm->device, kind, &wish).matrices.shape.m)
+        return;
+    name_next(farm, full_name, NULL, farm->problem);
+    check(farm, gemm_create(farm->device, kind, &wish, true, &gemm));
+    gemm_destroy(farm->device, &gemm);
+}
+
+/* Of a SwiGLU layer with all biases. */
+static void compile_feedforward(struct farm *farm, enum vkring_type type)
+{
+    const struct vkring_feedforward_params params = {
+        .type = type,
+        .rows = 8192,
+        .model_dim = 4096,
+        .hidden_dim = 14336,
+        .output_dim = 4096,
+        .activation = VKRING_ACTIVATION_SILU,
+        .gated = true,
+        .hidden_bias = true,
+        .gate_bias = true,
+        .output_bias = true,
+        .backward = true,
+    };
+    for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++) {
+        const struct gemm_kind kind = layer_product_kind(&params, products[i].product);
+        name_next(farm, products[i].name, NULL, type_names[type]);
+        compile_product(farm, &kind, products[i].name, false);
+        compile_product(farm, &kind, products[i].name, true);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct vkring_device_params params = {.cache_folder = ""};
@@ -286,6 +336,9 @@ int main(int argc, char **argv)
         if (is_wanted(&farm, &problems[i], argc > 2 ? argv[2] : NULL))
             compile_problem(&farm, &problems[i]);
     compile_helpers(&farm);
+    for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++)
+        if (type == VKRING_TYPE_F32 || farm.device->limits.storage_16bit)
+            compile_feedforward(&farm, type);
     if (!captured_pipelines.available)
         fprintf(stderr, "%s: no " VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME "\n", farm.chip);
     vkring_device_destroy(&farm.device);
