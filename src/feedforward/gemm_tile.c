@@ -49,6 +49,7 @@ struct gemm_tile gemm_tile_scalar(const struct vk_limits *limits, bool is_cpu, c
 #define GPU_SUBGROUP_ROWS 64u
 #define GPU_SUBGROUP_COLUMNS 32u
 #define GPU_STEP_TERMS 32u
+#define GPU_MANY_REGISTERS 256u
 
 /* Nearly every device has them; more leaves fewer workgroups to a processor. */
 #define PORTABLE_SHARED_BYTES 32768u
@@ -96,6 +97,7 @@ static struct gemm_matrices largest_matrices(const struct vk_limits *limits, boo
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     const uint32_t least_step = shape.k > 8 ? shape.k : 8;
+    const bool short_step = is_cpu || limits->lane_registers < GPU_MANY_REGISTERS || least_step > GPU_STEP_TERMS;
     return (struct gemm_matrices){
         .shape = shape,
         .subgroup_size = limits->min_subgroup_size,
@@ -103,7 +105,7 @@ static struct gemm_matrices largest_matrices(const struct vk_limits *limits, boo
         .across = is_cpu ? 2 : 4,
         .row_tiles = is_cpu ? 2 : at_least_one(GPU_SUBGROUP_ROWS / shape.m),
         .column_tiles = is_cpu ? 2 : at_least_one(GPU_SUBGROUP_COLUMNS / shape.n),
-        .step_terms = is_cpu || least_step > GPU_STEP_TERMS ? least_step : GPU_STEP_TERMS,
+        .step_terms = short_step ? least_step : GPU_STEP_TERMS,
     };
 }
 
@@ -113,6 +115,22 @@ static void take_subgroups(struct gemm_tile *tile)
     tile->matrices.subgroups /= 2;
     if (tile->matrices.across > 1)
         tile->matrices.across /= 2;
+    settle(tile);
+}
+
+/* Sums get a quarter of the registers. */
+static void keep_in_registers(struct gemm_tile *tile, const struct vk_limits *limits)
+{
+    struct gemm_matrices *matrices = &tile->matrices;
+    const uint32_t most = limits->lane_registers / 4 * matrices->subgroup_size;
+    while (matrices->row_tiles * matrices->shape.m * matrices->column_tiles * matrices->shape.n > most) {
+        if (matrices->row_tiles > 1)
+            matrices->row_tiles /= 2;
+        else if (matrices->column_tiles > 1)
+            matrices->column_tiles /= 2;
+        else
+            break;
+    }
     settle(tile);
 }
 
@@ -144,6 +162,8 @@ static bool shrink(struct gemm_tile *tile, const struct gemm_kind *kind, const s
             take_subgroups(tile);
         else if (matrices->row_tiles > 1)
             matrices->row_tiles /= 2;
+        else if (matrices->column_tiles > 1)
+            matrices->column_tiles /= 2;
         else
             return false;
         settle(tile);
@@ -157,6 +177,8 @@ struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_c
     if (kind->type == VKRING_TYPE_F32 || tile.matrices.shape.m < 8)
         return (struct gemm_tile){0};
     settle(&tile);
+    if (!is_cpu)
+        keep_in_registers(&tile, limits);
     while (subgroups && tile.matrices.subgroups > subgroups)
         take_subgroups(&tile);
     narrow(&tile, kind->columns);

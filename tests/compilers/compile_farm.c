@@ -313,7 +313,8 @@ static void compile_feedforward(struct farm *farm, enum vkring_type type)
         const struct gemm_kind kind = layer_product_kind(&params, products[i].product);
         name_next(farm, products[i].name, NULL, type_names[type]);
         compile_product(farm, &kind, products[i].name, false);
-        compile_product(farm, &kind, products[i].name, true);
+        if (kernel_choice_suits_matrices(farm->device))
+            compile_product(farm, &kind, products[i].name, true);
     }
 }
 

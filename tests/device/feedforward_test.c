@@ -171,6 +171,18 @@ static const struct feedforward_case plain = {.name = "plain",
                                                          .backward = true,
                                                          .chunk_rows = 32}};
 
+/* Of i = 1 on matrix units, where there are any. */
+static struct feedforward_case plain_of(int i)
+{
+    struct feedforward_case c = plain;
+    if (i == 1 && is_supported(VKRING_TYPE_F16)) {
+        c.on_matrices = true;
+        c.params.type = VKRING_TYPE_F16;
+        c.params.kernels = "matrix=1";
+    }
+    return c;
+}
+
 static uint64_t device_bytes_now(void)
 {
     struct vkring_memory_use use;
@@ -244,12 +256,13 @@ static unsigned char *results(struct feedforward_data *data, uint64_t *out_bytes
 
 START_TEST(the_same_bits_again)
 {
+    const struct feedforward_case c = plain_of(_i);
     struct feedforward_data data;
     vkring_feedforward *layer = NULL;
     unsigned char *first = NULL;
     uint64_t bytes;
-    ck_assert(feedforward_data_create(&plain, device, &data));
-    ck_assert_int_eq(vkring_feedforward_create(device, &plain.params, &layer), VKRING_OK);
+    ck_assert(feedforward_data_create(&c, device, &data));
+    ck_assert_int_eq(vkring_feedforward_create(device, &c.params, &layer), VKRING_OK);
     for (int run = 0; run < 3; run++) {
         ck_assert(feedforward_data_reset(&data));
         ck_assert_int_eq(vkring_feedforward_forward(layer, &data.io), VKRING_OK);
@@ -271,11 +284,12 @@ END_TEST
 /* Each gradient alone is what it is beside the others, and nothing else is written. */
 START_TEST(gradients_can_be_had_one_by_one)
 {
+    const struct feedforward_case c = plain_of(_i);
     struct feedforward_data data;
     vkring_feedforward *layer = NULL;
     uint64_t bytes, again_bytes;
-    ck_assert(feedforward_data_create(&plain, device, &data));
-    ck_assert_int_eq(vkring_feedforward_create(device, &plain.params, &layer), VKRING_OK);
+    ck_assert(feedforward_data_create(&c, device, &data));
+    ck_assert_int_eq(vkring_feedforward_create(device, &c.params, &layer), VKRING_OK);
     ck_assert_int_eq(vkring_feedforward_forward(layer, &data.io), VKRING_OK);
     ck_assert_int_eq(vkring_feedforward_backward(layer, &data.io, &data.gradients), VKRING_OK);
     unsigned char *together = results(&data, &bytes);
@@ -469,11 +483,11 @@ int main(void)
     tcase_add_loop_test(tcase, sizes_of_every_type, 0, 3 * CASES);
     tcase_add_loop_test(tcase, random_layers, 0, (int)environment_number("VKRING_TEST_CASES", 8));
     tcase_add_loop_test(tcase, answers_stay_right_on_poorer_devices, 0, 2);
+    tcase_add_loop_test(tcase, the_same_bits_again, 0, 2);
+    tcase_add_loop_test(tcase, gradients_can_be_had_one_by_one, 0, 2);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", it_takes_what_it_promised_and_runs_take_nothing);
     suite_add(suite, "scratch", scratch_does_not_grow_with_rows);
-    suite_add(suite, "bits", the_same_bits_again);
-    suite_add(suite, "gradients", gradients_can_be_had_one_by_one);
     suite_add(suite, "semaphores", semaphores_of_the_application_are_used_once);
     suite_add(suite, "params", bad_params_are_refused_by_name);
     suite_add(suite, "matrices", bad_matrices_are_refused_by_name_and_harm_nothing);
