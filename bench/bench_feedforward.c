@@ -133,7 +133,9 @@ static bool validate(struct trial *trial, struct failure *failure)
 {
     const struct vkring_feedforward_params *params = &trial->which->params;
     const uint64_t count = CHECKED_ROWS * params->model_dim;
-    const struct error_gate gate = forward_gate(params->type);
+    struct vkring_feedforward_info info;
+    vkring_feedforward_get_info(trial->layer, &info);
+    const struct error_gate gate = info.matrix_units ? forward_gate_on_matrices(params->type) : forward_gate(params->type);
     const struct reference_feedforward layer = {
         .rows = CHECKED_ROWS,
         .model_dim = params->model_dim,
@@ -184,12 +186,13 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, do
         !bench_time(run_backward, trial, repeats, &backward, failure))
         return false;
     vkring_feedforward_get_info(trial->layer, &info);
-    printf("%-16s %9.2f ms %7.1f GFLOP/s %4.0f %%   %9.2f ms %7.1f GFLOP/s %4.0f %%\n", trial->which->name, forward.median * 1e3,
+    printf("%-16s %9.2f ms %7.1f GFLOP/s %4.0f %%   %9.2f ms %7.1f GFLOP/s %4.0f %%%s\n", trial->which->name, forward.median * 1e3,
            info.forward_flop / forward.median * 1e-9, info.forward_flop / forward.median * 1e-7 / peak_gflops, backward.median * 1e3,
-           info.backward_flop / backward.median * 1e-9, info.backward_flop / backward.median * 1e-7 / peak_gflops);
+           info.backward_flop / backward.median * 1e-9, info.backward_flop / backward.median * 1e-7 / peak_gflops,
+           info.matrix_units ? "   on matrix units" : "");
     fflush(stdout);
-    json_array_append_new(results, json_pack("{s:s, s:o, s:o}", "case", trial->which->name, "forward",
-                                             timing_json(&forward, info.forward_flop, peak_gflops), "backward",
+    json_array_append_new(results, json_pack("{s:s, s:b, s:o, s:o}", "case", trial->which->name, "matrix_units", info.matrix_units,
+                                             "forward", timing_json(&forward, info.forward_flop, peak_gflops), "backward",
                                              timing_json(&backward, info.backward_flop, peak_gflops)));
     return true;
 }
