@@ -37,7 +37,8 @@ VKRING_API const char *vkring_activation_string(enum vkring_activation activatio
  *     y = h · output_weight + output_bias
  *
  * Without a hidden layer, hidden_dim 0, y = x · output_weight + output_bias: a linear layer, as of projections to queries, keys and values.
- * Products, sums and h are f32 whatever the type; y is rounded to it once.
+ * Products, sums and h are f32 whatever the type; y is rounded to it once. On matrix units f16 and bf16 are multiplied as f16 with sums in
+ * f32: what products take of h and of gradients before the activation has 11 bits then, above 2^-29 of the greatest of its row or column.
  */
 struct vkring_feedforward_params {
     enum vkring_type type; /**< of input, weights, biases and output */
@@ -69,7 +70,7 @@ struct vkring_feedforward_info {
     double forward_flop;  /**< 2 · rows · hidden_dim · (model_dim + output_dim), model_dim counted twice with `gated`;
                                of a linear layer 2 · rows · model_dim · output_dim */
     double backward_flop; /**< of all gradients, with what is computed again */
-    bool matrix_units;    /**< products are computed there */
+    bool matrix_units;    /**< products are computed there, unless vkring_feedforward_create finds that the device gets them wrong */
 };
 
 /** What vkring_feedforward_create would take. Takes nothing itself. Errors as of vkring_feedforward_create. */

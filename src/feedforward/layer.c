@@ -6,6 +6,7 @@
 
 #include "../attention/choose.h"
 #include "../base/checked.h"
+#include "gemm_self_test.h"
 
 #define MOST_DIM ((uint64_t)1 << 23)
 #define MOST_ROWS ((uint64_t)1 << 48)
@@ -224,6 +225,25 @@ fail:
     return status;
 }
 
+/* Without matrix units where the device computes wrong products there. */
+static enum vkring_status settle_wish(struct vkring_feedforward *layer)
+{
+    enum vkring_status status;
+    bool right = true;
+    TRY(wish_for(layer->device, layer->params.kernels, &layer->wish), fail);
+    layer->params.kernels = NULL; /* the caller's */
+    if (layer->info.matrix_units)
+        TRY(gemm_self_test(layer->device, layer->params.type, &right), fail);
+    if (!right) {
+        log_line(&layer->device->log, VKRING_LOG_WARNING, "%s: products on matrix units are wrong; others take over",
+                 layer->device->info.name);
+        layer->wish.matrix = layer->info.matrix_units = false;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 /* The layer --------------------------------------------------------------------------------------------------------------- */
 
 static enum vkring_status take(struct vkring_feedforward *layer)
@@ -265,8 +285,7 @@ enum vkring_status vkring_feedforward_create(vkring_device *device, const struct
     layer->device = device;
     TRY(resolve(device, params, &layer->params), fail);
     TRY(measure(device, &layer->params, &layer->info), fail);
-    TRY(wish_for(device, layer->params.kernels, &layer->wish), fail);
-    layer->params.kernels = NULL; /* the caller's */
+    TRY(settle_wish(layer), fail);
     layer->scratch_stride = (uint32_t)scratch_row_bytes(&layer->params);
     TRY(take(layer), fail);
     *out_feedforward = layer;

@@ -54,7 +54,8 @@ struct vkring_device {
     char *kernels_path;               /* where src/attention remembers choices of kernels; null: nowhere */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
     atomic_bool quarantined; /* something may still touch memory of the device after all is destroyed: it is never freed */
-    atomic_uint kernels_passed, kernels_failed; /* bits of the self-test's verdicts, owned by src/attention/self_test.c */
+    atomic_uint kernels_passed, kernels_failed; /* bits of the self-tests' verdicts: the lowest 24 of src/attention/self_test.c, then of
+                                                   src/feedforward/gemm_self_test.c */
 };
 
 /** overrides may be null. */
