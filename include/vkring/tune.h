@@ -31,6 +31,7 @@
  *
  * Of the three before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
+ * Of all of them the feed-forward layer (feedforward.h) looks at matrix and matrix_subgroups.
  */
 #ifndef VKRING_TUNE_H
 #define VKRING_TUNE_H
