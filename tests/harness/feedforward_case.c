@@ -168,17 +168,17 @@ static double least_unit(const struct feedforward_case *c, int tensor)
     return tensor > FEEDFORWARD_INPUT_GRAD ? 0.1 * sqrt((double)c->params.rows) : 0;
 }
 
-static struct error_gate gate_of(const struct feedforward_case *c, int tensor)
+static struct error_gate gate_of(const struct feedforward_case *c, const struct feedforward_data *data, int tensor)
 {
     if (tensor != FEEDFORWARD_OUTPUT)
         return backward_gate(c->params.type);
-    return c->on_matrices ? forward_gate_on_matrices(c->params.type) : forward_gate(c->params.type);
+    return data->from_matrices ? forward_gate_on_matrices(c->params.type) : forward_gate(c->params.type);
 }
 
 static bool judge_tensor(const struct feedforward_case *c, struct feedforward_data *data, int tensor, const double *expected)
 {
     struct tensor_image *image = &data->images[tensor];
-    const struct error_gate gate = gate_of(c, tensor);
+    const struct error_gate gate = gate_of(c, data, tensor);
     const uint64_t count = count_of(c, tensor);
     float *values = malloc((count ? count : 1) * sizeof(float));
     bool good = values && tensor_image_download(image) && tensor_image_canaries_alive(image);
@@ -249,10 +249,11 @@ bool feedforward_judge(const struct feedforward_case *c, struct feedforward_data
     return inputs_are_untouched(c, data) && good;
 }
 
-static bool is_as_asked(const struct feedforward_case *c, const vkring_feedforward *layer)
+static bool is_as_asked(const struct feedforward_case *c, const vkring_feedforward *layer, struct feedforward_data *data)
 {
     struct vkring_feedforward_info info;
     vkring_feedforward_get_info(layer, &info);
+    data->from_matrices = info.matrix_units;
     if (c->on_matrices && !info.matrix_units)
         fprintf(stderr, "%s: not on matrix units\n", c->name);
     return !c->on_matrices || info.matrix_units;
@@ -266,7 +267,7 @@ static bool run(const struct feedforward_case *c, vkring_device *device, struct 
                 (!c->params.backward || vkring_feedforward_backward(layer, &data->io, &data->gradients) == VKRING_OK);
     if (!good)
         fprintf(stderr, "%s: %s\n", c->name, vkring_last_error()->message);
-    good = good && is_as_asked(c, layer);
+    good = good && is_as_asked(c, layer, data);
     vkring_feedforward_destroy(&layer);
     return good;
 }

@@ -29,7 +29,7 @@ struct feedforward_case {
     struct vkring_feedforward_params params;
     struct tensor_placement placement; /* of all matrices */
     bool heavy_tails;
-    bool on_matrices;       /* by the gates of matrix units */
+    bool on_matrices;       /* or it does not pass */
     float magnitude;        /* of the input; 0 for 1 */
     float hidden_magnitude; /* of the hidden layer, beside that; 0 for 1 */
 };
@@ -40,6 +40,7 @@ struct feedforward_data {
     float *values[FEEDFORWARD_INPUTS];               /* rounded to the type */
     struct vkring_feedforward_io io;
     struct vkring_feedforward_gradients gradients;
+    bool from_matrices; /* what runs wrote is judged by the gates of matrix units */
 };
 
 /** False, with a line on standard error, when something fails. */
