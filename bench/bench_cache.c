@@ -99,8 +99,8 @@ static void free_trial(struct trial *trial)
 static bool append(struct trial *trial, struct failure *failure)
 {
     const uint64_t rows = PIECE_ROWS;
-    const struct vkring_tensor key = {.buffer = trial->buffers[KEY]}, value = {.buffer = trial->buffers[VALUE]};
-    return vkring_cache_append(trial->cache, &rows, &key, &value) == VKRING_OK || fail_library(failure, 0);
+    const struct vkring_cache_append_io io = {.rows = &rows, .key.buffer = trial->buffers[KEY], .value.buffer = trial->buffers[VALUE]};
+    return vkring_cache_append(trial->cache, &io) == VKRING_OK || fail_library(failure, 0);
 }
 
 /* From empty to full. */

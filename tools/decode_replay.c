@@ -168,9 +168,9 @@ static bool store_lse(struct decode *decode, const struct piece *piece, struct f
 static bool append(struct decode *decode, const uint64_t *rows, struct decode_part *part, struct failure *failure)
 {
     vkring_buffer *const *buffers = decode->attend.buffers;
-    const struct vkring_tensor key = {.buffer = buffers[FILE_KEY]}, value = {.buffer = buffers[FILE_VALUE]};
+    const struct vkring_cache_append_io io = {.rows = rows, .key.buffer = buffers[FILE_KEY], .value.buffer = buffers[FILE_VALUE]};
     const double start = now_seconds();
-    if (vkring_cache_append(decode->cache, rows, &key, &value) != VKRING_OK)
+    if (vkring_cache_append(decode->cache, &io) != VKRING_OK)
         return fail_library(failure, decode->attend.ranks->rank);
     part->append_seconds += now_seconds() - start;
     return true;

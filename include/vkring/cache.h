@@ -52,8 +52,8 @@ struct vkring_cache_params {
      * What is attended, as of a plan: type, batch (how many sequences), heads, kv_heads, head_dim, value_dim, scale, mask and modifiers;
      * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
-     * VKRING_ERROR_UNSUPPORTED: segment_ids, bias, a batch above 2^24, rows of keys or of values above 128 MiB. VKRING_ERROR_INVALID_ARGUMENT:
-     * backward, has_query_offset, rows of ranks, a layout of queries or keys.
+     * VKRING_ERROR_UNSUPPORTED: bias, a batch above 2^24, rows of keys or of values above 128 MiB. VKRING_ERROR_INVALID_ARGUMENT: backward,
+     * has_query_offset, rows of ranks, a layout of queries or keys.
      */
     struct vkring_plan_params attention;
     enum vkring_cache_storage storage;
@@ -65,7 +65,7 @@ typedef struct vkring_cache vkring_cache;
 
 /** What a cache takes on this rank. */
 struct vkring_cache_memory {
-    uint64_t storage_bytes; /**< of device memory: keys, values and their scales */
+    uint64_t storage_bytes; /**< of device memory: keys, values, their scales and segment ids */
     uint64_t device_bytes;  /**< of device memory, with what calls work in */
     uint64_t host_bytes;    /**< pinned, and what rows are gathered in */
 };
@@ -94,20 +94,23 @@ struct vkring_cache_info {
 
 VKRING_API void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *out_info);
 
+/** Rows to be added: packed, or strided by sequence_stride and head_stride; batch_stride is not used. */
+struct vkring_cache_append_io {
+    const uint64_t *rows;             /**< [batch], how many of each sequence this rank brings */
+    struct vkring_tensor key;         /**< [sum of rows][kv_heads][head_dim] */
+    struct vkring_tensor value;       /**< [sum of rows][kv_heads][value_dim] */
+    struct vkring_tensor segment_ids; /**< [sum of rows], int32_t, packed; read only if the cache has them */
+};
+
 /**
- * Adds rows at the end of sequences. Collective.
- *
- *   rows   [batch]                          how many of each sequence this rank brings
- *   key    [sum of rows][kv_heads][head_dim]    packed or strided by sequence_stride and head_stride; batch_stride is not used
- *   value  [sum of rows][kv_heads][value_dim]
+ * Adds rows at the end of sequences. Collective. Buffers are borrowed until it returns.
  *
  * VKRING_ERROR_CACHE_FULL on every rank: a sequence would pass kv_len; the message names it. _INVALID_ARGUMENT on every rank: a sequence
  * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the
  * lengths before, or make different calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST otherwise: the
  * last error names the rank, and the cache is lost.
  */
-VKRING_API enum vkring_status vkring_cache_append(vkring_cache *cache, const uint64_t *rows, const struct vkring_tensor *key,
-                                                  const struct vkring_tensor *value);
+VKRING_API enum vkring_status vkring_cache_append(vkring_cache *cache, const struct vkring_cache_append_io *io);
 
 /**
  * Forgets all rows from lengths[b] on of each sequence b. Every rank makes the same call, which sends nothing: one that did not is found by
@@ -120,10 +123,12 @@ VKRING_API enum vkring_status vkring_cache_reset(vkring_cache *cache);
 
 struct vkring_cache_attend_io {
     const uint64_t *rows;        /**< [batch], how many queries of each sequence this rank brings */
-    struct vkring_tensor query;  /**< [sum of rows][heads][head_dim]; strides as of vkring_cache_append */
+    struct vkring_tensor query;  /**< [sum of rows][heads][head_dim]; strides as of struct vkring_cache_append_io */
     struct vkring_tensor output; /**< [sum of rows][heads][value_dim] */
     struct vkring_tensor lse;    /**< [heads][sum of rows], f32, packed; buffer null if not wanted */
-    struct vkring_tensor alibi_slopes; /**< [heads], f32; read only if the cache has them, as the next */
+    /* read only if the cache has them */
+    struct vkring_tensor segment_ids;  /**< [sum of rows], int32_t, packed: a query keeps keys that were appended with the same */
+    struct vkring_tensor alibi_slopes; /**< [heads], f32 */
     struct vkring_tensor sinks;        /**< [heads], f32 */
     uint64_t seed;                     /**< of dropout; the same on every rank */
 };

@@ -37,7 +37,13 @@ static struct key_tensors keys_of(const struct vkring_cache *cache)
             .head_stride = scales_bytes,
         };
     }
-    return (struct key_tensors){.key = views[0], .value = views[1], .key_scales = scales[0], .value_scales = scales[1]};
+    const struct tensor_view ids = {
+        .buffer = cache->ids,
+        .address = cache->ids->address,
+        .batch_stride = cache->slots * sizeof(int32_t),
+        .row_stride = sizeof(int32_t),
+    };
+    return (struct key_tensors){.key = views[0], .value = views[1], .key_scales = scales[0], .value_scales = scales[1], .ids = ids};
 }
 
 static enum vkring_status resolve_rows(struct attend *attend, const struct vkring_cache_attend_io *io)
@@ -68,6 +74,9 @@ static enum vkring_status resolve_modifiers(struct attend *attend, const struct 
     const struct problem *problem = &attend->cache->problem;
     const struct tensor_shape slopes = {"alibi_slopes", sizeof(float), 1, 1, 1, problem->heads};
     const struct tensor_shape sinks = {"sinks", sizeof(float), 1, 1, 1, problem->heads};
+    const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), 1, 1, 1, attend->count};
+    if (problem->segment_ids)
+        TRY(tensor_resolve_vector(&io->segment_ids, &ids, &attend->queries.ids), fail);
     if (problem->alibi)
         TRY(tensor_resolve_vector(&io->alibi_slopes, &slopes, &attend->queries.slopes), fail);
     if (problem->sinks)
@@ -105,8 +114,10 @@ static enum vkring_status check_lengths(const struct vkring_cache *cache)
 
 /* Spans ------------------------------------------------------------------------------------------------------------------- */
 
+typedef enum vkring_status (*span_visit)(struct partial *partial, const struct partial_span *span);
+
 /* Rows of a run, which begin at row `row` of the tensors at hand. */
-static enum vkring_status add_run(struct vkring_cache *cache, const struct cache_run *run, uint64_t row)
+static enum vkring_status visit_run(struct vkring_cache *cache, const struct cache_run *run, uint64_t row, span_visit visit)
 {
     enum vkring_status status;
     const uint64_t length = cache->lengths[run->sequence], most = cache->partial.most_rows;
@@ -118,51 +129,12 @@ static enum vkring_status add_run(struct vkring_cache *cache, const struct cache
             .rows = min_u64(run->rows - done, most),
             .keys = positions_of_rank(length, cache->rank, cache->ranks),
         };
-        TRY(partial_add(&cache->partial, &span), fail);
+        TRY(visit(&cache->partial, &span), fail);
     }
     return VKRING_OK;
 fail:
     return status;
 }
-
-/* Own rows [first, end) of a rank. */
-static enum vkring_status add_rows(struct vkring_cache *cache, uint32_t rank, uint64_t first, uint64_t end, uint64_t row)
-{
-    enum vkring_status status;
-    struct cache_run run;
-    for (struct cache_runs runs = {.rank = rank, .next = first, .end = end}; cache_runs_next(&runs, cache, &run);)
-        TRY(add_run(cache, &run, row + run.own - first), fail);
-    return VKRING_OK;
-fail:
-    return status;
-}
-
-static uint64_t count_sequences(const struct vkring_cache *cache)
-{
-    uint64_t count = 0;
-    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
-        count += cache_new_rows(cache, sequence) > 0;
-    return count;
-}
-
-/* On one rank, from and to where the tensors are. */
-static enum vkring_status attend_alone(struct attend *attend)
-{
-    enum vkring_status status;
-    struct vkring_cache *cache = attend->cache;
-    if (attend->count == 0)
-        return VKRING_OK;
-    TRY(device_work_begin(&cache->work), fail);
-    partial_start(&cache->partial, &cache->work, &attend->queries, &attend->keys, count_sequences(cache));
-    TRY(add_rows(cache, 0, 0, attend->count, 0), fail);
-    partial_finish(&cache->partial);
-    TRY(device_work_run(&cache->work), fail);
-    return VKRING_OK;
-fail:
-    return status;
-}
-
-/* Pieces ------------------------------------------------------------------------------------------------------------------ */
 
 /* Own rows [first, first + count) of each rank, as far as it has them. */
 struct piece {
@@ -177,12 +149,107 @@ static uint64_t rows_in_piece(const struct vkring_cache *cache, const struct pie
     return rows > piece->first ? min_u64(rows - piece->first, piece->count) : 0;
 }
 
+/* Rank after rank. */
+static enum vkring_status visit_piece(struct vkring_cache *cache, const struct piece *piece, span_visit visit)
+{
+    enum vkring_status status;
+    struct cache_run run;
+    uint64_t row = 0;
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const uint64_t rows = rows_in_piece(cache, piece, rank);
+        struct cache_runs runs = {.rank = rank, .next = piece->first, .end = piece->first + rows};
+        while (cache_runs_next(&runs, cache, &run))
+            TRY(visit_run(cache, &run, row + run.own - piece->first, visit), fail);
+        row += rows;
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static uint64_t count_sequences(const struct vkring_cache *cache)
+{
+    uint64_t count = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        count += cache_new_rows(cache, sequence) > 0;
+    return count;
+}
+
+/* Tables of segment ids are whole before anything reads them. */
+static enum vkring_status write_tables(struct vkring_cache *cache, const struct piece *piece)
+{
+    enum vkring_status status;
+    if (!cache->problem.segment_ids)
+        return VKRING_OK;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (cache_new_rows(cache, sequence) > 0)
+            partial_range_keys(&cache->partial, sequence, positions_of_rank(cache->lengths[sequence], cache->rank, cache->ranks));
+    TRY(visit_piece(cache, piece, partial_range_queries), fail);
+    vk_commands_barrier(cache->device, &cache->work.commands);
+    TRY(visit_piece(cache, piece, partial_bound_queries), fail);
+    vk_commands_barrier(cache->device, &cache->work.commands);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status attend_to_keys(struct attend *attend, const struct query_tensors *queries, const struct piece *piece)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    partial_start(&cache->partial, &cache->work, queries, &attend->keys, count_sequences(cache));
+    TRY(write_tables(cache, piece), fail);
+    TRY(visit_piece(cache, piece, partial_add), fail);
+    partial_finish(&cache->partial);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* On one rank, from and to where the tensors are. */
+static enum vkring_status attend_alone(struct attend *attend)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = attend->cache;
+    if (attend->count == 0)
+        return VKRING_OK;
+    TRY(device_work_begin(&cache->work), fail);
+    TRY(attend_to_keys(attend, &attend->queries, &(struct piece){.count = attend->count}), fail);
+    TRY(device_work_run(&cache->work), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Pieces ------------------------------------------------------------------------------------------------------------------ */
+
 static struct tensor_view view_from(const struct tensor_view *view, uint64_t bytes)
 {
     struct tensor_view moved = *view;
     moved.offset_bytes += bytes;
     moved.address += moved.address ? bytes : 0;
     return moved;
+}
+
+/* Blocks of all ranks become one of all their rows. */
+static uint64_t put_together(struct vkring_cache *cache, const struct piece *piece, const unsigned char *blocks)
+{
+    const struct row_parts parts = gathered_query_parts(&cache->problem);
+    struct gathered *gathered = &cache->gathered;
+    unsigned char *queries = gathered->queries.of_host->mapped;
+    uint64_t all = 0, before = 0;
+    for (uint32_t rank = 0; rank < cache->ranks; rank++)
+        all += rows_in_piece(cache, piece, rank);
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const unsigned char *block = blocks + rank * row_parts_end(&parts, piece->count);
+        const uint64_t rows = rows_in_piece(cache, piece, rank);
+        for (int part = 0; part < ROW_PARTS; part++)
+            memcpy(queries + row_parts_offset(&parts, part, all) + before * parts.bytes[part],
+                   block + row_parts_offset(&parts, part, piece->count), (size_t)(rows * parts.bytes[part]));
+        gathered->counts[rank] = rows * cache->problem.heads;
+        before += rows;
+    }
+    return all;
 }
 
 /* This rank's queries to all, and theirs into place. */
@@ -192,24 +259,20 @@ static enum vkring_status gather(struct attend *attend, const struct piece *piec
     struct vkring_cache *cache = attend->cache;
     struct gathered *gathered = &cache->gathered;
     const uint64_t own = rows_in_piece(cache, piece, cache->rank);
-    const uint64_t row_bytes = cache->problem.heads * cache->problem.head_dim * vkring_type_bytes(cache->problem.type);
-    unsigned char *queries = gathered->queries.of_host->mapped;
+    const struct row_parts parts = gathered_query_parts(&cache->problem);
+    const uint64_t block_bytes = row_parts_end(&parts, piece->count);
     const unsigned char *blocks;
-    *out_rows = 0;
     if (own > 0) {
-        const struct tensor_view query = view_from(&attend->queries.query, piece->first * attend->queries.query.row_stride);
+        struct query_tensors queries = attend->queries;
+        queries.query = view_from(&queries.query, piece->first * queries.query.row_stride);
+        queries.ids = view_from(&queries.ids, piece->first * queries.ids.row_stride);
         TRY(device_work_begin(&cache->work), fail);
-        gathered_record_queries(gathered, &cache->work, &query, own);
+        gathered_record_queries(gathered, &cache->work, &queries, own, piece->count);
         TRY(device_work_run(&cache->work), fail);
-        TRY(vk_buffer_invalidate(gathered->own, 0, own * row_bytes), fail);
+        TRY(vk_buffer_invalidate(gathered->own, 0, block_bytes), fail);
     }
-    TRY(cache_gather_piece(cache, gathered->own->mapped, piece->count, row_bytes, &blocks), fail);
-    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
-        const uint64_t rows = rows_in_piece(cache, piece, rank);
-        memcpy(queries + *out_rows * row_bytes, blocks + rank * piece->count * row_bytes, (size_t)(rows * row_bytes));
-        gathered->counts[rank] = rows * cache->problem.heads;
-        *out_rows += rows;
-    }
+    TRY(cache_gather_piece(cache, gathered->own->mapped, block_bytes, &blocks), fail);
+    *out_rows = put_together(cache, piece, blocks);
     return VKRING_OK;
 fail:
     return status;
@@ -222,19 +285,12 @@ static enum vkring_status attend_to_shard(struct attend *attend, const struct pi
     struct vkring_cache *cache = attend->cache;
     struct gathered *gathered = &cache->gathered;
     struct query_tensors queries = gathered_tensors(gathered, rows);
-    uint64_t row = 0;
     queries.slopes = attend->queries.slopes;
     queries.sinks = attend->queries.sinks;
     queries.seed = attend->queries.seed;
     TRY(device_work_begin(&cache->work), fail);
     TRY(gathered_record_upload(gathered, &cache->work), fail);
-    partial_start(&cache->partial, &cache->work, &queries, &attend->keys, count_sequences(cache));
-    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
-        const uint64_t its = rows_in_piece(cache, piece, rank);
-        TRY(add_rows(cache, rank, piece->first, piece->first + its, row), fail);
-        row += its;
-    }
-    partial_finish(&cache->partial);
+    TRY(attend_to_keys(attend, &queries, piece), fail);
     gathered_record_download(gathered, &cache->work);
     TRY(device_work_run(&cache->work), fail);
     return gathered_make_records(gathered, rows);
@@ -321,7 +377,10 @@ static enum vkring_status run(struct attend *attend, const struct vkring_cache_a
 {
     enum vkring_status status;
     struct vkring_cache *cache = attend->cache;
-    vkring_buffer *const buffers[] = {io->query.buffer, io->output.buffer, io->lse.buffer,
+    vkring_buffer *const buffers[] = {io->query.buffer,
+                                      io->output.buffer,
+                                      io->lse.buffer,
+                                      cache->problem.segment_ids ? io->segment_ids.buffer : NULL,
                                       cache->problem.alibi ? io->alibi_slopes.buffer : NULL,
                                       cache->problem.sinks ? io->sinks.buffer : NULL};
     device_work_start(&cache->work, buffers, sizeof(buffers) / sizeof(buffers[0]));

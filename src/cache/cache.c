@@ -24,8 +24,8 @@
 
 static enum vkring_status check_attention(const vkring_device *device, const struct vkring_plan_params *params)
 {
-    if (params->segment_ids || params->bias.present)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "a cache has no %s", params->segment_ids ? "segment_ids" : "bias");
+    if (params->bias.present)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "a cache has no bias");
     if (params->backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no backward");
     if (params->has_query_offset)
@@ -99,15 +99,28 @@ static struct vkring_cache begin(vkring_device *device, vkring_comm *comm)
 
 /* Memory ------------------------------------------------------------------------------------------------------------------ */
 
+static struct store_size rows_of_store(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    return (struct store_size){
+        .type = problem->type,
+        .storage = cache->storage,
+        .kv_heads = problem->kv_heads,
+        .head_dim = problem->head_dim,
+        .value_dim = problem->value_dim,
+        .segment_ids = problem->segment_ids,
+    };
+}
+
 static struct exchange_size exchange_size_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
-    const uint64_t keys = problem->kv_heads * (problem->head_dim + problem->value_dim);
-    const uint64_t queries = problem->heads * problem->head_dim;
+    const struct store_size store = rows_of_store(cache);
+    const struct row_parts keys = store_row_parts(&store), queries = gathered_query_parts(problem);
     return (struct exchange_size){
         .ranks = cache->ranks,
         .batch = problem->batch,
-        .row_bytes = max_u64(keys, queries) * vkring_type_bytes(problem->type),
+        .row_bytes = max_u64(row_parts_sum(&keys), row_parts_sum(&queries)),
         .most_rows = problem->batch * problem->q_len,
     };
 }
@@ -116,14 +129,9 @@ static struct store_size store_size_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
-    struct store_size size = {
-        .type = problem->type,
-        .storage = cache->storage,
-        .kv_heads = problem->kv_heads,
-        .head_dim = problem->head_dim,
-        .value_dim = problem->value_dim,
-    };
-    const uint64_t row_bytes = store_row_bytes(&size), most = problem->batch * divide_up(problem->q_len, cache->ranks);
+    struct store_size size = rows_of_store(cache);
+    const struct row_parts parts = store_row_parts(&size);
+    const uint64_t row_bytes = row_parts_sum(&parts), most = problem->batch * divide_up(problem->q_len, cache->ranks);
     size.rows = min_u64(min_u64(max_u64(STORE_BYTES / row_bytes, 1), STORE_ROWS), most);
     size.packed_rows = exchange_piece_rows(&exchange, row_bytes);
     return size;
@@ -134,7 +142,8 @@ static uint64_t piece_rows_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
-    const uint64_t row_bytes = problem->heads * problem->head_dim * vkring_type_bytes(problem->type);
+    const struct row_parts parts = gathered_query_parts(problem);
+    const uint64_t row_bytes = row_parts_sum(&parts);
     const uint64_t alone = max_u64(ATTEND_BYTES / row_bytes, ATTEND_LEAST_ROWS);
     return min_u64(cache->comm ? exchange_piece_rows(&exchange, row_bytes) : alone, problem->batch * problem->q_len);
 }
@@ -159,9 +168,15 @@ static struct partial_size partial_size_of(const struct vkring_cache *cache, con
         .rank = cache->rank,
         .ranks = cache->ranks,
         .slots = cache->slots,
+        .call_rows = cache->comm ? gathered_size_of(cache).rows : cache->problem.batch * cache->problem.q_len,
         .most_rows = min_u64(piece_rows_of(cache), cache->problem.q_len),
         .dispatch_seconds = cache->dispatch_seconds,
     };
+}
+
+static uint64_t ids_bytes(const struct vkring_cache *cache)
+{
+    return cache->problem.segment_ids ? cache->problem.batch * cache->slots * sizeof(int32_t) : 0;
 }
 
 static enum vkring_status measure(const struct vkring_cache *cache, const char *kernels, struct vkring_cache_memory *out_memory)
@@ -173,10 +188,12 @@ static enum vkring_status measure(const struct vkring_cache *cache, const char *
     const struct gathered_size gathered = gathered_size_of(cache);
     const struct partial_size partial = partial_size_of(cache, kernels);
     struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange)};
-    uint64_t keys, values;
+    uint64_t keys, values, ids;
+    bool counts_as_host;
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &values), fail);
-    memory.storage_bytes = keys + values;
+    TRY(vk_buffer_measure(cache->device, VK_MEMORY_DEVICE, ids_bytes(cache), &ids, &counts_as_host), fail);
+    memory.storage_bytes = keys + values + ids;
     memory.device_bytes = memory.storage_bytes;
     TRY(store_measure(cache->device, &store, &memory), fail);
     TRY(gathered_measure(cache->device, &gathered, &memory), fail);
@@ -211,6 +228,7 @@ static enum vkring_status take_device_memory(struct vkring_cache *cache, const c
     TRY(measure(cache, kernels, &cache->memory), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &cache->key), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &cache->value), fail);
+    TRY(vk_buffer_create(cache->device, VK_MEMORY_DEVICE, ids_bytes(cache), &cache->ids), fail);
     TRY(store_create(cache->device, &store, &cache->store), fail);
     TRY(gathered_create(cache->device, &gathered, &cache->gathered), fail);
     TRY(partial_create(cache->device, &partial, &cache->partial), fail);
@@ -307,6 +325,7 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     store_destroy(&cache->store, cache->device);
     shard_destroy(&cache->key);
     shard_destroy(&cache->value);
+    vkring_buffer_destroy(&cache->ids);
     exchange_destroy(&cache->exchange);
     free(cache->lengths);
     free(cache->rows_of_rank);

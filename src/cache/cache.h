@@ -22,6 +22,7 @@ struct vkring_cache {
     uint64_t slots;    /* of a sequence on this rank */
     uint64_t *lengths; /* [batch], over all ranks */
     struct shard key, value;
+    vkring_buffer *ids; /* [batch][slots], of segments; else empty */
     struct exchange exchange;
     struct store store;
     struct device_work work;

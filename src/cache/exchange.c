@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache.h"
+#include "row_parts.h"
 
 /* What all ranks together give to a piece, and what one gives at least and at most. */
 #define PIECE_BYTES ((uint64_t)8 << 20)
@@ -23,7 +24,7 @@ static uint64_t block_bytes_of(const struct exchange_size *size)
 {
     const uint64_t most = max_u64(min_u64(PIECE_BYTES / size->ranks, MOST_BLOCK_BYTES), LEAST_BLOCK_BYTES);
     const uint64_t rows = min_u64(max_u64(most / size->row_bytes, 1), size->most_rows);
-    return size->ranks > 1 ? rows * size->row_bytes : 0;
+    return size->ranks > 1 ? rows * size->row_bytes + ROW_PARTS_SLACK : 0;
 }
 
 uint64_t exchange_bytes(const struct exchange_size *size)
@@ -34,7 +35,7 @@ uint64_t exchange_bytes(const struct exchange_size *size)
 
 uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes)
 {
-    return block_bytes_of(size) / row_bytes;
+    return size->ranks > 1 ? (block_bytes_of(size) - ROW_PARTS_SLACK) / row_bytes : 0;
 }
 
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange)
@@ -274,12 +275,11 @@ bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, 
     return true;
 }
 
-enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t rows, uint64_t row_bytes,
-                                      const unsigned char **out_blocks)
+enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t block_bytes, const unsigned char **out_blocks)
 {
     enum vkring_status status;
     struct comm_gather gather;
-    TRY(comm_gather_start(cache->comm, mine, rows * row_bytes, &gather), fail);
+    TRY(comm_gather_start(cache->comm, mine, block_bytes, &gather), fail);
     TRY(comm_gather_wait(&gather, cache->timeout_seconds), fail);
     *out_blocks = comm_gather_blocks(&gather);
     return VKRING_OK;

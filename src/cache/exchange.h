@@ -18,7 +18,7 @@ struct exchange {
     uint64_t most_rows; /* that any rank brings, of all sequences */
 };
 
-/** row_bytes: the longest rows that will be gathered; most_rows: the most that a rank brings. */
+/** row_bytes: the longest rows that will be gathered, all parts of them; most_rows: the most that a rank brings. */
 struct exchange_size {
     uint32_t ranks;
     uint64_t batch, row_bytes, most_rows;
@@ -26,7 +26,7 @@ struct exchange_size {
 
 /** What exchange_create will take, and the communicator for it. */
 uint64_t exchange_bytes(const struct exchange_size *size);
-/** How many rows of so many bytes a rank will give at a time; 0 of one rank. */
+/** How many rows of so many bytes, in parts, a rank will give at a time; 0 of one rank. */
 uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes);
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange);
 /** Accepts one that was not created. */
@@ -83,10 +83,9 @@ struct cache_runs {
 bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, struct cache_run *out_run);
 
 /**
- * Gathers `rows` own rows of each rank, of which it may have fewer. mine: so many may be read. Collective, of several
- * ranks; the cache is lost when it fails. out_blocks: the rows of each rank, rank after rank, until the next call with the communicator.
+ * Gathers a block of each rank, all of the same size. Collective, of several ranks; the cache is lost when it fails. out_blocks: those of
+ * all ranks, rank after rank, until the next call with the communicator.
  */
-enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t rows, uint64_t row_bytes,
-                                      const unsigned char **out_blocks);
+enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t block_bytes, const unsigned char **out_blocks);
 
 #endif

@@ -23,6 +23,14 @@ static uint64_t query_bytes(const struct problem *problem, uint64_t rows)
     return rows * problem->heads * problem->head_dim * vkring_type_bytes(problem->type);
 }
 
+struct row_parts gathered_query_parts(const struct problem *problem)
+{
+    return (struct row_parts){{
+        [QUERY_PART_ROW] = query_bytes(problem, 1),
+        [QUERY_PART_ID] = problem->segment_ids ? sizeof(int32_t) : 0,
+    }};
+}
+
 static uint64_t output_bytes(const struct problem *problem, uint64_t rows)
 {
     return rows * problem->heads * problem->value_dim * vkring_type_bytes(problem->type);
@@ -35,7 +43,8 @@ static uint64_t lse_bytes(const struct problem *problem, uint64_t rows)
 
 static uint64_t own_lse_offset(const struct gathered_size *size)
 {
-    return aligned(max_u64(query_bytes(size->problem, size->own_rows), output_bytes(size->problem, size->own_rows)));
+    const struct row_parts parts = gathered_query_parts(size->problem);
+    return aligned(max_u64(row_parts_end(&parts, size->own_rows), output_bytes(size->problem, size->own_rows)));
 }
 
 /* Where the parts of the results of a piece begin. */
@@ -65,7 +74,8 @@ struct memory_wish {
 static void list_memory(const vkring_device *device, const struct gathered_size *size, struct memory_wish wishes[GATHERED_BUFFERS])
 {
     const struct problem *problem = size->problem;
-    const uint64_t queries = query_bytes(problem, size->rows), results = parts_of(problem, size->rows).end;
+    const struct row_parts parts = gathered_query_parts(problem);
+    const uint64_t queries = row_parts_end(&parts, size->rows), results = parts_of(problem, size->rows).end;
     const bool apart = !device->limits.unified_memory;
     wishes[0] = (struct memory_wish){VK_MEMORY_HOST, own_lse_offset(size) + lse_bytes(problem, size->own_rows)};
     wishes[1] = (struct memory_wish){VK_MEMORY_HOST, queries};
@@ -108,7 +118,7 @@ static enum vkring_status take(vkring_device *device, const struct gathered_size
     if (!gathered->records || !gathered->counts)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for partial results of %" PRIu64 " rows", size->rows);
     TRY(pack_kernel_create(device, vkring_type_bytes(size->problem->type), &gathered->pack), fail);
-    TRY(pack_kernel_create(device, sizeof(float), &gathered->pack_lse), fail);
+    TRY(pack_kernel_create(device, sizeof(float), &gathered->pack_words), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -132,7 +142,7 @@ fail:
 void gathered_destroy(struct gathered *gathered, vkring_device *device)
 {
     rows_kernel_destroy(device, &gathered->pack);
-    rows_kernel_destroy(device, &gathered->pack_lse);
+    rows_kernel_destroy(device, &gathered->pack_words);
     vkring_buffer_destroy(&gathered->own);
     vkring_buffer_destroy(&gathered->queries.of_host);
     vkring_buffer_destroy(&gathered->queries.of_device);
@@ -162,12 +172,18 @@ static struct tensor_shape rows_shape(const struct problem *problem, uint64_t ro
     return (struct tensor_shape){"rows", vkring_type_bytes(problem->type), 1, rows, problem->heads, dim};
 }
 
-void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct tensor_view *query, uint64_t rows)
+void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct query_tensors *queries, uint64_t rows,
+                             uint64_t block_rows)
 {
     const struct problem *problem = &gathered->problem;
     const struct tensor_shape shape = rows_shape(problem, rows, problem->head_dim);
     const struct tensor_view to = packed_view(gathered->own, 0, query_bytes(problem, 1), query_bytes(problem, 1) / problem->heads);
-    pack_record(work->device, &work->commands, &gathered->pack, &shape, query, &to);
+    const struct row_parts parts = gathered_query_parts(problem);
+    const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), 1, 1, 1, rows};
+    const struct tensor_view ids_to = packed_view(gathered->own, row_parts_offset(&parts, QUERY_PART_ID, block_rows), sizeof(int32_t), 0);
+    pack_record(work->device, &work->commands, &gathered->pack, &shape, &queries->query, &to);
+    if (problem->segment_ids)
+        pack_record(work->device, &work->commands, &gathered->pack_words, &ids, &queries->ids, &ids_to);
 }
 
 void gathered_record_outputs(const struct gathered *gathered, struct device_work *work, const struct tensor_view *output,
@@ -181,7 +197,7 @@ void gathered_record_outputs(const struct gathered *gathered, struct device_work
         packed_view(gathered->own, gathered->lse_offset_bytes, lse_bytes(problem, rows), rows * sizeof(float));
     pack_record(work->device, &work->commands, &gathered->pack, &shape, &from, output);
     if (lse->address)
-        pack_record(work->device, &work->commands, &gathered->pack_lse, &lse_shape, &lse_from, lse);
+        pack_record(work->device, &work->commands, &gathered->pack_words, &lse_shape, &lse_from, lse);
 }
 
 /* The device's side ------------------------------------------------------------------------------------------------------- */
@@ -197,7 +213,8 @@ struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows)
     const struct result_parts parts = parts_of(problem, rows);
     vkring_buffer *results = for_kernels(&gathered->results);
     const uint64_t output_row = output_bytes(problem, 1), output_head = output_row / problem->heads;
-    gathered->queries.used_bytes = query_bytes(problem, rows);
+    const struct row_parts query_parts = gathered_query_parts(problem);
+    gathered->queries.used_bytes = row_parts_end(&query_parts, rows);
     gathered->results.used_bytes = parts.end;
     struct query_tensors tensors = {
         .query = packed_view(for_kernels(&gathered->queries), 0, query_bytes(problem, 1), query_bytes(problem, 1) / problem->heads),
@@ -206,6 +223,8 @@ struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows)
         .lse_residual = packed_view(results, parts.lse_residual, sizeof(float), rows * sizeof(float)),
         .rows = rows,
     };
+    if (problem->segment_ids)
+        tensors.ids = packed_view(for_kernels(&gathered->queries), row_parts_offset(&query_parts, QUERY_PART_ID, rows), sizeof(int32_t), 0);
     if (problem->type != VKRING_TYPE_F32)
         tensors.output_residual = packed_view(results, parts.output_residual, output_row, output_head);
     return tensors;

@@ -8,6 +8,7 @@
 #include "../attention/rows.h"
 #include "../attention/tensors.h"
 #include "device_work.h"
+#include "row_parts.h"
 
 struct gathered_size {
     const struct problem *problem;
@@ -24,22 +25,30 @@ struct gathered_buffer {
 
 struct gathered {
     struct problem problem;
-    struct rows_kernel pack, pack_lse;
-    vkring_buffer *own;             /* on the host: this rank's queries and later its outputs, and behind them their lse */
+    struct rows_kernel pack, pack_words;
+    vkring_buffer *own;             /* on the host: a block of this rank's queries, and later its outputs and behind them their lse */
     uint64_t lse_offset_bytes;      /* into it */
-    struct gathered_buffer queries; /* [rows][heads][head_dim] */
+    struct gathered_buffer queries; /* a block of all rows */
     struct gathered_buffer results; /* outputs alike, their residuals, lse [heads][rows] and its residuals: where the piece is so long */
     float *records;                 /* [rows][heads] of merge.h */
     uint64_t *counts;               /* [ranks], records of each owner */
 };
+
+/** Of a query row on its way: [heads][head_dim], and its segment id. */
+enum { QUERY_PART_ROW, QUERY_PART_ID };
+struct row_parts gathered_query_parts(const struct problem *problem);
 
 enum vkring_status gathered_measure(vkring_device *device, const struct gathered_size *size, struct vkring_cache_memory *memory);
 enum vkring_status gathered_create(vkring_device *device, const struct gathered_size *size, struct gathered *out_gathered);
 /** Accepts one that was not created. */
 void gathered_destroy(struct gathered *gathered, vkring_device *device);
 
-/** Own rows are packed into `own`, or outputs from there to where they are wanted: recorded only. Views begin with the piece. */
-void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct tensor_view *query, uint64_t rows);
+/**
+ * Own rows are packed into `own`, as a block of block_rows, or outputs from there to where they are wanted: recorded only. Views, also
+ * those of queries, begin with the piece.
+ */
+void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct query_tensors *queries, uint64_t rows,
+                             uint64_t block_rows);
 void gathered_record_outputs(const struct gathered *gathered, struct device_work *work, const struct tensor_view *output,
                              const struct tensor_view *lse, uint64_t rows);
 

@@ -11,6 +11,8 @@
 /* Kernels for one row of a sequence do for so many: they read keys once for each tile of rows, from the caches. */
 #define FEW_ROWS 8u
 #define STATE_ALIGNMENT 64u
+/* Of tables for spans of any lengths: the most that one takes, of one row. */
+#define TABLE_BYTES_PER_ROW segment_table_bytes(1, 1)
 
 /* Size -------------------------------------------------------------------------------------------------------------------- */
 
@@ -80,16 +82,36 @@ fail:
     return status;
 }
 
+enum { PARTIAL_BUFFERS = 4 };
+
+struct memory_wish {
+    enum vk_memory_kind kind;
+    uint64_t bytes;
+};
+
+static void list_memory(const struct partial_size *size, uint64_t state_bytes, struct memory_wish wishes[PARTIAL_BUFFERS])
+{
+    const struct problem *problem = size->problem;
+    const bool ids = problem->segment_ids;
+    wishes[0] = (struct memory_wish){VK_MEMORY_DEVICE, state_bytes};
+    wishes[1] = (struct memory_wish){VK_MEMORY_ARGUMENTS, (uint64_t)PARTIAL_DISPATCHES * ARGUMENT_BYTES};
+    wishes[2] = (struct memory_wish){VK_MEMORY_DEVICE, ids ? size->call_rows * TABLE_BYTES_PER_ROW : 0};
+    wishes[3] = (struct memory_wish){VK_MEMORY_DEVICE, ids ? segment_table_bytes(problem->batch, max_u64(size->slots, 1)) : 0};
+}
+
 enum vkring_status partial_measure(vkring_device *device, const struct partial_size *size, uint64_t *device_bytes, uint64_t *host_bytes)
 {
     enum vkring_status status;
-    uint64_t state_bytes, bytes;
-    bool counts_as_host;
+    struct memory_wish wishes[PARTIAL_BUFFERS];
+    uint64_t state_bytes;
     TRY(find_state_bytes(device, size, &state_bytes), fail);
-    TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, state_bytes, &bytes, &counts_as_host), fail);
-    *device_bytes += bytes;
-    TRY(vk_buffer_measure(device, VK_MEMORY_ARGUMENTS, (uint64_t)PARTIAL_DISPATCHES * ARGUMENT_BYTES, &bytes, &counts_as_host), fail);
-    *(counts_as_host ? host_bytes : device_bytes) += bytes;
+    list_memory(size, state_bytes, wishes);
+    for (int i = 0; i < PARTIAL_BUFFERS; i++) {
+        uint64_t bytes;
+        bool counts_as_host;
+        TRY(vk_buffer_measure(device, wishes[i].kind, wishes[i].bytes, &bytes, &counts_as_host), fail);
+        *(counts_as_host ? host_bytes : device_bytes) += bytes;
+    }
     return VKRING_OK;
 fail:
     return status;
@@ -117,10 +139,15 @@ fail:
 static enum vkring_status take(struct partial *partial, const struct partial_size *size)
 {
     enum vkring_status status;
+    struct memory_wish wishes[PARTIAL_BUFFERS];
+    vkring_buffer **const buffers[PARTIAL_BUFFERS] = {&partial->state, &partial->arguments, &partial->query_tables, &partial->key_tables};
     uint64_t state_bytes;
     TRY(find_state_bytes(partial->device, size, &state_bytes), fail);
-    TRY(vk_buffer_create(partial->device, VK_MEMORY_DEVICE, state_bytes, &partial->state), fail);
-    TRY(vk_buffer_create(partial->device, VK_MEMORY_ARGUMENTS, (uint64_t)PARTIAL_DISPATCHES * ARGUMENT_BYTES, &partial->arguments), fail);
+    list_memory(size, state_bytes, wishes);
+    for (int i = 0; i < PARTIAL_BUFFERS; i++)
+        TRY(vk_buffer_create(partial->device, wishes[i].kind, wishes[i].bytes, buffers[i]), fail);
+    if (size->problem->segment_ids)
+        TRY(segment_kernels_create(partial->device, &partial->segments), fail);
     if (size->most_rows > 0)
         TRY(kernels_create(partial, size, 1, &partial->few), fail);
     if (has_many(size))
@@ -139,6 +166,7 @@ enum vkring_status partial_create(vkring_device *device, const struct partial_si
         .rank = size->rank,
         .ranks = size->ranks,
         .int8_keys = size->int8_keys,
+        .slots = max_u64(size->slots, 1),
         .dispatch_seconds = size->dispatch_seconds,
         .most_rows = size->most_rows,
     };
@@ -158,6 +186,9 @@ void partial_destroy(struct partial *partial)
         attention_kernel_destroy(partial->device, kernels[i]);
     vkring_buffer_destroy(&partial->state);
     vkring_buffer_destroy(&partial->arguments);
+    vkring_buffer_destroy(&partial->query_tables);
+    vkring_buffer_destroy(&partial->key_tables);
+    segment_kernels_destroy(partial->device, &partial->segments);
     *partial = (struct partial){0};
 }
 
@@ -284,17 +315,66 @@ static struct tensor_view view_from(const struct tensor_view *view, uint64_t row
     return moved;
 }
 
+static struct tensor_view table_of_span(const struct partial *partial, const struct partial_span *span)
+{
+    struct tensor_view table = segment_table_view(partial->query_tables, span->rows);
+    table.address += span->row * TABLE_BYTES_PER_ROW;
+    table.batch_stride = 0;
+    return table;
+}
+
 static struct query_tensors queries_of(const struct partial *partial, const struct partial_span *span)
 {
     struct query_tensors queries = *partial->queries;
-    struct tensor_view *const views[] = {&queries.query, &queries.output, &queries.lse, &queries.lse_residual, &queries.output_residual};
+    struct tensor_view *const views[] = {&queries.query,        &queries.output,          &queries.lse,
+                                         &queries.lse_residual, &queries.output_residual, &queries.ids};
     for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
         *views[i] = view_from(views[i], span->row);
+    if (partial->problem.segment_ids)
+        queries.segments = table_of_span(partial, span);
     queries.query_row = span->position;
     queries.query_stride = 1;
     queries.rows = span->rows;
     return queries;
 }
+
+/* Segments ---------------------------------------------------------------------------------------------------------------- */
+
+static struct segment_side keys_side(const struct partial *partial, uint64_t sequence, uint64_t keys)
+{
+    struct segment_side side = {partial->keys->ids, segment_table_view(partial->key_tables, partial->slots), keys};
+    side.ids.address += sequence * side.ids.batch_stride;
+    side.table.address += sequence * side.table.batch_stride;
+    return side;
+}
+
+static struct segment_side queries_side(const struct partial *partial, const struct partial_span *span)
+{
+    const struct query_tensors queries = queries_of(partial, span);
+    return (struct segment_side){queries.ids, queries.segments, span->rows};
+}
+
+void partial_range_keys(struct partial *partial, uint64_t sequence, uint64_t keys)
+{
+    const struct segment_side side = keys_side(partial, sequence, keys);
+    segment_ranges_record(partial->device, &partial->work->commands, &partial->segments, 1, &side);
+}
+
+enum vkring_status partial_range_queries(struct partial *partial, const struct partial_span *span)
+{
+    const struct segment_side side = queries_side(partial, span);
+    segment_ranges_record(partial->device, &partial->work->commands, &partial->segments, 1, &side);
+    return VKRING_OK;
+}
+
+enum vkring_status partial_bound_queries(struct partial *partial, const struct partial_span *span)
+{
+    const struct segment_side queries = queries_side(partial, span), keys = keys_side(partial, span->sequence, span->keys);
+    segment_bounds_record(partial->device, &partial->work->commands, &partial->segments, 1, &queries, &keys);
+    return VKRING_OK;
+}
+
+/* Spans ------------------------------------------------------------------------------------------------------------------- */
 
 /* Spans that come together share the workgroups that keep a device busy. */
 static struct kernel_choice shared_choice(const struct partial *partial, const struct partial_kernels *kernels)
@@ -314,6 +394,8 @@ static struct walk walk_of(const struct partial *partial, const struct partial_s
     walk.keys.key_row = partial->rank;
     walk.keys.key_stride = partial->ranks;
     walk.keys.keys = span->keys;
+    if (partial->problem.segment_ids)
+        walk.keys.segments = segment_table_view(partial->key_tables, partial->slots);
     attention_kernel_tile(partial->device, SPIRV_FORWARD, &partial->problem, &choice, &own, span->keys, partial->dispatch_seconds,
                           &walk.tiling);
     return walk;

@@ -7,6 +7,7 @@
 #define VKRING_CACHE_PARTIAL_H
 
 #include "../attention/kernel.h"
+#include "../attention/segments.h"
 #include "device_work.h"
 
 /** Dispatches that are submitted together. */
@@ -35,6 +36,7 @@ struct partial_size {
     bool int8_keys;                /* see struct key_tensors */
     uint32_t rank, ranks;
     uint64_t slots;     /* that this rank has of a sequence */
+    uint64_t call_rows; /* of all spans of a call */
     uint64_t most_rows; /* of a span */
     double dispatch_seconds;
 };
@@ -48,6 +50,10 @@ struct partial {
     uint64_t most_rows;
     struct partial_kernels few, many; /* many: not made if no call has so many rows */
     vkring_buffer *state, *arguments;
+    /* with segment ids: their tables, of the rows of each span and of the keys of each sequence */
+    struct segment_kernels segments;
+    vkring_buffer *query_tables, *key_tables;
+    uint64_t slots;
     /* of the call at hand */
     struct device_work *work;
     const struct query_tensors *queries;
@@ -83,6 +89,13 @@ struct partial_span {
  */
 void partial_start(struct partial *partial, struct device_work *work, const struct query_tensors *queries, const struct key_tensors *keys,
                    uint64_t spans);
+/**
+ * With segment ids, before any span is added, all of the first, then all of the second and a barrier behind each: what ids the keys of a
+ * sequence have and what ids the rows of a span; where in the keys of the sequence those are.
+ */
+void partial_range_keys(struct partial *partial, uint64_t sequence, uint64_t keys);
+enum vkring_status partial_range_queries(struct partial *partial, const struct partial_span *span);
+enum vkring_status partial_bound_queries(struct partial *partial, const struct partial_span *span);
 /**
  * Records the span, and submits when there is much and waits for it: VKRING_ERROR_TIMEOUT and so on. A piece of work that was begun before
  * is gone on with. Results of a row that keeps no key here: zeros, and a log-sum of -inf or, if they are this rank's, the sink.

@@ -101,6 +101,7 @@ static struct vkring_plan_params params_of(const struct vkring_cache *cache, con
         .causal = problem->causal,
         .has_window = true,
         .has_scale = true,
+        .segment_ids = problem->segment_ids,
         .alibi = problem->alibi,
         .sinks = problem->sinks,
         .has_key_layout = true,
@@ -155,6 +156,11 @@ static struct vkring_forward_io io_of(const struct vkring_cache *cache, const st
         .sinks = io->sinks,
         .seed = io->seed,
     };
+    if (problem->segment_ids) {
+        its.query_segment_ids = (struct vkring_tensor){.buffer = io->segment_ids.buffer,
+                                                       .offset_bytes = io->segment_ids.offset_bytes + turn->first * sizeof(int32_t)};
+        its.key_segment_ids = (struct vkring_tensor){.buffer = cache->ids, .offset_bytes = turn->sequence * cache->slots * sizeof(int32_t)};
+    }
     if (io->lse.buffer)
         its.lse = (struct vkring_tensor){
             .buffer = io->lse.buffer,

@@ -36,6 +36,11 @@ uint64_t store_row_bytes(const struct store_size *size)
     return key_bytes(size) + size->kv_heads * size->value_dim * vkring_type_bytes(size->type);
 }
 
+struct row_parts store_row_parts(const struct store_size *size)
+{
+    return (struct row_parts){{[STORE_PART_ROW] = store_row_bytes(size), [STORE_PART_ID] = size->segment_ids ? sizeof(int32_t) : 0}};
+}
+
 static bool gathers(const struct store_size *size)
 {
     return size->packed_rows > 0;
@@ -50,9 +55,10 @@ struct memory_wish {
 
 static void list_memory(const struct store_size *size, struct memory_wish wishes[STORE_BUFFERS])
 {
-    wishes[0] = (struct memory_wish){VK_MEMORY_ARGUMENTS, size->rows * sizeof(uint64_t)};
-    wishes[1] = (struct memory_wish){VK_MEMORY_HOST, gathers(size) ? size->rows * store_row_bytes(size) : 0};
-    wishes[2] = (struct memory_wish){VK_MEMORY_HOST, size->packed_rows * store_row_bytes(size)};
+    const struct row_parts parts = store_row_parts(size);
+    wishes[0] = (struct memory_wish){VK_MEMORY_ARGUMENTS, (size->segment_ids ? 2 : 1) * size->rows * sizeof(uint64_t)};
+    wishes[1] = (struct memory_wish){VK_MEMORY_HOST, gathers(size) ? row_parts_end(&parts, size->rows) : 0};
+    wishes[2] = (struct memory_wish){VK_MEMORY_HOST, row_parts_end(&parts, size->packed_rows)};
 }
 
 enum vkring_status store_measure(vkring_device *device, const struct store_size *size, struct vkring_cache_memory *memory)
@@ -83,18 +89,23 @@ static uint32_t workgroup_size(const struct store_size *size)
     return lanes;
 }
 
-static enum vkring_status prepare(struct store *store, vkring_device *device, bool aligned)
+static enum vkring_status acquire(vkring_device *device, enum vkring_type type, const uint32_t constants[3],
+                                  const struct vk_pipeline **pipeline)
 {
-    const struct vk_pipeline **pipeline = aligned ? &store->aligned : &store->general;
-    const uint32_t constants[] = {workgroup_size(&store->size), aligned, store->size.storage == VKRING_CACHE_INT8};
     const struct vk_pipeline_params params = {
-        .code = modules[store->size.type].code,
-        .code_bytes = modules[store->size.type].bytes,
+        .code = modules[type].code,
+        .code_bytes = modules[type].bytes,
         .push_bytes = sizeof(struct store_push),
         .constants = constants,
-        .constant_count = sizeof(constants) / sizeof(constants[0]),
+        .constant_count = 3,
     };
     return *pipeline ? VKRING_OK : pipeline_pool_acquire(device, &params, pipeline);
+}
+
+static enum vkring_status prepare(struct store *store, vkring_device *device, bool aligned)
+{
+    const uint32_t constants[3] = {workgroup_size(&store->size), aligned, store->size.storage == VKRING_CACHE_INT8};
+    return acquire(device, store->size.type, constants, aligned ? &store->aligned : &store->general);
 }
 
 static bool is_aligned(const struct store *store, const struct tensor_view *view, uint64_t dim)
@@ -121,10 +132,14 @@ static enum vkring_status take(struct store *store, vkring_device *device)
     list_memory(size, wishes);
     for (int i = 0; i < STORE_BUFFERS; i++)
         TRY(vk_buffer_create(device, wishes[i].kind, wishes[i].bytes, buffers[i]), fail);
-    const struct store_rows rows = store_packed_rows(store, store->rows);
+    const struct store_rows rows = store_packed_rows(store, store->rows, size->rows);
     TRY(store_prepare(store, device, &rows), fail);
     if (gathers(size))
         TRY(pack_kernel_create(device, vkring_type_bytes(size->type), &store->pack), fail);
+    if (size->segment_ids)
+        TRY(acquire(device, VKRING_TYPE_F32, (const uint32_t[3]){1, false, false}, &store->words), fail);
+    if (size->segment_ids && gathers(size))
+        TRY(pack_kernel_create(device, sizeof(int32_t), &store->pack_ids), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -148,8 +163,10 @@ void store_destroy(struct store *store, vkring_device *device)
     vkring_buffer_destroy(&store->rows);
     vkring_buffer_destroy(&store->packed);
     rows_kernel_destroy(device, &store->pack);
+    rows_kernel_destroy(device, &store->pack_ids);
     pipeline_pool_release(device, &store->aligned);
     pipeline_pool_release(device, &store->general);
+    pipeline_pool_release(device, &store->words);
 }
 
 /* Rows -------------------------------------------------------------------------------------------------------------------- */
@@ -164,13 +181,15 @@ static struct tensor_view view_from(const struct tensor_view *view, uint64_t fir
 
 struct store_rows store_rows_from(const struct store_rows *rows, uint64_t first)
 {
-    return (struct store_rows){view_from(&rows->key, first), view_from(&rows->value, first)};
+    return (struct store_rows){view_from(&rows->key, first), view_from(&rows->value, first), view_from(&rows->ids, first)};
 }
 
-struct store_rows store_packed_rows(const struct store *store, vkring_buffer *buffer)
+struct store_rows store_packed_rows(const struct store *store, vkring_buffer *buffer, uint64_t rows)
 {
     const struct store_size *size = &store->size;
+    const struct row_parts parts = store_row_parts(size);
     const uint64_t element_bytes = vkring_type_bytes(size->type), value_offset = key_bytes(size);
+    const uint64_t ids_offset = row_parts_offset(&parts, STORE_PART_ID, rows);
     return (struct store_rows){
         .key = {.buffer = buffer,
                 .address = buffer->address,
@@ -181,6 +200,11 @@ struct store_rows store_packed_rows(const struct store *store, vkring_buffer *bu
                   .address = buffer->address + value_offset,
                   .row_stride = store_row_bytes(size),
                   .head_stride = size->value_dim * element_bytes},
+        .ids = {.buffer = buffer,
+                .offset_bytes = ids_offset,
+                .address = buffer->address + ids_offset,
+                .row_stride = sizeof(int32_t),
+                .head_stride = sizeof(int32_t)},
     };
 }
 
@@ -216,16 +240,45 @@ static void record(const struct store *store, const struct device_work *work, co
         }
 }
 
+/* A row of one head with one element, which is moved as it is. */
+static void record_ids(const struct store *store, const struct device_work *work, const struct tensor_view *from, const vkring_buffer *ids)
+{
+    const uint32_t most = work->device->limits.max_workgroup_count[1];
+    for (uint64_t row = 0; row < store->count; row += most) {
+        const struct store_push push = {
+            .from = from->address + row * from->row_stride,
+            .to = ids->address,
+            .table = store->table->address + (store->size.rows + row) * sizeof(uint64_t),
+            .from_row_stride = from->row_stride,
+            .to_row_bytes = sizeof(int32_t),
+            .dim = 1,
+        };
+        const uint32_t workgroups[3] = {1, (uint32_t)min_u64(most, store->count - row), 1};
+        vk_commands_dispatch(work->device, &work->commands, store->words, &push, workgroups);
+    }
+}
+
+void store_enter(struct store *store, uint64_t shard_row, uint64_t id_row)
+{
+    uint64_t *table = store->table->mapped;
+    table[store->count] = shard_row;
+    if (store->size.segment_ids)
+        table[store->size.rows + store->count] = id_row;
+    store->count++;
+}
+
 enum vkring_status store_run(struct store *store, struct device_work *work, const struct store_rows *rows, const struct shard *key,
-                             const struct shard *value)
+                             const struct shard *value, const vkring_buffer *ids)
 {
     enum vkring_status status;
     if (store->count == 0)
         return VKRING_OK;
-    TRY(vk_buffer_flush(store->rows, 0, store->rows->size_bytes ? store->count * store_row_bytes(&store->size) : 0), fail);
+    TRY(vk_buffer_flush(store->rows, 0, store->rows->size_bytes), fail);
     TRY(device_work_begin(work), fail);
     record(store, work, &rows->key, key, store->size.head_dim);
     record(store, work, &rows->value, value, store->size.value_dim);
+    if (store->size.segment_ids)
+        record_ids(store, work, &rows->ids, ids);
     TRY(device_work_run(work), fail);
     store->count = 0;
     return VKRING_OK;
@@ -233,21 +286,26 @@ fail:
     return status;
 }
 
-enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count)
+enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count,
+                              uint64_t block_rows)
 {
     enum vkring_status status;
     const struct store_size *size = &store->size;
+    const struct row_parts parts = store_row_parts(size);
     const uint64_t element_bytes = vkring_type_bytes(size->type);
-    const struct store_rows to = store_packed_rows(store, store->packed);
+    const struct store_rows to = store_packed_rows(store, store->packed, block_rows);
     const struct tensor_shape key = {"key", element_bytes, 1, count, size->kv_heads, size->head_dim};
     const struct tensor_shape value = {"value", element_bytes, 1, count, size->kv_heads, size->value_dim};
+    const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), 1, 1, 1, count};
     if (count == 0)
         return VKRING_OK;
     TRY(device_work_begin(work), fail);
     pack_record(work->device, &work->commands, &store->pack, &key, &rows->key, &to.key);
     pack_record(work->device, &work->commands, &store->pack, &value, &rows->value, &to.value);
+    if (size->segment_ids)
+        pack_record(work->device, &work->commands, &store->pack_ids, &ids, &rows->ids, &to.ids);
     TRY(device_work_run(work), fail);
-    TRY(vk_buffer_invalidate(store->packed, 0, count * store_row_bytes(size)), fail);
+    TRY(vk_buffer_invalidate(store->packed, 0, row_parts_end(&parts, block_rows)), fail);
     return VKRING_OK;
 fail:
     return status;

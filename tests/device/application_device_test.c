@@ -385,7 +385,8 @@ START_TEST(a_cache_waits_for_the_application_and_signals_it)
         ck_assert_int_eq(vkring_buffer_set_vulkan_sync(value.buffer, &signal), VKRING_OK);
         if (call < 3)
             ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-        ck_assert_int_eq(vkring_cache_append(cache, &rows[call - 1], &key, &value), call < 3 ? VKRING_OK : VKRING_ERROR_TIMEOUT);
+        ck_assert_int_eq(vkring_cache_append(cache, &(struct vkring_cache_append_io){.rows = &rows[call - 1], .key = key, .value = value}),
+                         call < 3 ? VKRING_OK : VKRING_ERROR_TIMEOUT);
         if (call < 3)
             ck_assert_int_eq(vk_timeline_wait(device, &finished, call, 60, &reached), VKRING_OK);
         else

@@ -116,22 +116,34 @@ static bool live_as_feedforward(struct life *life, bool arm)
            CALL(life, vkring_buffer_download(at[KEY_GRAD], 0, life->key_grad, BYTES));
 }
 
+static bool place_ids(struct life *life, bool arm)
+{
+    int32_t ids[ROWS * HEADS];
+    for (int i = 0; i < ROWS * HEADS; i++)
+        ids[i] = i / 3 % 2;
+    return place(life, arm, LSE, LSE_BYTES) && CALL(life, vkring_buffer_upload(life->buffers[LSE], 0, ids, LSE_BYTES));
+}
+
 /* The stored values are the gradient. */
 static bool live_as_cache(struct life *life, bool arm)
 {
     const struct vkring_cache_params params = {
-        .attention = {.batch = 2, .q_len = ROWS / 2, .kv_len = ROWS / 2, .heads = HEADS, .head_dim = DIM}};
+        .attention = {.batch = 2, .q_len = ROWS / 2, .kv_len = ROWS / 2, .heads = HEADS, .head_dim = DIM, .segment_ids = true}};
     const uint64_t first[2] = {5, 7}, kept[2] = {3, 7}, rest[2] = {ROWS / 2 - 3, ROWS / 2 - 7};
-    struct vkring_tensor key = {0}, value = {0};
+    struct vkring_cache_append_io rows = {.rows = first};
     const uint64_t queries[2] = {ROWS / 2, ROWS / 2};
     bool well = CALL(life, vkring_cache_create(life->device, NULL, &params, &life->cache)) && place(life, arm, KEY, BYTES) &&
-                place(life, arm, VALUE, BYTES) && place(life, arm, QUERY, BYTES) && place(life, arm, OUTPUT, BYTES);
-    key.buffer = life->buffers[KEY];
-    value.buffer = life->buffers[VALUE];
-    const struct vkring_cache_attend_io io = {
-        .rows = queries, .query = {.buffer = life->buffers[QUERY]}, .output = {.buffer = life->buffers[OUTPUT]}};
-    return well && CALL(life, vkring_cache_append(life->cache, first, &key, &value)) &&
-           CALL(life, vkring_cache_truncate(life->cache, kept)) && CALL(life, vkring_cache_append(life->cache, rest, &key, &value)) &&
+                place(life, arm, VALUE, BYTES) && place(life, arm, QUERY, BYTES) && place(life, arm, OUTPUT, BYTES) && place_ids(life, arm);
+    rows.key.buffer = life->buffers[KEY];
+    rows.value.buffer = life->buffers[VALUE];
+    rows.segment_ids.buffer = life->buffers[LSE];
+    const struct vkring_cache_attend_io io = {.rows = queries,
+                                              .query = {.buffer = life->buffers[QUERY]},
+                                              .output = {.buffer = life->buffers[OUTPUT]},
+                                              .segment_ids = rows.segment_ids};
+    well = well && CALL(life, vkring_cache_append(life->cache, &rows));
+    rows.rows = rest;
+    return well && CALL(life, vkring_cache_truncate(life->cache, kept)) && CALL(life, vkring_cache_append(life->cache, &rows)) &&
            CALL(life, vkring_cache_attend(life->cache, &io)) &&
            CALL(life, vkring_buffer_download(io.output.buffer, 0, life->output, BYTES)) &&
            CALL(life, vkring_buffer_download(life->cache->value.elements, 0, life->key_grad, BYTES));

@@ -9,6 +9,8 @@
 
 #include <ref/random_input.h>
 
+#include "dice.h"
+
 static uint64_t dim_of(const struct cache_model *model, enum cache_side side)
 {
     const struct vkring_plan_params *p = &model->params.attention;
@@ -37,14 +39,16 @@ bool cache_model_create(const struct vkring_cache_params *params, uint64_t seed,
         model.rows[side] = calloc(p->batch * room_of(&model) * model.dims[side] + 1, sizeof(float));
         created = created && model.rows[side];
     }
+    model.ids = calloc(p->batch * room_of(&model) + 1, sizeof(*model.ids));
     *out_model = model;
-    return created;
+    return created && model.ids;
 }
 
 void cache_model_destroy(struct cache_model *model)
 {
     for (enum cache_side side = 0; side < CACHE_SIDES; side++)
         free(model->rows[side]);
+    free(model->ids);
     free(model->lengths);
     *model = (struct cache_model){0};
 }
@@ -54,8 +58,24 @@ float *cache_model_row(const struct cache_model *model, enum cache_side side, ui
     return model->rows[side] + (sequence * room_of(model) + position) * model->dims[side];
 }
 
+int32_t *cache_model_ids(const struct cache_model *model, uint64_t sequence, uint64_t position)
+{
+    return model->ids + sequence * room_of(model) + position;
+}
+
+/* Runs of a few lengths, of which some come back, with strays among them. */
+static void draw_ids(struct cache_model *model, uint64_t sequence, uint64_t rows)
+{
+    struct dice dice = {.seed = model->seed, .thrown = 0};
+    for (uint64_t position = model->lengths[sequence]; position < model->lengths[sequence] + rows; position++)
+        *cache_model_ids(model, sequence, position) =
+            throw_dice(&dice, 9) == 0 ? -5 : (int32_t)((position + sequence) / (position < 40 ? 13 : 40) % 5) - 2;
+}
+
 void cache_model_draw(struct cache_model *model, const uint64_t *rows)
 {
+    for (uint64_t sequence = 0; sequence < model->params.attention.batch; sequence++)
+        draw_ids(model, sequence, rows[sequence]);
     const enum vkring_type type = model->params.attention.type;
     for (uint64_t sequence = 0; sequence < model->params.attention.batch; sequence++)
         for (enum cache_side side = 0; side < CACHE_SIDES; side++) {
@@ -75,7 +95,7 @@ void cache_model_keep(struct cache_model *model, const uint64_t *rows)
         model->lengths[sequence] += rows[sequence];
 }
 
-bool cache_model_place(const struct cache_model *model, vkring_device *device, enum cache_side side, const uint64_t *before,
+static bool place_rows(const struct cache_model *model, vkring_device *device, enum cache_side side, const uint64_t *before,
                        const uint64_t *rows, uint64_t padding, struct vkring_tensor *out_tensor)
 {
     const enum vkring_type type = model->params.attention.type;
@@ -102,6 +122,41 @@ bool cache_model_place(const struct cache_model *model, vkring_device *device, e
                         vkring_buffer_upload(out_tensor->buffer, 0, image, bytes) == VKRING_OK;
     free(image);
     return placed;
+}
+
+static bool place_ids(const struct cache_model *model, vkring_device *device, const uint64_t *before, const uint64_t *rows,
+                      struct vkring_tensor *out_tensor)
+{
+    uint64_t total = 0;
+    for (uint64_t sequence = 0; sequence < model->params.attention.batch; sequence++)
+        total += rows[sequence];
+    const uint64_t bytes = (1 + total) * sizeof(int32_t);
+    int32_t *ids = calloc(1 + total, sizeof(*ids)), *to = ids + 1;
+    for (uint64_t sequence = 0; sequence < model->params.attention.batch; to += rows[sequence++])
+        memcpy(to, cache_model_ids(model, sequence, model->lengths[sequence] + before[sequence]), rows[sequence] * sizeof(*ids));
+    *out_tensor = (struct vkring_tensor){.offset_bytes = sizeof(*ids)};
+    const bool placed = vkring_buffer_create(device, bytes, &out_tensor->buffer) == VKRING_OK &&
+                        vkring_buffer_upload(out_tensor->buffer, 0, ids, bytes) == VKRING_OK;
+    free(ids);
+    return placed;
+}
+
+bool cache_model_place(const struct cache_model *model, vkring_device *device, const uint64_t *before, const uint64_t *rows,
+                       uint64_t padding, struct vkring_cache_append_io *out_io)
+{
+    *out_io = (struct vkring_cache_append_io){.rows = rows};
+    bool placed = place_rows(model, device, CACHE_KEYS, before, rows, padding, &out_io->key);
+    placed = place_rows(model, device, CACHE_VALUES, before, rows, padding, &out_io->value) && placed;
+    if (model->params.attention.segment_ids)
+        placed = place_ids(model, device, before, rows, &out_io->segment_ids) && placed;
+    return placed;
+}
+
+void cache_model_clear(struct vkring_cache_append_io *io)
+{
+    vkring_buffer_destroy(&io->key.buffer);
+    vkring_buffer_destroy(&io->value.buffer);
+    vkring_buffer_destroy(&io->segment_ids.buffer);
 }
 
 /* A head as it is stored. */
@@ -167,6 +222,22 @@ static bool is_side_right(const struct cache_model *model, const vkring_cache *c
     return right;
 }
 
+static bool are_ids_right(const struct cache_model *model, const vkring_cache *cache)
+{
+    const uint64_t bytes = cache->ids->size_bytes;
+    int32_t *ids = malloc(bytes + 1);
+    bool right = vkring_buffer_download(cache->ids, 0, ids, bytes) == VKRING_OK;
+    for (uint64_t sequence = 0; bytes > 0 && sequence < model->params.attention.batch; sequence++)
+        for (uint64_t position = cache->rank; right && position < model->lengths[sequence]; position += cache->ranks) {
+            right = ids[sequence * cache->slots + position / cache->ranks] == *cache_model_ids(model, sequence, position);
+            if (!right)
+                fprintf(stderr, "rank %u: the id at position %" PRIu64 " of sequence %" PRIu64 " is wrong\n", cache->rank, position,
+                        sequence);
+        }
+    free(ids);
+    return right && (bytes > 0) == model->params.attention.segment_ids;
+}
+
 bool cache_model_matches(const struct cache_model *model, const vkring_cache *cache)
 {
     struct vkring_cache_info info;
@@ -185,5 +256,5 @@ bool cache_model_matches(const struct cache_model *model, const vkring_cache *ca
         fprintf(stderr, "rank %u has %" PRIu64 " rows, not %" PRIu64 "\n", cache->rank, info.own_rows, own_rows);
         return false;
     }
-    return is_side_right(model, cache, CACHE_KEYS) && is_side_right(model, cache, CACHE_VALUES);
+    return is_side_right(model, cache, CACHE_KEYS) && is_side_right(model, cache, CACHE_VALUES) && are_ids_right(model, cache);
 }

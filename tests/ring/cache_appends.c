@@ -37,20 +37,14 @@ struct split random_split(struct dice *dice, const struct cache_model *model)
 
 enum vkring_status append_split(vkring_cache *cache, struct cache_model *model, const struct split *split, uint64_t padding)
 {
-    struct vkring_tensor tensors[CACHE_SIDES] = {0};
+    struct vkring_cache_append_io io;
     enum vkring_status status = VKRING_ERROR_OUT_OF_HOST_MEMORY;
-    bool placed = true;
     cache_model_draw(model, split->total);
-    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
-        placed =
-            cache_model_place(model, cache->device, side, split->before[world_rank], split->rows[world_rank], padding, &tensors[side]) &&
-            placed;
-    if (placed)
-        status = vkring_cache_append(cache, split->rows[world_rank], &tensors[CACHE_KEYS], &tensors[CACHE_VALUES]);
+    if (cache_model_place(model, cache->device, split->before[world_rank], split->rows[world_rank], padding, &io))
+        status = vkring_cache_append(cache, &io);
     if (status == VKRING_OK)
         cache_model_keep(model, split->total);
-    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
-        vkring_buffer_destroy(&tensors[side].buffer);
+    cache_model_clear(&io);
     return status;
 }
 

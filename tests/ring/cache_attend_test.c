@@ -60,12 +60,14 @@ static const struct attend_case {
                               .sinks = true,
                               .softcap = 5,
                               .dropout = 0.2}}},
-    {.name = "more rows than go at a time",
+    {.name = "segments, more rows than go at a time",
      .on = &device,
      .steps = 2,
      .cut = true,
-     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
-                .attention = {.batch = 3, .q_len = 45, .kv_len = 60, .heads = 2048, .kv_heads = 1, .head_dim = 8, .causal = true}}},
+     .params =
+         {.pass = VKRING_CACHE_PASS_QUERIES,
+          .attention =
+              {.batch = 3, .q_len = 45, .kv_len = 60, .heads = 2048, .kv_heads = 1, .head_dim = 8, .causal = true, .segment_ids = true}}},
     {.name = "f16 in short dispatches",
      .on = &device,
      .params = {.pass = VKRING_CACHE_PASS_QUERIES,
@@ -125,6 +127,37 @@ static const struct attend_case {
                               .sinks = true,
                               .softcap = 5,
                               .dropout = 0.2}}},
+    {.name = "segments",
+     .on = &device,
+     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
+                .attention = {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16, .segment_ids = true}}},
+    {.name = "segments in bf16, not unified, splits",
+     .on = &poor,
+     .order = ORDER_PADDED,
+     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
+                .attention = {.type = VKRING_TYPE_BF16,
+                              .batch = 2,
+                              .q_len = 20,
+                              .kv_len = 120,
+                              .heads = 3,
+                              .kv_heads = 1,
+                              .head_dim = 9,
+                              .causal = true,
+                              .segment_ids = true,
+                              .sinks = true}}},
+    {.name = "segments of int8, splits",
+     .on = &splitting,
+     .params =
+         {.pass = VKRING_CACHE_PASS_QUERIES,
+          .attention =
+              {.batch = 2, .q_len = 30, .kv_len = 130, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true, .segment_ids = true},
+          .storage = VKRING_CACHE_INT8}},
+    {.name = "keys of segments go around",
+     .on = &poor,
+     .params =
+         {.pass = VKRING_CACHE_PASS_KEYS,
+          .attention =
+              {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true, .segment_ids = true}}},
     {.name = "f32 of int8",
      .on = &device,
      .order = ORDER_PADDED,
@@ -166,6 +199,7 @@ static struct share random_share(struct dice *dice, const struct cache_model *mo
 /* Whole inputs of a call, the same on all ranks, and what the oracle makes of them. */
 struct inputs {
     float *queries[MOST_BATCH];                    /* [total][heads][head_dim] */
+    int32_t *ids[MOST_BATCH];                      /* [total], of segments */
     double *outputs[MOST_BATCH], *lse[MOST_BATCH]; /* [total][heads][value_dim], [heads][total] */
 };
 
@@ -201,6 +235,17 @@ static void draw_queries(const struct fixture *f, uint64_t sequence, uint64_t ro
     vkring_convert_from_f32(p->type, *out_queries, count, rounded);
     vkring_convert_to_f32(p->type, rounded, count, *out_queries);
     free(rounded);
+}
+
+/* Those of the rows that were appended with them, but for some: of another segment, or of one that no key is in. */
+static void draw_ids(const struct fixture *f, uint64_t sequence, uint64_t rows, int32_t **out_ids)
+{
+    struct dice dice = {.seed = 77 + f->model.lengths[sequence]};
+    *out_ids = malloc(rows * sizeof(**out_ids) + 1);
+    memcpy(*out_ids, cache_model_ids(&f->model, sequence, f->model.lengths[sequence] - rows), rows * sizeof(**out_ids));
+    for (uint64_t row = 0; row < rows; row++)
+        if (throw_dice(&dice, 4) == 0)
+            (*out_ids)[row] = (int32_t)throw_dice(&dice, 4) - 1;
 }
 
 /* The rows of a sequence as they are stored. */
@@ -241,6 +286,8 @@ static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uin
         .window_left = p->window_left,
         .window_right = p->window_right,
         .alibi_slopes = p->alibi ? f->slopes : NULL,
+        .query_segment_ids = p->segment_ids ? inputs->ids[sequence] : NULL,
+        .key_segment_ids = p->segment_ids ? cache_model_ids(&f->model, sequence, 0) : NULL,
         .softcap = p->softcap,
         .sinks = p->sinks ? f->sinks : NULL,
         .dropout = p->dropout,
@@ -274,6 +321,7 @@ static void free_inputs(struct inputs *inputs)
 {
     for (int sequence = 0; sequence < MOST_BATCH; sequence++) {
         free(inputs->queries[sequence]);
+        free(inputs->ids[sequence]);
         free(inputs->outputs[sequence]);
         free(inputs->lse[sequence]);
     }
@@ -281,17 +329,13 @@ static void free_inputs(struct inputs *inputs)
 
 static bool append(struct fixture *f, const struct share *share)
 {
-    struct vkring_tensor tensors[CACHE_SIDES] = {0};
-    bool good = true;
+    struct vkring_cache_append_io io;
+    bool good;
     cache_model_draw(&f->model, share->total);
-    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
-        good = cache_model_place(&f->model, *f->c->on, side, share->before[world_rank], share->rows[world_rank], 0, &tensors[side]) && good;
-    good = good &&
-           world_expect(vkring_cache_append(f->cache, share->rows[world_rank], &tensors[CACHE_KEYS], &tensors[CACHE_VALUES]) == VKRING_OK,
-                        "%s", vkring_last_error()->message);
+    good = cache_model_place(&f->model, *f->c->on, share->before[world_rank], share->rows[world_rank], 0, &io);
+    good = good && world_expect(vkring_cache_append(f->cache, &io) == VKRING_OK, "%s", vkring_last_error()->message);
     cache_model_keep(&f->model, share->total);
-    for (enum cache_side side = 0; side < CACHE_SIDES; side++)
-        vkring_buffer_destroy(&tensors[side].buffer);
+    cache_model_clear(&io);
     return good;
 }
 
@@ -312,12 +356,18 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
     const struct tensor_shape_of_test shapes[] = {{1, own, p->heads, p->head_dim}, {1, own, p->heads, value_dim(p)}, {1, 1, p->heads, own}};
     struct tensor_image images[3] = {{0}};
     float *queries = malloc(own * row * sizeof(float) + 1), *at = queries;
+    int32_t *ids = malloc(own * sizeof(*ids) + 1), *at_ids = ids;
+    vkring_buffer *ids_buffer = NULL;
     bool good = true;
     for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
         const uint64_t rows = share->rows[world_rank][sequence];
         memcpy(at, inputs->queries[sequence] + share->before[world_rank][sequence] * row, rows * row * sizeof(float));
+        memcpy(at_ids, inputs->ids[sequence] + share->before[world_rank][sequence], rows * sizeof(*ids));
         at += rows * row;
+        at_ids += rows;
     }
+    good = vkring_buffer_create(*f->c->on, own * sizeof(*ids), &ids_buffer) == VKRING_OK &&
+           vkring_buffer_upload(ids_buffer, 0, ids, own * sizeof(*ids)) == VKRING_OK;
     for (int i = 0; i < 3; i++)
         good = tensor_image_create(*f->c->on, i == 2 ? VKRING_TYPE_F32 : p->type, &shapes[i], i == 2 ? &packed : &placement, &images[i]) &&
                good;
@@ -328,6 +378,7 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
         .rows = share->rows[world_rank],
         .query = images[0].tensor,
         .output = images[1].tensor,
+        .segment_ids = {.buffer = ids_buffer},
         .alibi_slopes = {.buffer = f->slopes_buffer},
         .sinks = {.buffer = f->sinks_buffer},
         .seed = seed,
@@ -344,6 +395,8 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
     tensor_image_get(&images[2], lse);
     for (int i = 0; i < 3; i++)
         tensor_image_destroy(&images[i]);
+    vkring_buffer_destroy(&ids_buffer);
+    free(ids);
     free(queries);
     return good;
 }
@@ -378,6 +431,7 @@ static bool attend(struct fixture *f, const struct share *share)
     bool good = true;
     for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
         draw_queries(f, sequence, share->total[sequence], &inputs.queries[sequence]);
+        draw_ids(f, sequence, share->total[sequence], &inputs.ids[sequence]);
         good = refer(f, sequence, share->total[sequence], seed, &inputs) && good;
     }
     good = world_agrees(good) && world_agrees(attend_once(f, share, &inputs, seed, a->output + a->outputs, a->lse + a->lses)) &&

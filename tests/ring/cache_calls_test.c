@@ -57,20 +57,27 @@ START_TEST(more_rows_than_a_call_may_have_are_refused_everywhere)
 }
 END_TEST
 
+/* Rows without ids where there are segments, or a value that is not there. */
 START_TEST(a_bad_tensor_on_one_rank_is_refused_everywhere)
 {
-    const uint32_t culprit = _i ? world_size - 1 : 0;
+    const uint32_t culprit = _i % 2 ? world_size - 1 : 0;
+    const bool is_id = _i / 2;
     const uint64_t rows[2] = {1, 1};
+    struct vkring_cache_params params = small;
     vkring_cache *cache = NULL;
     struct cache_model model;
     struct vkring_tensor small_tensor = {0}, tensor = {0};
-    ck_assert(open_cache(device, comm, &small, &cache, &model));
+    params.attention.segment_ids = is_id;
+    ck_assert(open_cache(device, comm, &params, &cache, &model));
     bool good = vkring_buffer_create(device, 4096, &tensor.buffer) == VKRING_OK &&
-                vkring_buffer_create(device, 60, &small_tensor.buffer) == VKRING_OK;
-    const double begin = clock_seconds();
-    const enum vkring_status status = vkring_cache_append(cache, rows, &tensor, world_rank == culprit ? &small_tensor : &tensor);
+                vkring_buffer_create(device, is_id ? 4 : 60, &small_tensor.buffer) == VKRING_OK;
+    struct vkring_cache_append_io io = {.rows = rows, .key = tensor, .value = tensor, .segment_ids = tensor};
     if (world_rank == culprit)
-        good = is_refused(status, VKRING_ERROR_INVALID_ARGUMENT, "value") && good;
+        *(is_id ? &io.segment_ids : &io.value) = small_tensor;
+    const double begin = clock_seconds();
+    const enum vkring_status status = vkring_cache_append(cache, &io);
+    if (world_rank == culprit)
+        good = is_refused(status, VKRING_ERROR_INVALID_ARGUMENT, is_id ? "segment_ids" : "value") && good;
     else
         good = is_refused(status, VKRING_ERROR_PEER, "refused") && world_expect(vkring_last_error()->rank == culprit, "another is named") &&
                good;
@@ -217,7 +224,7 @@ int main(int argc, char **argv)
     comm = world_comm();
     tcase_add_test(tcase, a_full_cache_stays_as_it_is);
     tcase_add_test(tcase, more_rows_than_a_call_may_have_are_refused_everywhere);
-    tcase_add_loop_test(tcase, a_bad_tensor_on_one_rank_is_refused_everywhere, 0, 2);
+    tcase_add_loop_test(tcase, a_bad_tensor_on_one_rank_is_refused_everywhere, 0, 4);
     tcase_add_loop_test(tcase, a_rank_that_did_not_truncate_is_found, 0, 2);
     tcase_add_test(tcase, another_cache_on_one_rank_is_found);
     tcase_add_loop_test(tcase, ranks_agree_on_what_is_made, 0, sizeof(odd_params) / sizeof(odd_params[0]));

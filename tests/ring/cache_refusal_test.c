@@ -19,9 +19,10 @@ static const struct vkring_cache_params params = {.attention = {.batch = 2,
                                                                 .head_dim = DIM,
                                                                 .causal = true,
                                                                 .dropout = 0.5,
+                                                                .segment_ids = true,
                                                                 .timeout_seconds = 60}};
 
-/* Every rank brings one row of each sequence, whose values are all 1. */
+/* Every rank brings one row of each sequence, whose values are all 1, all of one segment. */
 struct stage {
     vkring_comm *inner, *comm;
     struct lossy_rules rules;
@@ -32,8 +33,11 @@ struct stage {
 
 static enum vkring_status attend(struct stage *stage)
 {
-    const struct vkring_cache_attend_io io = {
-        .rows = stage->rows, .query = {.buffer = stage->ones}, .output = {.buffer = stage->output}, .seed = 5};
+    const struct vkring_cache_attend_io io = {.rows = stage->rows,
+                                              .query = {.buffer = stage->ones},
+                                              .output = {.buffer = stage->output},
+                                              .segment_ids = {.buffer = stage->ones},
+                                              .seed = 5};
     return vkring_cache_attend(stage->cache, &io);
 }
 
@@ -60,7 +64,9 @@ static bool set_stage(struct stage *stage)
     bool set = expect_good(lossy_comm_create(stage->inner, &stage->rules, &stage->comm)) && upload_ones(stage);
     set = world_agrees(set) && expect_good(vkring_cache_create(device, stage->comm, &params, &stage->cache));
     const struct vkring_tensor rows = {.buffer = stage->ones};
-    set = world_agrees(set) && expect_good(vkring_cache_append(stage->cache, stage->rows, &rows, &rows));
+    set = world_agrees(set) &&
+          expect_good(vkring_cache_append(
+              stage->cache, &(struct vkring_cache_append_io){.rows = stage->rows, .key = rows, .value = rows, .segment_ids = rows}));
     set = world_agrees(set) && expect_good(attend(stage));
     return world_agrees(set);
 }
@@ -83,6 +89,14 @@ static bool is_refused(enum vkring_status status, enum vkring_status wanted, con
                         vkring_last_error()->message);
 }
 
+/* The culprit's message has the word. */
+static bool is_refused_by(uint32_t culprit, enum vkring_status status, const char *word)
+{
+    if (world_rank == culprit)
+        return is_refused(status, VKRING_ERROR_INVALID_ARGUMENT, word);
+    return is_refused(status, VKRING_ERROR_PEER, "refused") && world_expect(vkring_last_error()->rank == culprit, "another is named");
+}
+
 START_TEST(calls_that_are_refused_change_nothing)
 {
     const uint32_t culprit = world_size - 1;
@@ -94,14 +108,18 @@ START_TEST(calls_that_are_refused_change_nothing)
     bool good = is_refused(attend(&stage), VKRING_ERROR_INVALID_ARGUMENT, "sequence 1 has");
     stage.rows[1] = 1;
 
-    struct vkring_cache_attend_io io = {
-        .rows = stage.rows, .query = {.buffer = stage.ones}, .output = {.buffer = is_culprit ? stage.small : stage.output}, .seed = 5};
-    const enum vkring_status status = vkring_cache_attend(stage.cache, &io);
-    good = (is_culprit ? is_refused(status, VKRING_ERROR_INVALID_ARGUMENT, "output") : is_refused(status, VKRING_ERROR_PEER, "refused")) &&
-           good;
-    good = world_expect(is_culprit || vkring_last_error()->rank == culprit, "another is named") && good;
-
+    struct vkring_cache_attend_io io = {.rows = stage.rows,
+                                        .query = {.buffer = stage.ones},
+                                        .output = {.buffer = stage.output},
+                                        .segment_ids = {.buffer = stage.ones},
+                                        .seed = 5};
+    io.output.buffer = is_culprit ? stage.small : stage.output;
+    good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "output") && good;
     io.output.buffer = stage.output;
+    io.segment_ids.buffer = is_culprit ? stage.small : stage.ones;
+    good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "segment_ids") && good;
+    io.segment_ids.buffer = stage.ones;
+
     io.seed = is_culprit ? 6 : 5;
     if (world_size > 1)
         good = is_refused(vkring_cache_attend(stage.cache, &io), VKRING_ERROR_MISMATCH, "seed") && good;

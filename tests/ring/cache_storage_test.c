@@ -15,12 +15,22 @@ static const struct {
     uint64_t padding;
     struct vkring_cache_params params;
 } stored[] = {
-    {"f32", false, 0, {.attention = {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16}}},
+    {"f32",
+     false,
+     0,
+     {.attention = {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16, .segment_ids = true}}},
     {"f32, strided, poor", true, 4, {.attention = {.batch = 2, .q_len = 30, .kv_len = 90, .heads = 2, .head_dim = 20, .value_dim = 64}}},
     {"f16, odd heads",
      false,
      1,
-     {.attention = {.type = VKRING_TYPE_F16, .batch = 2, .q_len = 30, .kv_len = 90, .heads = 3, .head_dim = 5, .value_dim = 8}}},
+     {.attention = {.type = VKRING_TYPE_F16,
+                    .batch = 2,
+                    .q_len = 30,
+                    .kv_len = 90,
+                    .heads = 3,
+                    .head_dim = 5,
+                    .value_dim = 8,
+                    .segment_ids = true}}},
     {"bf16", true, 0, {.attention = {.type = VKRING_TYPE_BF16, .batch = 4, .q_len = 5, .kv_len = 200, .heads = 1, .head_dim = 8}}},
     {"f32 as int8, wide heads",
      false,
@@ -115,7 +125,9 @@ START_TEST(what_is_not_finite_stays_so_in_integers)
     }
     bool good = vkring_buffer_create(device, sizeof(rows), &tensor.buffer) == VKRING_OK &&
                 vkring_buffer_upload(tensor.buffer, 0, rows, sizeof(rows)) == VKRING_OK;
-    good = good && vkring_cache_append(cache, split.rows[world_rank], &tensor, &tensor) == VKRING_OK &&
+    good = good &&
+           vkring_cache_append(cache, &(struct vkring_cache_append_io){.rows = split.rows[world_rank], .key = tensor, .value = tensor}) ==
+               VKRING_OK &&
            vkring_buffer_download(cache->key.scales, 0, scales, cache->key.scales->size_bytes) == VKRING_OK;
     for (uint64_t position = world_rank; good && position < 4 * world_size; position += world_size) {
         const float scale = scales[position / world_size];
@@ -177,7 +189,7 @@ START_TEST(memory_is_as_measured)
                         with_cache.device_bytes - before.device_bytes, measured.device_bytes) &&
            world_expect(pinned <= measured.host_bytes, "%" PRIu64 " bytes are pinned of %" PRIu64, pinned, measured.host_bytes) &&
            world_expect(cache->key.elements->allocated_bytes + cache->key.scales->allocated_bytes + cache->value.elements->allocated_bytes +
-                                cache->value.scales->allocated_bytes ==
+                                cache->value.scales->allocated_bytes + cache->ids->allocated_bytes ==
                             measured.storage_bytes,
                         "storage takes more or less");
     close_cache(&cache, &model);
