@@ -52,8 +52,10 @@ struct vkring_cache_params {
      * What is attended, as of a plan: type, batch (how many sequences), heads, kv_heads, head_dim, value_dim, scale, mask and modifiers;
      * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
-     * VKRING_ERROR_UNSUPPORTED: bias, a batch above 2^24, rows of keys or of values above 128 MiB. VKRING_ERROR_INVALID_ARGUMENT: backward,
-     * has_query_offset, rows of ranks, a layout of queries or keys.
+     * A bias may be per_query, which is then of its row alone: per_batch does not count.
+     * VKRING_ERROR_UNSUPPORTED: a batch above 2^24, rows of keys or of values above 128 MiB; of several ranks, unless keys pass, rows of a
+     * bias per_query, of all its heads, above 2^24 elements. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a
+     * layout of queries or keys.
      */
     struct vkring_plan_params attention;
     enum vkring_cache_storage storage;
@@ -128,6 +130,11 @@ struct vkring_cache_attend_io {
     struct vkring_tensor lse;    /**< [heads][sum of rows], f32, packed; buffer null if not wanted */
     /* read only if the cache has them */
     struct vkring_tensor segment_ids;  /**< [sum of rows], int32_t, packed: a query keeps keys that were appended with the same */
+    /**
+     * By positions, up to kv_len as of the cache; those that its sequence does not have yet are not read. Strides as of vkring_forward.
+     * per_query: [heads or 1][sum of rows][kv_len], of this rank's queries; else [batch or 1][heads or 1][kv_len], the same on every rank.
+     */
+    struct vkring_tensor bias;
     struct vkring_tensor alibi_slopes; /**< [heads], f32 */
     struct vkring_tensor sinks;        /**< [heads], f32 */
     uint64_t seed;                     /**< of dropout; the same on every rank */

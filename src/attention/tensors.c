@@ -65,6 +65,12 @@ fail:
     return status;
 }
 
+enum vkring_status tensors_resolve_bias(const struct problem *problem, const struct vkring_tensor *tensor, const struct tensor_shape *shape,
+                                        struct tensor_view *out_view)
+{
+    return resolve_bias(problem, tensor, shape, false, out_view);
+}
+
 /* A tensor that is read, or one that is written and may be left out. */
 static enum vkring_status resolve_rows(const struct vkring_tensor *tensor, const struct tensor_shape *shape, bool written, bool optional,
                                        struct tensor_view *out_view)

@@ -43,6 +43,9 @@ bool tensors_are_aligned(const struct problem *problem, const struct query_tenso
 /** What forward reads and writes of rows, for a kernel that packs heads: VKRING_ERROR_UNSUPPORTED where those lie too far apart. */
 enum vkring_status tensors_check_near_heads(const struct query_tensors *queries);
 
+/** A bias that is read, of such a shape: it steps by 0 over what it repeats over. */
+enum vkring_status tensors_resolve_bias(const struct problem *problem, const struct vkring_tensor *tensor, const struct tensor_shape *shape,
+                                        struct tensor_view *out_view);
 /** A bias, or its gradient, for a number of query rows and keys: seen as rows of keys. */
 struct tensor_shape tensors_bias_shape(const struct problem *problem, const char *name, uint64_t rows, uint64_t keys);
 

@@ -68,6 +68,16 @@ fail:
     return status;
 }
 
+/* By positions. Rows that have one each are of one batch entry, whichever. */
+static enum vkring_status resolve_bias(struct attend *attend, const struct vkring_cache_attend_io *io)
+{
+    struct problem problem = attend->cache->problem;
+    const bool per_query = problem.bias.per_query;
+    problem.bias.per_batch = problem.bias.per_batch && !per_query;
+    const struct tensor_shape shape = tensors_bias_shape(&problem, "bias", per_query ? attend->count : 1, problem.kv_len);
+    return problem.bias.present ? tensors_resolve_bias(&problem, &io->bias, &shape, &attend->queries.bias) : VKRING_OK;
+}
+
 static enum vkring_status resolve_modifiers(struct attend *attend, const struct vkring_cache_attend_io *io)
 {
     enum vkring_status status;
@@ -81,6 +91,7 @@ static enum vkring_status resolve_modifiers(struct attend *attend, const struct 
         TRY(tensor_resolve_vector(&io->alibi_slopes, &slopes, &attend->queries.slopes), fail);
     if (problem->sinks)
         TRY(tensor_resolve_vector(&io->sinks, &sinks, &attend->queries.sinks), fail);
+    TRY(resolve_bias(attend, io), fail);
     attend->queries.seed = io->seed;
     return VKRING_OK;
 fail:
@@ -234,7 +245,7 @@ static struct tensor_view view_from(const struct tensor_view *view, uint64_t byt
 /* Blocks of all ranks become one of all their rows. */
 static uint64_t put_together(struct vkring_cache *cache, const struct piece *piece, const unsigned char *blocks)
 {
-    const struct row_parts parts = gathered_query_parts(&cache->problem);
+    const struct row_parts parts = gathered_query_parts(&cache->problem, cache->gathered.columns);
     struct gathered *gathered = &cache->gathered;
     unsigned char *queries = gathered->queries.of_host->mapped;
     uint64_t all = 0, before = 0;
@@ -259,13 +270,14 @@ static enum vkring_status gather(struct attend *attend, const struct piece *piec
     struct vkring_cache *cache = attend->cache;
     struct gathered *gathered = &cache->gathered;
     const uint64_t own = rows_in_piece(cache, piece, cache->rank);
-    const struct row_parts parts = gathered_query_parts(&cache->problem);
+    const struct row_parts parts = gathered_query_parts(&cache->problem, cache->gathered.columns);
     const uint64_t block_bytes = row_parts_end(&parts, piece->count);
     const unsigned char *blocks;
     if (own > 0) {
         struct query_tensors queries = attend->queries;
         queries.query = view_from(&queries.query, piece->first * queries.query.row_stride);
         queries.ids = view_from(&queries.ids, piece->first * queries.ids.row_stride);
+        queries.bias = view_from(&queries.bias, piece->first * queries.bias.row_stride);
         TRY(device_work_begin(&cache->work), fail);
         gathered_record_queries(gathered, &cache->work, &queries, own, piece->count);
         TRY(device_work_run(&cache->work), fail);
@@ -285,6 +297,8 @@ static enum vkring_status attend_to_shard(struct attend *attend, const struct pi
     struct vkring_cache *cache = attend->cache;
     struct gathered *gathered = &cache->gathered;
     struct query_tensors queries = gathered_tensors(gathered, rows);
+    if (!cache->problem.bias.per_query)
+        queries.bias = attend->queries.bias;
     queries.slopes = attend->queries.slopes;
     queries.sinks = attend->queries.sinks;
     queries.seed = attend->queries.seed;
@@ -336,12 +350,23 @@ fail:
     return status;
 }
 
+/* Of those that get queries. */
+static uint64_t longest_sequence(const struct vkring_cache *cache)
+{
+    uint64_t longest = 0;
+    for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
+        if (cache_new_rows(cache, sequence) > 0)
+            longest = max_u64(longest, cache->lengths[sequence]);
+    return longest;
+}
+
 static enum vkring_status attend_together(struct attend *attend)
 {
     enum vkring_status status;
     struct vkring_cache *cache = attend->cache;
     const uint64_t most = cache->piece_rows, all = cache->exchange.most_rows;
     uint64_t rows;
+    cache->gathered.columns = longest_sequence(cache);
     for (struct piece piece = {0}; piece.first < all; piece.first += piece.count) {
         piece.count = min_u64(most, all - piece.first);
         TRY(gather(attend, &piece, &rows), fail);
@@ -368,7 +393,7 @@ static enum vkring_status attend_by_keys(struct attend *attend, const struct vkr
     struct vkring_cache *cache = attend->cache;
     TRY(device_work_begin(&cache->work), fail);
     TRY(device_work_run(&cache->work), fail);
-    TRY(pass_keys_attend(cache, io, attend->count), fail);
+    TRY(pass_keys_attend(cache, io, &attend->queries), fail);
 fail:
     return status;
 }
@@ -381,6 +406,7 @@ static enum vkring_status run(struct attend *attend, const struct vkring_cache_a
                                       io->output.buffer,
                                       io->lse.buffer,
                                       cache->problem.segment_ids ? io->segment_ids.buffer : NULL,
+                                      cache->problem.bias.present ? io->bias.buffer : NULL,
                                       cache->problem.alibi ? io->alibi_slopes.buffer : NULL,
                                       cache->problem.sinks ? io->sinks.buffer : NULL};
     device_work_start(&cache->work, buffers, sizeof(buffers) / sizeof(buffers[0]));

@@ -13,6 +13,7 @@
 /* What ranks tell each other grows with it. */
 #define MOST_SEQUENCES ((uint64_t)1 << 24)
 #define MOST_ROW_BYTES ((uint64_t)1 << 27)
+#define MOST_BIAS_ELEMENTS ((uint64_t)1 << 24)
 /* Of rows that are stored at a time. */
 #define STORE_BYTES ((uint64_t)2 << 20)
 #define STORE_ROWS ((uint64_t)4096)
@@ -24,8 +25,6 @@
 
 static enum vkring_status check_attention(const vkring_device *device, const struct vkring_plan_params *params)
 {
-    if (params->bias.present)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "a cache has no bias");
     if (params->backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a cache has no backward");
     if (params->has_query_offset)
@@ -61,6 +60,17 @@ static enum vkring_status check_rows(const struct problem *problem)
     return VKRING_OK;
 }
 
+/* As rows of other ranks' queries are found from one address with 32 bits. */
+static enum vkring_status check_bias(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const uint64_t heads = problem->bias.per_head ? problem->heads : 1;
+    const bool travels = cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS;
+    if (problem->bias.present && problem->bias.per_query && travels && problem->kv_len > MOST_BIAS_ELEMENTS / heads)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "rows of a bias per query, of %" PRIu64 " heads, are longer than 2^24", heads);
+    return VKRING_OK;
+}
+
 static double timeout_seconds_of(const struct vkring_cache_params *params)
 {
     return params->attention.timeout_seconds > 0 ? params->attention.timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
@@ -77,6 +87,7 @@ static enum vkring_status resolve(const struct vkring_cache_params *params, stru
     cache->problem.query_offset = 0;
     cache->storage = params->storage;
     cache->pass = params->pass;
+    TRY(check_bias(cache), fail);
     cache->timeout_seconds = timeout_seconds_of(params);
     cache->dispatch_seconds = attention->dispatch_seconds > 0 ? attention->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     cache->slots = divide_up(cache->problem.kv_len, cache->ranks);
@@ -112,11 +123,17 @@ static struct store_size rows_of_store(const struct vkring_cache *cache)
     };
 }
 
+/* Of a bias that travels with its queries. */
+static uint64_t columns_of_pieces(const struct vkring_cache *cache)
+{
+    return cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS ? cache->problem.kv_len : 0;
+}
+
 static struct exchange_size exchange_size_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const struct store_size store = rows_of_store(cache);
-    const struct row_parts keys = store_row_parts(&store), queries = gathered_query_parts(problem);
+    const struct row_parts keys = store_row_parts(&store), queries = gathered_query_parts(problem, columns_of_pieces(cache));
     return (struct exchange_size){
         .ranks = cache->ranks,
         .batch = problem->batch,
@@ -142,7 +159,7 @@ static uint64_t piece_rows_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
-    const struct row_parts parts = gathered_query_parts(problem);
+    const struct row_parts parts = gathered_query_parts(problem, columns_of_pieces(cache));
     const uint64_t row_bytes = row_parts_sum(&parts);
     const uint64_t alone = max_u64(ATTEND_BYTES / row_bytes, ATTEND_LEAST_ROWS);
     return min_u64(cache->comm ? exchange_piece_rows(&exchange, row_bytes) : alone, problem->batch * problem->q_len);
@@ -155,6 +172,7 @@ static struct gathered_size gathered_size_of(const struct vkring_cache *cache)
         .problem = &cache->problem,
         .ranks = cache->ranks,
         .own_rows = cache->comm ? rows : 0,
+        .columns = columns_of_pieces(cache),
         .rows = min_u64(rows * cache->ranks, cache->problem.batch * cache->problem.q_len),
     };
 }
@@ -179,6 +197,14 @@ static uint64_t ids_bytes(const struct vkring_cache *cache)
     return cache->problem.segment_ids ? cache->problem.batch * cache->slots * sizeof(int32_t) : 0;
 }
 
+/* Keys that travel take their part of a bias with them. */
+static uint64_t own_bias_bytes(const struct vkring_cache *cache)
+{
+    const struct vkring_bias_params *bias = &cache->problem.bias;
+    const bool travels = cache->comm && cache->pass != VKRING_CACHE_PASS_QUERIES && bias->present && !bias->per_query;
+    return travels ? (bias->per_head ? cache->problem.heads : 1) * cache->slots * vkring_type_bytes(bias->type) : 0;
+}
+
 static enum vkring_status measure(const struct vkring_cache *cache, const char *kernels, struct vkring_cache_memory *out_memory)
 {
     enum vkring_status status;
@@ -188,13 +214,14 @@ static enum vkring_status measure(const struct vkring_cache *cache, const char *
     const struct gathered_size gathered = gathered_size_of(cache);
     const struct partial_size partial = partial_size_of(cache, kernels);
     struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange)};
-    uint64_t keys, values, ids;
+    uint64_t keys, values, ids, own_bias;
     bool counts_as_host;
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &values), fail);
     TRY(vk_buffer_measure(cache->device, VK_MEMORY_DEVICE, ids_bytes(cache), &ids, &counts_as_host), fail);
     memory.storage_bytes = keys + values + ids;
-    memory.device_bytes = memory.storage_bytes;
+    TRY(vk_buffer_measure(cache->device, VK_MEMORY_DEVICE, own_bias_bytes(cache), &own_bias, &counts_as_host), fail);
+    memory.device_bytes = memory.storage_bytes + own_bias;
     TRY(store_measure(cache->device, &store, &memory), fail);
     TRY(gathered_measure(cache->device, &gathered, &memory), fail);
     TRY(partial_measure(cache->device, &partial, &memory.device_bytes, &memory.host_bytes), fail);
@@ -229,6 +256,9 @@ static enum vkring_status take_device_memory(struct vkring_cache *cache, const c
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &cache->key), fail);
     TRY(shard_create(cache->device, problem, cache->storage, cache->slots, problem->value_dim, &cache->value), fail);
     TRY(vk_buffer_create(cache->device, VK_MEMORY_DEVICE, ids_bytes(cache), &cache->ids), fail);
+    TRY(vk_buffer_create(cache->device, VK_MEMORY_DEVICE, own_bias_bytes(cache), &cache->own_bias), fail);
+    if (own_bias_bytes(cache) > 0)
+        TRY(pack_kernel_create(cache->device, vkring_type_bytes(problem->bias.type), &cache->pack_bias), fail);
     TRY(store_create(cache->device, &store, &cache->store), fail);
     TRY(gathered_create(cache->device, &gathered, &cache->gathered), fail);
     TRY(partial_create(cache->device, &partial, &cache->partial), fail);
@@ -326,6 +356,8 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     shard_destroy(&cache->key);
     shard_destroy(&cache->value);
     vkring_buffer_destroy(&cache->ids);
+    vkring_buffer_destroy(&cache->own_bias);
+    rows_kernel_destroy(cache->device, &cache->pack_bias);
     exchange_destroy(&cache->exchange);
     free(cache->lengths);
     free(cache->rows_of_rank);

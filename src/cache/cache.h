@@ -31,6 +31,8 @@ struct vkring_cache {
     uint64_t piece_rows; /* of a rank, that are attended at a time */
     struct vkring_cache_memory memory;
     /* of keys that travel */
+    vkring_buffer *own_bias;             /* [heads or 1][slots], of a sequence, where a bias is not per_query */
+    struct rows_kernel pack_bias;        /* to there */
     char *kernels;                       /* as the parameter; null too */
     uint64_t *rows_of_rank;              /* [ranks], of the sequence at hand */
     double flops, link_bytes_per_second; /* of the slowest rank, where which way rows pass is not given */

@@ -23,11 +23,23 @@ static uint64_t query_bytes(const struct problem *problem, uint64_t rows)
     return rows * problem->heads * problem->head_dim * vkring_type_bytes(problem->type);
 }
 
-struct row_parts gathered_query_parts(const struct problem *problem)
+static uint64_t bias_heads(const struct problem *problem)
 {
+    return problem->bias.per_head ? problem->heads : 1;
+}
+
+static bool has_bias_rows(const struct problem *problem)
+{
+    return problem->bias.present && problem->bias.per_query;
+}
+
+struct row_parts gathered_query_parts(const struct problem *problem, uint64_t columns)
+{
+    const uint64_t bias_bytes = bias_heads(problem) * columns * vkring_type_bytes(problem->bias.type);
     return (struct row_parts){{
         [QUERY_PART_ROW] = query_bytes(problem, 1),
         [QUERY_PART_ID] = problem->segment_ids ? sizeof(int32_t) : 0,
+        [QUERY_PART_BIAS] = has_bias_rows(problem) ? bias_bytes : 0,
     }};
 }
 
@@ -43,7 +55,7 @@ static uint64_t lse_bytes(const struct problem *problem, uint64_t rows)
 
 static uint64_t own_lse_offset(const struct gathered_size *size)
 {
-    const struct row_parts parts = gathered_query_parts(size->problem);
+    const struct row_parts parts = gathered_query_parts(size->problem, size->columns);
     return aligned(max_u64(row_parts_end(&parts, size->own_rows), output_bytes(size->problem, size->own_rows)));
 }
 
@@ -74,7 +86,7 @@ struct memory_wish {
 static void list_memory(const vkring_device *device, const struct gathered_size *size, struct memory_wish wishes[GATHERED_BUFFERS])
 {
     const struct problem *problem = size->problem;
-    const struct row_parts parts = gathered_query_parts(problem);
+    const struct row_parts parts = gathered_query_parts(problem, size->columns);
     const uint64_t queries = row_parts_end(&parts, size->rows), results = parts_of(problem, size->rows).end;
     const bool apart = !device->limits.unified_memory;
     wishes[0] = (struct memory_wish){VK_MEMORY_HOST, own_lse_offset(size) + lse_bytes(problem, size->own_rows)};
@@ -119,6 +131,8 @@ static enum vkring_status take(vkring_device *device, const struct gathered_size
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for partial results of %" PRIu64 " rows", size->rows);
     TRY(pack_kernel_create(device, vkring_type_bytes(size->problem->type), &gathered->pack), fail);
     TRY(pack_kernel_create(device, sizeof(float), &gathered->pack_words), fail);
+    if (has_bias_rows(size->problem))
+        TRY(pack_kernel_create(device, vkring_type_bytes(size->problem->bias.type), &gathered->pack_bias), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -143,6 +157,7 @@ void gathered_destroy(struct gathered *gathered, vkring_device *device)
 {
     rows_kernel_destroy(device, &gathered->pack);
     rows_kernel_destroy(device, &gathered->pack_words);
+    rows_kernel_destroy(device, &gathered->pack_bias);
     vkring_buffer_destroy(&gathered->own);
     vkring_buffer_destroy(&gathered->queries.of_host);
     vkring_buffer_destroy(&gathered->queries.of_device);
@@ -172,18 +187,32 @@ static struct tensor_shape rows_shape(const struct problem *problem, uint64_t ro
     return (struct tensor_shape){"rows", vkring_type_bytes(problem->type), 1, rows, problem->heads, dim};
 }
 
+/* In a block of so many rows. */
+static struct tensor_view bias_view(const struct gathered *gathered, vkring_buffer *buffer, uint64_t rows)
+{
+    const struct problem *problem = &gathered->problem;
+    const struct row_parts parts = gathered_query_parts(problem, gathered->columns);
+    const uint64_t head_bytes = problem->bias.per_head ? gathered->columns * vkring_type_bytes(problem->bias.type) : 0;
+    return packed_view(buffer, row_parts_offset(&parts, QUERY_PART_BIAS, rows), parts.bytes[QUERY_PART_BIAS], head_bytes);
+}
+
 void gathered_record_queries(const struct gathered *gathered, struct device_work *work, const struct query_tensors *queries, uint64_t rows,
                              uint64_t block_rows)
 {
     const struct problem *problem = &gathered->problem;
     const struct tensor_shape shape = rows_shape(problem, rows, problem->head_dim);
     const struct tensor_view to = packed_view(gathered->own, 0, query_bytes(problem, 1), query_bytes(problem, 1) / problem->heads);
-    const struct row_parts parts = gathered_query_parts(problem);
+    const struct row_parts parts = gathered_query_parts(problem, gathered->columns);
     const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), 1, 1, 1, rows};
     const struct tensor_view ids_to = packed_view(gathered->own, row_parts_offset(&parts, QUERY_PART_ID, block_rows), sizeof(int32_t), 0);
     pack_record(work->device, &work->commands, &gathered->pack, &shape, &queries->query, &to);
     if (problem->segment_ids)
         pack_record(work->device, &work->commands, &gathered->pack_words, &ids, &queries->ids, &ids_to);
+    if (has_bias_rows(problem)) {
+        const struct tensor_shape bias = {"bias", vkring_type_bytes(problem->bias.type), 1, rows, bias_heads(problem), gathered->columns};
+        const struct tensor_view bias_to = bias_view(gathered, gathered->own, block_rows);
+        pack_record(work->device, &work->commands, &gathered->pack_bias, &bias, &queries->bias, &bias_to);
+    }
 }
 
 void gathered_record_outputs(const struct gathered *gathered, struct device_work *work, const struct tensor_view *output,
@@ -213,7 +242,7 @@ struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows)
     const struct result_parts parts = parts_of(problem, rows);
     vkring_buffer *results = for_kernels(&gathered->results);
     const uint64_t output_row = output_bytes(problem, 1), output_head = output_row / problem->heads;
-    const struct row_parts query_parts = gathered_query_parts(problem);
+    const struct row_parts query_parts = gathered_query_parts(problem, gathered->columns);
     gathered->queries.used_bytes = row_parts_end(&query_parts, rows);
     gathered->results.used_bytes = parts.end;
     struct query_tensors tensors = {
@@ -225,6 +254,8 @@ struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows)
     };
     if (problem->segment_ids)
         tensors.ids = packed_view(for_kernels(&gathered->queries), row_parts_offset(&query_parts, QUERY_PART_ID, rows), sizeof(int32_t), 0);
+    if (has_bias_rows(problem))
+        tensors.bias = bias_view(gathered, for_kernels(&gathered->queries), rows);
     if (problem->type != VKRING_TYPE_F32)
         tensors.output_residual = packed_view(results, parts.output_residual, output_row, output_head);
     return tensors;

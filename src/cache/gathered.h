@@ -15,6 +15,7 @@ struct gathered_size {
     uint32_t ranks;
     uint64_t own_rows; /* of one rank in a piece; 0: nothing is gathered */
     uint64_t rows;     /* of all ranks in a piece */
+    uint64_t columns;  /* at most, of a bias */
 };
 
 /** Where kernels have it and where the host has it; the same buffer where memory is unified. */
@@ -25,7 +26,8 @@ struct gathered_buffer {
 
 struct gathered {
     struct problem problem;
-    struct rows_kernel pack, pack_words;
+    struct rows_kernel pack, pack_words, pack_bias;
+    uint64_t columns;               /* of a bias, in the call at hand: the caller's to set */
     vkring_buffer *own;             /* on the host: a block of this rank's queries, and later its outputs and behind them their lse */
     uint64_t lse_offset_bytes;      /* into it */
     struct gathered_buffer queries; /* a block of all rows */
@@ -34,9 +36,9 @@ struct gathered {
     uint64_t *counts;               /* [ranks], records of each owner */
 };
 
-/** Of a query row on its way: [heads][head_dim], and its segment id. */
-enum { QUERY_PART_ROW, QUERY_PART_ID };
-struct row_parts gathered_query_parts(const struct problem *problem);
+/** Of a query row on its way: [heads][head_dim], its segment id, and its bias [heads or 1][columns] if it has one to itself. */
+enum { QUERY_PART_ROW, QUERY_PART_ID, QUERY_PART_BIAS };
+struct row_parts gathered_query_parts(const struct problem *problem, uint64_t columns);
 
 enum vkring_status gathered_measure(vkring_device *device, const struct gathered_size *size, struct vkring_cache_memory *memory);
 enum vkring_status gathered_create(vkring_device *device, const struct gathered_size *size, struct gathered *out_gathered);
@@ -52,7 +54,8 @@ void gathered_record_queries(const struct gathered *gathered, struct device_work
 void gathered_record_outputs(const struct gathered *gathered, struct device_work *work, const struct tensor_view *output,
                              const struct tensor_view *lse, uint64_t rows);
 
-/** Tensors of a piece of so many rows. Slopes, sinks and seed are the caller's to fill in. */
+/** Tensors of a piece of so many rows. Slopes, sinks and seed are the caller's to fill in, and a bias
+ * that is not per_query. */
 struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows);
 /** Makes the queries of the piece visible to kernels; recorded, if it takes a copy. */
 enum vkring_status gathered_record_upload(struct gathered *gathered, struct device_work *work);

@@ -16,13 +16,14 @@
 
 /* Size -------------------------------------------------------------------------------------------------------------------- */
 
-/* Sinks are added once. */
+/* Sinks are added once. A bias is read by positions, as rows of all keys are. */
 static struct problem problem_of(const struct partial_size *size)
 {
     struct problem problem = *size->problem;
     problem.batch = 1;
     problem.query_offset = 0;
     problem.sinks = problem.sinks && size->rank == 0;
+    problem.bias.per_query = problem.bias.present;
     return problem;
 }
 
@@ -330,6 +331,7 @@ static struct query_tensors queries_of(const struct partial *partial, const stru
                                          &queries.lse_residual, &queries.output_residual, &queries.ids};
     for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
         *views[i] = view_from(views[i], span->row);
+    queries.bias.address += span->row * queries.bias.row_stride;
     if (partial->problem.segment_ids)
         queries.segments = table_of_span(partial, span);
     queries.query_row = span->position;

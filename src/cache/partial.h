@@ -85,7 +85,8 @@ struct partial_span {
 
 /**
  * Begins a call of so many spans, about. Tensors are borrowed until partial_finish: queries of one batch entry with the rows of all
- * spans, whose query_row does not count; keys [batch], whose positions and number do not. Prepared.
+ * spans, whose query_row does not count, but a bias there is [batch], of all positions, and steps over rows by 0 if it is of all; keys
+ * [batch], whose positions and number do not. Prepared.
  */
 void partial_start(struct partial *partial, struct device_work *work, const struct query_tensors *queries, const struct key_tensors *keys,
                    uint64_t spans);

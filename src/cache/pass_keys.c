@@ -63,6 +63,15 @@ fail:
     return status;
 }
 
+/* Rows of a bias go with their queries, or stay with them. */
+static bool bias_outweighs_keys(const struct problem *problem, double new_rows)
+{
+    const uint64_t heads = problem->bias.per_head ? problem->heads : 1;
+    const uint64_t key_bytes = problem->kv_heads * (problem->head_dim + problem->value_dim) * vkring_type_bytes(problem->type);
+    return problem->bias.present && problem->bias.per_query &&
+           new_rows * (double)(heads * vkring_type_bytes(problem->bias.type)) >= (double)key_bytes;
+}
+
 bool pass_keys_pays(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
@@ -77,6 +86,8 @@ bool pass_keys_pays(const struct vkring_cache *cache)
         new_rows += (double)its;
         rows += its > 0 ? (double)cache->lengths[sequence] : 0;
     }
+    if (bias_outweighs_keys(problem, new_rows))
+        return true;
     return new_rows > 0 && (new_rows >= bytes_per_flop / (2 * group) || new_rows / rows >= 2 / group - 4 * new_rows / bytes_per_flop);
 }
 
@@ -84,7 +95,16 @@ bool pass_keys_pays(const struct vkring_cache *cache)
 struct turn {
     uint64_t sequence, first, own;
     const uint64_t *rows_of_rank;
+    const struct query_tensors *queries; /* of the whole call */
 };
+
+/* A bias of all queries goes with the keys. */
+static struct vkring_bias_params bias_of(const struct problem *problem)
+{
+    struct vkring_bias_params bias = problem->bias;
+    bias.per_batch = false;
+    return bias;
+}
 
 static struct vkring_plan_params params_of(const struct vkring_cache *cache, const struct turn *turn)
 {
@@ -111,6 +131,7 @@ static struct vkring_plan_params params_of(const struct vkring_cache *cache, con
         .scale = problem->scale,
         .softcap = problem->softcap,
         .dropout = problem->dropout,
+        .bias = bias_of(problem),
         .key_layout = VKRING_LAYOUT_STRIPED,
         .query_rows_of_rank = turn->rows_of_rank,
         .timeout_seconds = cache->timeout_seconds,
@@ -142,8 +163,43 @@ static struct vkring_tensor shard_tensor(const struct vkring_cache *cache, const
     };
 }
 
-static struct vkring_forward_io io_of(const struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn,
-                                      uint64_t count)
+/* The sequence's, by positions if each query has its own, else by this rank's keys. */
+static struct vkring_tensor bias_tensor(const struct vkring_cache *cache, const struct turn *turn)
+{
+    const struct tensor_view *bias = &turn->queries->bias;
+    const uint64_t element_bytes = vkring_type_bytes(cache->problem.bias.type);
+    if (!cache->problem.bias.per_query)
+        return (struct vkring_tensor){.buffer = cache->own_bias, .head_stride = cache->slots};
+    return (struct vkring_tensor){
+        .buffer = bias->buffer,
+        .offset_bytes = bias->offset_bytes + turn->first * bias->row_stride,
+        .sequence_stride = bias->row_stride / element_bytes,
+        .head_stride = bias->head_stride / element_bytes,
+    };
+}
+
+/* Of a bias by positions those of this rank's keys. */
+static enum vkring_status pack_own_bias(struct vkring_cache *cache, const struct turn *turn)
+{
+    enum vkring_status status;
+    const struct problem *problem = &cache->problem;
+    const uint64_t element_bytes = vkring_type_bytes(problem->bias.type), heads = problem->bias.per_head ? problem->heads : 1;
+    const uint64_t keys = positions_of_rank(cache->lengths[turn->sequence], cache->rank, cache->ranks);
+    const struct tensor_shape shape = {"bias", element_bytes, 1, keys, heads, 1};
+    const struct tensor_view to = {
+        .address = cache->own_bias->address, .row_stride = element_bytes, .head_stride = cache->slots * element_bytes};
+    struct tensor_view from = turn->queries->bias;
+    from.address += turn->sequence * from.batch_stride + cache->rank * element_bytes;
+    from.row_stride = cache->ranks * element_bytes;
+    TRY(device_work_begin(&cache->work), fail);
+    pack_record(cache->device, &cache->work.commands, &cache->pack_bias, &shape, &from, &to);
+    TRY(device_work_run(&cache->work), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static struct vkring_forward_io io_of(const struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn)
 {
     const struct problem *problem = &cache->problem;
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
@@ -161,22 +217,25 @@ static struct vkring_forward_io io_of(const struct vkring_cache *cache, const st
                                                        .offset_bytes = io->segment_ids.offset_bytes + turn->first * sizeof(int32_t)};
         its.key_segment_ids = (struct vkring_tensor){.buffer = cache->ids, .offset_bytes = turn->sequence * cache->slots * sizeof(int32_t)};
     }
+    if (problem->bias.present)
+        its.bias = bias_tensor(cache, turn);
     if (io->lse.buffer)
         its.lse = (struct vkring_tensor){
             .buffer = io->lse.buffer,
             .offset_bytes = io->lse.offset_bytes + turn->first * sizeof(float),
-            .head_stride = count,
+            .head_stride = turn->queries->rows,
         };
     return its;
 }
 
-static enum vkring_status attend_sequence(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn,
-                                          uint64_t count)
+static enum vkring_status attend_sequence(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, const struct turn *turn)
 {
     enum vkring_status status;
     const struct vkring_plan_params params = params_of(cache, turn);
-    const struct vkring_forward_io its = io_of(cache, io, turn, count);
+    const struct vkring_forward_io its = io_of(cache, io, turn);
     vkring_plan *plan = NULL;
+    if (cache->problem.bias.present && !cache->problem.bias.per_query)
+        TRY(pack_own_bias(cache, turn), fail);
     TRY(vkring_plan_create(cache->device, cache->comm, &params, &plan), fail);
     TRY(vkring_forward(plan, &its), fail);
 fail:
@@ -190,10 +249,11 @@ static void list_rows(const struct vkring_cache *cache, uint64_t sequence, uint6
         rows_of_rank[rank] = cache_rows_of_rank(cache, rank)[sequence];
 }
 
-enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, uint64_t count)
+enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io,
+                                    const struct query_tensors *queries)
 {
     enum vkring_status status = VKRING_OK;
-    struct turn turn = {0};
+    struct turn turn = {.queries = queries};
     uint64_t *rows_of_rank = cache->rows_of_rank;
     for (; turn.sequence < cache->problem.batch; turn.sequence++) {
         turn.rows_of_rank = rows_of_rank;
@@ -201,7 +261,7 @@ enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkr
             continue;
         list_rows(cache, turn.sequence, rows_of_rank);
         turn.own = rows_of_rank[cache->rank];
-        TRY(attend_sequence(cache, io, &turn, count), fail);
+        TRY(attend_sequence(cache, io, &turn), fail);
         turn.first += turn.own;
     }
 fail:

@@ -13,8 +13,9 @@ enum vkring_status pass_keys_probe(struct vkring_cache *cache);
  * equations 1 to 3): keys where new rows are many, or many beside the cached ones.
  */
 bool pass_keys_pays(const struct vkring_cache *cache);
-/** Attends the queries of the call, whose tensors were looked at. Collective. count: of this rank's rows. A failure leaves outputs
+/** Attends the queries of the call, whose tensors were looked at. Collective. queries: this rank's. A failure leaves outputs
  * undefined; the cache is whole if the communicator is. */
-enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io, uint64_t count);
+enum vkring_status pass_keys_attend(struct vkring_cache *cache, const struct vkring_cache_attend_io *io,
+                                    const struct query_tensors *queries);
 
 #endif

@@ -127,8 +127,13 @@ static bool place_ids(struct life *life, bool arm)
 /* The stored values are the gradient. */
 static bool live_as_cache(struct life *life, bool arm)
 {
-    const struct vkring_cache_params params = {
-        .attention = {.batch = 2, .q_len = ROWS / 2, .kv_len = ROWS / 2, .heads = HEADS, .head_dim = DIM, .segment_ids = true}};
+    const struct vkring_cache_params params = {.attention = {.batch = 2,
+                                                             .q_len = ROWS / 2,
+                                                             .kv_len = ROWS / 2,
+                                                             .heads = HEADS,
+                                                             .head_dim = DIM,
+                                                             .segment_ids = true,
+                                                             .bias = {.present = true}}};
     const uint64_t first[2] = {5, 7}, kept[2] = {3, 7}, rest[2] = {ROWS / 2 - 3, ROWS / 2 - 7};
     struct vkring_cache_append_io rows = {.rows = first};
     const uint64_t queries[2] = {ROWS / 2, ROWS / 2};
@@ -140,7 +145,8 @@ static bool live_as_cache(struct life *life, bool arm)
     const struct vkring_cache_attend_io io = {.rows = queries,
                                               .query = {.buffer = life->buffers[QUERY]},
                                               .output = {.buffer = life->buffers[OUTPUT]},
-                                              .segment_ids = rows.segment_ids};
+                                              .segment_ids = rows.segment_ids,
+                                              .bias = {.buffer = life->buffers[QUERY]}};
     well = well && CALL(life, vkring_cache_append(life->cache, &rows));
     rows.rows = rest;
     return well && CALL(life, vkring_cache_truncate(life->cache, kept)) && CALL(life, vkring_cache_append(life->cache, &rows)) &&

@@ -158,6 +158,65 @@ static const struct attend_case {
          {.pass = VKRING_CACHE_PASS_KEYS,
           .attention =
               {.batch = 3, .q_len = 40, .kv_len = 150, .heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true, .segment_ids = true}}},
+    {.name = "a bias of positions, of int8",
+     .on = &device,
+     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
+                .attention = {.batch = 2,
+                              .q_len = 30,
+                              .kv_len = 100,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 16,
+                              .causal = true,
+                              .bias = {.present = true, .per_batch = true, .per_head = true}},
+                .storage = VKRING_CACHE_INT8}},
+    {.name = "a bias of queries and segments in bf16, not unified, splits",
+     .on = &poor,
+     .order = ORDER_PADDED,
+     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
+                .attention = {.type = VKRING_TYPE_BF16,
+                              .batch = 2,
+                              .q_len = 20,
+                              .kv_len = 101,
+                              .heads = 3,
+                              .kv_heads = 1,
+                              .head_dim = 9,
+                              .causal = true,
+                              .segment_ids = true,
+                              .bias = {.present = true, .type = VKRING_TYPE_BF16, .per_query = true, .per_head = true}}}},
+    {.name = "a bias of queries for all heads, splits, in short dispatches",
+     .on = &splitting,
+     .params = {.pass = VKRING_CACHE_PASS_QUERIES,
+                .attention = {.batch = 3,
+                              .q_len = 30,
+                              .kv_len = 130,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 16,
+                              .dispatch_seconds = 1e-9,
+                              .bias = {.present = true, .per_query = true}}}},
+    {.name = "keys go around with a bias of positions",
+     .on = &device,
+     .params = {.pass = VKRING_CACHE_PASS_KEYS,
+                .attention = {.batch = 3,
+                              .q_len = 40,
+                              .kv_len = 150,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 16,
+                              .causal = true,
+                              .bias = {.present = true, .per_batch = true, .per_head = true}}}},
+    {.name = "keys go around to a bias of queries",
+     .on = &device,
+     .params = {.pass = VKRING_CACHE_PASS_KEYS,
+                .attention = {.batch = 2,
+                              .q_len = 30,
+                              .kv_len = 130,
+                              .heads = 4,
+                              .kv_heads = 2,
+                              .head_dim = 16,
+                              .causal = true,
+                              .bias = {.present = true, .per_query = true, .per_head = true}}}},
     {.name = "f32 of int8",
      .on = &device,
      .order = ORDER_PADDED,
@@ -248,6 +307,63 @@ static void draw_ids(const struct fixture *f, uint64_t sequence, uint64_t rows, 
             (*out_ids)[row] = (int32_t)throw_dice(&dice, 4) - 1;
 }
 
+static uint64_t own_rows(const struct fixture *f, const struct share *share)
+{
+    uint64_t own = 0;
+    for (uint64_t sequence = 0; sequence < f->c->params.attention.batch; sequence++)
+        own += share->rows[world_rank][sequence];
+    return own;
+}
+
+/* One number for all that it repeats over; every seventh masks. */
+static float bias_at(const struct vkring_plan_params *p, uint64_t sequence, uint64_t head, uint64_t query, uint64_t key)
+{
+    const uint64_t of_sequence = p->bias.per_batch || p->bias.per_query ? sequence : 0, of_head = p->bias.per_head ? head : 0;
+    const uint64_t of_query = p->bias.per_query ? query : 0;
+    const uint64_t number = of_sequence * 1013 + of_head * 211 + of_query * 37 + key * 5;
+    return number % 7 == 3 ? -INFINITY : (float)(number % 29) / 8 - 1;
+}
+
+/* [heads or 1][rows][length], rows being the last. */
+static float *whole_bias(const struct fixture *f, uint64_t sequence, uint64_t rows)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t length = f->model.lengths[sequence], heads = p->bias.per_head ? p->heads : 1;
+    float *bias = malloc(heads * rows * length * sizeof(float) + 1), *to = bias;
+    for (uint64_t head = 0; head < heads; head++)
+        for (uint64_t row = 0; row < rows; row++)
+            for (uint64_t key = 0; key < length; key++)
+                *to++ = bias_at(p, sequence, head, length - rows + row, key);
+    return bias;
+}
+
+/* What this rank gives of it: beyond its sequences there is nothing that should be read. */
+static bool place_bias(const struct fixture *f, const struct share *share, struct vkring_tensor *out_tensor)
+{
+    const struct vkring_plan_params *p = &f->c->params.attention;
+    const uint64_t heads = p->bias.per_head ? p->heads : 1, rows = p->bias.per_query ? own_rows(f, share) : 1;
+    const uint64_t batch = p->bias.per_batch && !p->bias.per_query ? p->batch : 1, count = batch * heads * rows * p->kv_len;
+    float *bias = malloc(count * sizeof(float) + 1);
+    void *rounded = malloc(count * sizeof(float) + 1);
+    memset(bias, 0xff, count * sizeof(float));
+    for (uint64_t sequence = 0, row = 0; sequence < p->batch; sequence++)
+        for (uint64_t i = 0; i < (p->bias.per_query ? share->rows[world_rank][sequence] : 1); i++, row += p->bias.per_query)
+            for (uint64_t head = 0; head < heads; head++)
+                for (uint64_t key = 0; key < f->model.lengths[sequence]; key++) {
+                    const uint64_t entry = batch > 1 ? sequence : 0;
+                    const uint64_t query = f->model.lengths[sequence] - share->total[sequence] + share->before[world_rank][sequence] + i;
+                    bias[((entry * heads + head) * rows + row) * p->kv_len + key] = bias_at(p, sequence, head, query, key);
+                }
+    vkring_convert_from_f32(p->bias.type, bias, count, rounded);
+    const uint64_t bytes = count * vkring_type_bytes(p->bias.type);
+    *out_tensor = (struct vkring_tensor){0};
+    const bool placed = vkring_buffer_create(*f->c->on, bytes, &out_tensor->buffer) == VKRING_OK &&
+                        vkring_buffer_upload(out_tensor->buffer, 0, rounded, bytes) == VKRING_OK;
+    free(bias);
+    free(rounded);
+    return placed;
+}
+
 /* The rows of a sequence as they are stored. */
 static float *stored_rows(const struct fixture *f, enum cache_side side, uint64_t sequence)
 {
@@ -270,6 +386,7 @@ static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uin
 {
     const struct vkring_plan_params *p = &f->c->params.attention;
     const uint64_t length = f->model.lengths[sequence], batch = p->dropout > 0 ? sequence + 1 : 1;
+    float *bias = whole_bias(f, sequence, rows);
     const struct reference_problem problem = {
         .batch = batch,
         .q_len = rows,
@@ -288,6 +405,7 @@ static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uin
         .alibi_slopes = p->alibi ? f->slopes : NULL,
         .query_segment_ids = p->segment_ids ? inputs->ids[sequence] : NULL,
         .key_segment_ids = p->segment_ids ? cache_model_ids(&f->model, sequence, 0) : NULL,
+        .bias = {.values = p->bias.present ? bias : NULL, .per_head = p->bias.per_head, .per_query = true},
         .softcap = p->softcap,
         .sinks = p->sinks ? f->sinks : NULL,
         .dropout = p->dropout,
@@ -309,6 +427,7 @@ static bool refer(const struct fixture *f, uint64_t sequence, uint64_t rows, uin
     inputs->lse[sequence] = malloc(lses * sizeof(double) + 1);
     memcpy(inputs->outputs[sequence], output + (batch - 1) * outputs, outputs * sizeof(double));
     memcpy(inputs->lse[sequence], lse + (batch - 1) * lses, lses * sizeof(double));
+    free(bias);
     free(query);
     free(sides[CACHE_KEYS]);
     free(sides[CACHE_VALUES]);
@@ -339,14 +458,6 @@ static bool append(struct fixture *f, const struct share *share)
     return good;
 }
 
-static uint64_t own_rows(const struct fixture *f, const struct share *share)
-{
-    uint64_t own = 0;
-    for (uint64_t sequence = 0; sequence < f->c->params.attention.batch; sequence++)
-        own += share->rows[world_rank][sequence];
-    return own;
-}
-
 /* Packed results of this rank's rows; output and lse have room. */
 static bool attend_once(struct fixture *f, const struct share *share, const struct inputs *inputs, uint64_t seed, float *output, float *lse)
 {
@@ -358,6 +469,7 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
     float *queries = malloc(own * row * sizeof(float) + 1), *at = queries;
     int32_t *ids = malloc(own * sizeof(*ids) + 1), *at_ids = ids;
     vkring_buffer *ids_buffer = NULL;
+    struct vkring_tensor bias = {0};
     bool good = true;
     for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
         const uint64_t rows = share->rows[world_rank][sequence];
@@ -367,7 +479,7 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
         at_ids += rows;
     }
     good = vkring_buffer_create(*f->c->on, own * sizeof(*ids), &ids_buffer) == VKRING_OK &&
-           vkring_buffer_upload(ids_buffer, 0, ids, own * sizeof(*ids)) == VKRING_OK;
+           vkring_buffer_upload(ids_buffer, 0, ids, own * sizeof(*ids)) == VKRING_OK && (!p->bias.present || place_bias(f, share, &bias));
     for (int i = 0; i < 3; i++)
         good = tensor_image_create(*f->c->on, i == 2 ? VKRING_TYPE_F32 : p->type, &shapes[i], i == 2 ? &packed : &placement, &images[i]) &&
                good;
@@ -379,6 +491,7 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
         .query = images[0].tensor,
         .output = images[1].tensor,
         .segment_ids = {.buffer = ids_buffer},
+        .bias = bias,
         .alibi_slopes = {.buffer = f->slopes_buffer},
         .sinks = {.buffer = f->sinks_buffer},
         .seed = seed,
@@ -396,6 +509,7 @@ static bool attend_once(struct fixture *f, const struct share *share, const stru
     for (int i = 0; i < 3; i++)
         tensor_image_destroy(&images[i]);
     vkring_buffer_destroy(&ids_buffer);
+    vkring_buffer_destroy(&bias.buffer);
     free(ids);
     free(queries);
     return good;

@@ -20,9 +20,10 @@ static const struct vkring_cache_params params = {.attention = {.batch = 2,
                                                                 .causal = true,
                                                                 .dropout = 0.5,
                                                                 .segment_ids = true,
+                                                                .bias = {.present = true},
                                                                 .timeout_seconds = 60}};
 
-/* Every rank brings one row of each sequence, whose values are all 1, all of one segment. */
+/* Every rank brings one row of each sequence, whose values are all 1, all of one segment and with the same bias. */
 struct stage {
     vkring_comm *inner, *comm;
     struct lossy_rules rules;
@@ -37,6 +38,7 @@ static enum vkring_status attend(struct stage *stage)
                                               .query = {.buffer = stage->ones},
                                               .output = {.buffer = stage->output},
                                               .segment_ids = {.buffer = stage->ones},
+                                              .bias = {.buffer = stage->ones},
                                               .seed = 5};
     return vkring_cache_attend(stage->cache, &io);
 }
@@ -112,6 +114,7 @@ START_TEST(calls_that_are_refused_change_nothing)
                                         .query = {.buffer = stage.ones},
                                         .output = {.buffer = stage.output},
                                         .segment_ids = {.buffer = stage.ones},
+                                        .bias = {.buffer = stage.ones},
                                         .seed = 5};
     io.output.buffer = is_culprit ? stage.small : stage.output;
     good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "output") && good;
@@ -119,6 +122,9 @@ START_TEST(calls_that_are_refused_change_nothing)
     io.segment_ids.buffer = is_culprit ? stage.small : stage.ones;
     good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "segment_ids") && good;
     io.segment_ids.buffer = stage.ones;
+    io.bias.offset_bytes = is_culprit ? sizeof(float[4 * ROW - CAPACITY + 1]) : 0;
+    good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "bias") && good;
+    io.bias.offset_bytes = 0;
 
     io.seed = is_culprit ? 6 : 5;
     if (world_size > 1)
