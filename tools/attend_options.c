@@ -88,7 +88,9 @@ bool attend_options_check_files(const struct attend_options *options, const char
                           : !options->files[FILE_VALUE]  ? "-v, --value"
                           : !options->files[FILE_OUTPUT] ? "-o, --output"
                                                          : NULL;
-    return !missing || fail_usage(failure, "option %s is missing; see vkring %s --help", missing, command);
+    if (missing)
+        return fail_usage(failure, "option %s is missing; see vkring %s --help", missing, command);
+    return check_partners(options, failure);
 }
 
 /* Refuses what is well formed and cannot be done. */
@@ -100,8 +102,6 @@ static bool check_whole(const struct parsing *parsing, uint32_t ranks)
         return false;
     if (options->shares && options->share_count != ranks)
         return fail_usage(failure, "--shares has %" PRIu32 " numbers for %" PRIu32 " ranks", options->share_count, ranks);
-    if (!check_partners(options, failure))
-        return false;
     return check_backward(options, failure);
 }
 

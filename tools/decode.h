@@ -22,6 +22,12 @@ struct decode {
     double *step_seconds; /**< [steps] */
 };
 
+/** Positions first … first + rows - 1 of every sequence. */
+struct decode_piece {
+    uint64_t first, rows;
+    uint64_t own_first, own_rows; /**< this rank's part */
+};
+
 /** Phases, in this order, after those that open files. All but the first collective. */
 bool decode_make_buffers(struct attend *attend, struct failure *failure);
 bool decode_make_cache(struct attend *attend, struct failure *failure);
@@ -32,6 +38,17 @@ bool decode_write_report(struct attend *attend, struct failure *failure);
 static inline struct decode *decode_of(struct attend *attend)
 {
     return (struct decode *)attend;
+}
+
+/** How many elements of a bias are on the device, for a piece of which this rank has so many rows; 0 without one. */
+uint64_t decode_bias_elements(const struct decode *decode, uint64_t own_rows);
+/** Loads what the piece needs of it, or what all pieces do where piece is null. */
+bool decode_load_bias(struct decode *decode, const struct decode_piece *piece, struct failure *failure);
+
+/** The position of the first query. */
+static inline uint64_t decode_first_query(const struct decode *decode)
+{
+    return decode->attend.problem.lengths[DIM_KV_LEN] - decode->attend.problem.lengths[DIM_Q_LEN];
 }
 
 /** Of each sequence, in the steps. */

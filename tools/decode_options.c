@@ -42,8 +42,8 @@ const char decode_help[] =
                                                  "Which keys a query keeps, beside --causal, and how scores are made:\n"
                                                  "      --window LEFT,RIGHT    keys at most so far before and after the query; -1 for "
                                                  "unlimited\n"
-                                                 "      --scale X, --softcap X, --alibi FILE, --sinks FILE, --dropout P, --seed S    as of "
-                                                 "vkring attend\n"
+                                                 "      --segment-ids FILE, --key-segment-ids FILE, --bias FILE, --scale X, --softcap X,\n"
+                                                 "      --alibi FILE, --sinks FILE, --dropout P, --seed S      as of vkring attend\n"
                                                  "      --dtype f32|f16|bf16   type on the device; default: the files'\n"
                                                  "\n"
                                                  "How:\n"
@@ -132,6 +132,9 @@ static const struct option_rule rules[] = {
     {"--dtype", 0, required_argument, take_type},
     {"--causal", 0, no_argument, take_causal},
     {"--window", 0, required_argument, take_window},
+    {"--segment-ids", 0, required_argument, take_file, FILE_QUERY_SEGMENTS},
+    {"--key-segment-ids", 0, required_argument, take_file, FILE_KEY_SEGMENTS},
+    {"--bias", 0, required_argument, take_file, FILE_BIAS},
     {"--alibi", 0, required_argument, take_file, FILE_SLOPES},
     {"--sinks", 0, required_argument, take_file, FILE_SINKS},
     {"--softcap", 0, required_argument, take_softcap},

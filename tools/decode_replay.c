@@ -6,20 +6,9 @@
 #include "decode.h"
 #include "now.h"
 
-/* Positions first … first + rows - 1 of every sequence. */
-struct piece {
-    uint64_t first, rows;
-    uint64_t own_first, own_rows; /* this rank's part */
-};
-
 static uint64_t kv_len_of(const struct decode *decode)
 {
     return decode->attend.problem.lengths[DIM_KV_LEN];
-}
-
-static uint64_t first_query_of(const struct decode *decode)
-{
-    return kv_len_of(decode) - decode->attend.problem.lengths[DIM_Q_LEN];
 }
 
 static uint64_t prefill_rows_of(const struct decode *decode)
@@ -34,9 +23,14 @@ static uint64_t smaller(uint64_t a, uint64_t b)
 
 /* Memory -------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_of_keys(enum file_kind kind)
+{
+    return kind == FILE_KEY || kind == FILE_VALUE || kind == FILE_KEY_SEGMENTS;
+}
+
 static bool is_of_rows(enum file_kind kind)
 {
-    return kind == FILE_QUERY || kind == FILE_KEY || kind == FILE_VALUE || kind == FILE_OUTPUT || kind == FILE_LSE;
+    return is_of_keys(kind) || kind == FILE_QUERY || kind == FILE_QUERY_SEGMENTS || kind == FILE_OUTPUT || kind == FILE_LSE;
 }
 
 static uint64_t own_most_rows(const struct decode *decode)
@@ -48,6 +42,8 @@ static uint64_t own_most_rows(const struct decode *decode)
 static uint64_t bytes_of(const struct decode *decode, enum file_kind kind)
 {
     const struct tensor_io *io = &decode->attend.tensors[kind];
+    if (kind == FILE_BIAS)
+        return decode_bias_elements(decode, own_most_rows(decode)) * element_bytes(io->device_type);
     const struct strip *strip = &io->strip;
     const uint64_t elements = is_of_rows(kind) ? strip->blocks * own_most_rows(decode) * strip->row_elements : strip_elements(strip);
     return elements * element_bytes(io->device_type);
@@ -83,6 +79,8 @@ bool decode_make_cache(struct attend *attend, struct failure *failure)
         vkring_cache_create(attend->device, attend->comm, &params, &decode->cache) != VKRING_OK)
         return fail_library(failure, attend->ranks->rank);
     attend->report.prepare_seconds += now_seconds() - start;
+    if (!decode_load_bias(decode, NULL, failure))
+        return false;
     for (enum file_kind kind = FILE_SLOPES; kind <= FILE_SINKS; kind++)
         if (attend->buffers[kind] &&
             !tensor_load(&attend->tensors[kind], &attend->piece, attend->buffers[kind], attend->ranks->rank, &attend->progress, failure))
@@ -92,7 +90,7 @@ bool decode_make_cache(struct attend *attend, struct failure *failure)
 
 /* Pieces -------------------------------------------------------------------------------------------------------------------- */
 
-static bool cut_piece(const struct decode *decode, struct piece *piece, struct failure *failure)
+static bool cut_piece(const struct decode *decode, struct decode_piece *piece, struct failure *failure)
 {
     const struct ranks *ranks = decode->attend.ranks;
     uint64_t *rows = calloc(ranks->size, sizeof(*rows));
@@ -108,20 +106,19 @@ static bool cut_piece(const struct decode *decode, struct piece *piece, struct f
 }
 
 /* This rank's part of a piece of a tensor. Rows of queries begin at first_query. */
-static struct tensor_io io_of(const struct decode *decode, enum file_kind kind, const struct piece *piece)
+static struct tensor_io io_of(const struct decode *decode, enum file_kind kind, const struct decode_piece *piece)
 {
-    const bool of_keys = kind == FILE_KEY || kind == FILE_VALUE;
     struct tensor_io io = decode->attend.tensors[kind];
     struct vkring_span *spans = io.strip.spans;
     for (int span = 0; span < VKRING_SPANS; span++)
         spans[span] = (struct vkring_span){.stride = 1};
-    spans[0].first = piece->own_first - (of_keys ? 0 : first_query_of(decode));
+    spans[0].first = piece->own_first - (is_of_keys(kind) ? 0 : decode_first_query(decode));
     spans[0].rows = piece->own_rows;
     io.strip.rows = piece->own_rows;
     return io;
 }
 
-static bool load(struct decode *decode, enum file_kind kind, const struct piece *piece, struct failure *failure)
+static bool load(struct decode *decode, enum file_kind kind, const struct decode_piece *piece, struct failure *failure)
 {
     struct attend *attend = &decode->attend;
     const struct tensor_io io = io_of(decode, kind, piece);
@@ -129,7 +126,7 @@ static bool load(struct decode *decode, enum file_kind kind, const struct piece 
            tensor_load(&io, &attend->piece, attend->buffers[kind], attend->ranks->rank, &attend->progress, failure);
 }
 
-static bool store_output(struct decode *decode, const struct piece *piece, struct failure *failure)
+static bool store_output(struct decode *decode, const struct decode_piece *piece, struct failure *failure)
 {
     struct attend *attend = &decode->attend;
     const struct tensor_io io = io_of(decode, FILE_OUTPUT, piece);
@@ -146,7 +143,7 @@ static void put_sequences_first(const float *from, float *to, const uint64_t *le
             memcpy(to + (sequence * heads + head) * rows, from + (head * batch + sequence) * rows, rows * sizeof(float));
 }
 
-static bool store_lse(struct decode *decode, const struct piece *piece, struct failure *failure)
+static bool store_lse(struct decode *decode, const struct decode_piece *piece, struct failure *failure)
 {
     struct attend *attend = &decode->attend;
     const struct tensor_io io = io_of(decode, FILE_LSE, piece);
@@ -168,7 +165,10 @@ static bool store_lse(struct decode *decode, const struct piece *piece, struct f
 static bool append(struct decode *decode, const uint64_t *rows, struct decode_part *part, struct failure *failure)
 {
     vkring_buffer *const *buffers = decode->attend.buffers;
-    const struct vkring_cache_append_io io = {.rows = rows, .key.buffer = buffers[FILE_KEY], .value.buffer = buffers[FILE_VALUE]};
+    const struct vkring_cache_append_io io = {.rows = rows,
+                                              .key.buffer = buffers[FILE_KEY],
+                                              .value.buffer = buffers[FILE_VALUE],
+                                              .segment_ids.buffer = buffers[FILE_KEY_SEGMENTS]};
     const double start = now_seconds();
     if (vkring_cache_append(decode->cache, &io) != VKRING_OK)
         return fail_library(failure, decode->attend.ranks->rank);
@@ -184,6 +184,8 @@ static bool attend_to_cache(struct decode *decode, const uint64_t *rows, struct 
         .query.buffer = buffers[FILE_QUERY],
         .output.buffer = buffers[FILE_OUTPUT],
         .lse.buffer = buffers[FILE_LSE],
+        .segment_ids.buffer = buffers[FILE_QUERY_SEGMENTS],
+        .bias = {.buffer = buffers[FILE_BIAS]},
         .alibi_slopes.buffer = buffers[FILE_SLOPES],
         .sinks.buffer = buffers[FILE_SINKS],
         .seed = decode->options.attend.seed,
@@ -196,10 +198,10 @@ static bool attend_to_cache(struct decode *decode, const uint64_t *rows, struct 
 }
 
 /* All positions of a piece have a query, or none has. */
-static bool feed_piece(struct decode *decode, struct piece *piece, struct decode_part *part, struct failure *failure)
+static bool feed_piece(struct decode *decode, struct decode_piece *piece, struct decode_part *part, struct failure *failure)
 {
     const uint64_t batch = decode->attend.problem.lengths[DIM_BATCH];
-    const bool has_queries = piece->first >= first_query_of(decode);
+    const bool has_queries = piece->first >= decode_first_query(decode);
     if (!cut_piece(decode, piece, failure))
         return false;
     uint64_t *rows = calloc(batch ? batch : 1, sizeof(*rows));
@@ -207,9 +209,11 @@ static bool feed_piece(struct decode *decode, struct piece *piece, struct decode
         return fail_memory(failure);
     for (uint64_t sequence = 0; sequence < batch; sequence++)
         rows[sequence] = piece->own_rows;
-    bool good = load(decode, FILE_KEY, piece, failure) && load(decode, FILE_VALUE, piece, failure) && append(decode, rows, part, failure);
+    bool good = load(decode, FILE_KEY, piece, failure) && load(decode, FILE_VALUE, piece, failure) &&
+                load(decode, FILE_KEY_SEGMENTS, piece, failure) && append(decode, rows, part, failure);
     if (good && has_queries)
-        good = load(decode, FILE_QUERY, piece, failure) && attend_to_cache(decode, rows, part, failure) &&
+        good = load(decode, FILE_QUERY, piece, failure) && load(decode, FILE_QUERY_SEGMENTS, piece, failure) &&
+               decode_load_bias(decode, piece, failure) && attend_to_cache(decode, rows, part, failure) &&
                store_output(decode, piece, failure) && store_lse(decode, piece, failure);
     free(rows);
     part->pieces++;
@@ -218,11 +222,11 @@ static bool feed_piece(struct decode *decode, struct piece *piece, struct decode
 }
 
 /* A piece ends where queries begin. */
-static struct piece piece_at(const struct decode *decode, uint64_t first, uint64_t end, uint64_t most_rows)
+static struct decode_piece piece_at(const struct decode *decode, uint64_t first, uint64_t end, uint64_t most_rows)
 {
-    const uint64_t first_query = first_query_of(decode);
+    const uint64_t first_query = decode_first_query(decode);
     const uint64_t limit = first < first_query ? smaller(first_query, end) : end;
-    return (struct piece){.first = first, .rows = smaller(most_rows, limit - first)};
+    return (struct decode_piece){.first = first, .rows = smaller(most_rows, limit - first)};
 }
 
 /* Elements that pass between files and device, for the progress. */
@@ -230,9 +234,8 @@ static uint64_t count_elements(const struct decode *decode, uint64_t first, uint
 {
     uint64_t elements = 0;
     for (enum file_kind kind = 0; kind < FILE_KINDS; kind++) {
-        const bool of_keys = kind == FILE_KEY || kind == FILE_VALUE;
         const struct strip *strip = &decode->attend.tensors[kind].strip;
-        const uint64_t least = of_keys ? 0 : first_query_of(decode);
+        const uint64_t least = is_of_keys(kind) ? 0 : decode_first_query(decode);
         if (is_of_rows(kind) && end > least)
             elements += strip->blocks * strip->row_elements * (end - (first > least ? first : least)) / decode->attend.ranks->size;
     }
@@ -245,7 +248,7 @@ bool decode_prefill(struct attend *attend, struct failure *failure)
     const uint64_t end = prefill_rows_of(decode);
     progress_phase(&attend->progress, "prefilling", count_elements(decode, 0, end));
     for (uint64_t first = 0; first < end;) {
-        struct piece piece = piece_at(decode, first, end, decode->options.prefill_rows);
+        struct decode_piece piece = piece_at(decode, first, end, decode->options.prefill_rows);
         if (!feed_piece(decode, &piece, &decode->prefill, failure))
             return false;
         first += piece.rows;
@@ -263,7 +266,7 @@ bool decode_steps(struct attend *attend, struct failure *failure)
     for (uint64_t step = 0; step < decode->options.steps; step++) {
         const double before = part->append_seconds + part->attend_seconds;
         for (const uint64_t step_end = first + step_rows; first < step_end;) {
-            struct piece piece = piece_at(decode, first, step_end, step_rows);
+            struct decode_piece piece = piece_at(decode, first, step_end, step_rows);
             if (!feed_piece(decode, &piece, part, failure))
                 return false;
             first += piece.rows;

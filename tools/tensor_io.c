@@ -164,7 +164,7 @@ bool tensor_load(const struct tensor_io *io, struct tensor_piece *piece, vkring_
         if (!strip_read(&io->strip, &io->file, first, count, piece->in_file, failure))
             return false;
         const void *converted = convert(io->file_type, piece->in_file, io->device_type, piece->on_device, piece->between, count);
-        if (vkring_buffer_upload(buffer, first * bytes, converted, count * bytes) != VKRING_OK)
+        if (vkring_buffer_upload(buffer, io->buffer_offset_bytes + first * bytes, converted, count * bytes) != VKRING_OK)
             return fail_library(failure, rank);
         progress_advance(progress, count);
     }

@@ -11,6 +11,7 @@
 struct tensor_io {
     struct strip strip;
     struct strip_file file;
+    uint64_t buffer_offset_bytes; /**< where in the buffer the part begins; for tensor_load */
     enum element_type file_type;
     enum element_type device_type;
     bool to_output;                  /**< its values come back in the output: the file's type must hold them after the device's */

@@ -41,13 +41,19 @@ check_report()
 
 make_inputs f32
 make_extras f32
+"$HELPER" make q9.npy i32 4 2,9
+"$HELPER" make b7.npy f32 4 1,1,1,7
 refused "steps past the keys" "--steps 10: kv_len is 9, for 9 of 1 rows" --steps 10
 refused "long steps past the keys" "--steps 4: kv_len is 9, for 3 of 3 rows" --steps 4 --step-rows 3
 refused "no rows in a step" "--step-rows" --step-rows 0
 refused "no rows in a piece" "--prefill-rows" --prefill-rows 0
 refused "an unknown storage" "--storage: 'f64' is not type or int8" --storage f64
 refused "an unknown way" "--pass: 'none' is not queries, keys or auto" --pass none
-refused "an option of attend alone" "unknown option --bias; see vkring decode --help" --bias b.npy
+refused "an option of attend alone" "unknown option --layout; see vkring decode --help" --layout striped
+refused "ids of keys alone" "--key-segment-ids needs --segment-ids" --key-segment-ids t.npy
+refused "fewer ids than queries" "q_len of q9.npy is 9, but of q.npy 7" --segment-ids q9.npy --key-segment-ids t.npy
+refused "ids of queries for more keys" "--segment-ids needs --key-segment-ids" --segment-ids s.npy
+refused "a bias for fewer keys" "kv_len of b7.npy is 7, but of k.npy 9" --bias b7.npy
 "$HELPER" make q.npy f32 1 2,10,4,8
 refused "more queries than keys" "q_len is 10 and kv_len 9"
 make_inputs f32
@@ -59,6 +65,11 @@ decodes "pieces that end where queries begin" 0 --prefill-rows 5 --steps 2
 decodes "steps alone" 0 --steps 9
 decodes "no steps" 0 --steps 0 --prefill-rows 3
 decodes "longer steps, window, softcap, slopes, sinks" 0 --steps 2 --step-rows 3 --window 4,-1 --softcap 3 --alibi a.npy --sinks n.npy
+decodes "segments" 0 --steps 3 --prefill-rows 4 --segment-ids s.npy --key-segment-ids t.npy
+for shape in 2,4,1,9 1,4,7,9; do
+    "$HELPER" make bias.npy f32 10 "$shape" 3 -inf 8 -inf
+    decodes "a bias of $shape" 0 --steps 2 --prefill-rows 4 --bias bias.npy
+done
 decodes "bf16 on the device" 0 --dtype bf16 --steps 3
 make_inputs f16
 decodes "f16" 0 --steps 4
@@ -68,6 +79,13 @@ make_inputs f32
 if [ -n "${MPIRUN:-}" ]; then
     decodes "two ranks" 2 --steps 4 --prefill-rows 4
     decodes "three ranks, some without a row" 3 --steps 2 --step-rows 2 --dropout 0.3 --seed 7
+    everything="--segment-ids s.npy --key-segment-ids t.npy --bias b.npy --window 5,-1 --softcap 3 --alibi a.npy --sinks n.npy"
+    # shellcheck disable=SC2086
+    decodes "three ranks, every mask and modifier" 3 --steps 2 --prefill-rows 4 --pass queries $everything
+    "$HELPER" make bias.npy f32 10 2,1,1,9 3 -inf 8 -inf
+    decodes "three ranks, a bias of positions" 3 --steps 2 --pass queries --bias bias.npy
+    # shellcheck disable=SC2086
+    decodes "two ranks, keys around the ring with all of it" 2 --steps 2 --pass keys $everything
     decodes "three ranks, keys around the ring" 3 --steps 2 --pass keys --window 5,-1 --softcap 3 --alibi a.npy --sinks n.npy
 fi
 finish
