@@ -53,8 +53,8 @@ struct vkring_cache_params {
      * q_len: the most rows of one sequence in a call, over all ranks; kv_len: the most rows that a sequence can have, over all ranks.
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
      * A bias may be per_query, which is then of its row alone: per_batch does not count.
-     * VKRING_ERROR_UNSUPPORTED: a batch above 2^24, rows of keys or of values above 128 MiB; of several ranks, unless keys pass, rows of a
-     * bias per_query, of all its heads, above 2^24 elements. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a
+     * VKRING_ERROR_UNSUPPORTED: a batch above 2^24, rows of keys or of values above 128 MiB, a bias with kv_len of 2^24 or more, or, of
+     * several ranks that don't only pass keys, one per_query with so many elements in the rows of all its heads. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a
      * layout of queries or keys.
      */
     struct vkring_plan_params attention;

@@ -13,7 +13,8 @@
 /* What ranks tell each other grows with it. */
 #define MOST_SEQUENCES ((uint64_t)1 << 24)
 #define MOST_ROW_BYTES ((uint64_t)1 << 27)
-#define MOST_BIAS_ELEMENTS ((uint64_t)1 << 24)
+/* Kernels find rows of a bias from one address with 32 bits. */
+#define MOST_BIAS_ELEMENTS (((uint64_t)1 << 24) - 1)
 /* Of rows that are stored at a time. */
 #define STORE_BYTES ((uint64_t)2 << 20)
 #define STORE_ROWS ((uint64_t)4096)
@@ -60,14 +61,14 @@ static enum vkring_status check_rows(const struct problem *problem)
     return VKRING_OK;
 }
 
-/* As rows of other ranks' queries are found from one address with 32 bits. */
+/* Where queries travel, those of all heads are one row. */
 static enum vkring_status check_bias(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
-    const uint64_t heads = problem->bias.per_head ? problem->heads : 1;
-    const bool travels = cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS;
-    if (problem->bias.present && problem->bias.per_query && travels && problem->kv_len > MOST_BIAS_ELEMENTS / heads)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "rows of a bias per query, of %" PRIu64 " heads, are longer than 2^24", heads);
+    const bool travels = problem->bias.per_query && cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS;
+    const uint64_t heads = travels && problem->bias.per_head ? problem->heads : 1;
+    if (problem->bias.present && problem->kv_len > MOST_BIAS_ELEMENTS / heads)
+        return status_fail(VKRING_ERROR_UNSUPPORTED, "rows of a bias, of %" PRIu64 " heads, have 2^24 elements or more", heads);
     return VKRING_OK;
 }
 
