@@ -54,8 +54,8 @@ struct vkring_cache_params {
      * Queries are the last rows of their sequence, so that there is no query_offset. timeout_seconds, dispatch_seconds and kernels as there.
      * A bias may be per_query, which is then of its row alone: per_batch does not count.
      * VKRING_ERROR_UNSUPPORTED: a batch above 2^24, rows of keys or of values above 128 MiB, a bias with kv_len of 2^24 or more, or, of
-     * several ranks that don't only pass keys, one per_query with so many elements in the rows of all its heads. VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a
-     * layout of queries or keys.
+     * several ranks that don't only pass keys, one per_query with so many elements in the rows of all its heads.
+     * VKRING_ERROR_INVALID_ARGUMENT: backward, has_query_offset, rows of ranks, a layout of queries or keys.
      */
     struct vkring_plan_params attention;
     enum vkring_cache_storage storage;
@@ -131,7 +131,7 @@ struct vkring_cache_attend_io {
     /* read only if the cache has them */
     struct vkring_tensor segment_ids;  /**< [sum of rows], int32_t, packed: a query keeps keys that were appended with the same */
     /**
-     * By positions, up to kv_len as of the cache; those that its sequence does not have yet are not read. Strides as of vkring_forward.
+     * By positions, up to kv_len as of the cache; those that a sequence does not have yet do not count. Strides as of vkring_forward.
      * per_query: [heads or 1][sum of rows][kv_len], of this rank's queries; else [batch or 1][heads or 1][kv_len], the same on every rank.
      */
     struct vkring_tensor bias;
