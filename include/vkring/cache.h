@@ -42,7 +42,7 @@ enum vkring_cache_pass {
     VKRING_CACHE_PASS_QUERIES = 1,
     /**
      * Keys and values go around the ring, as in vkring_forward: by a plan for each sequence, made in the call, with the memory that it takes.
-     * VKRING_ERROR_UNSUPPORTED: with VKRING_CACHE_INT8, and with dropout of several sequences.
+     * With VKRING_CACHE_INT8 they travel as they are stored, with their scales.
      */
     VKRING_CACHE_PASS_KEYS = 2,
 };

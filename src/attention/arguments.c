@@ -186,7 +186,7 @@ void arguments_write(const struct attention_dispatch *dispatch, void *to)
         .state = dispatch->state_address + dispatch->box.first_workgroup * dispatch->state_bytes_per_workgroup,
         .rows = (uint32_t)extent.rows,
         .keys = (uint32_t)extent.keys,
-        .first_batch = (uint32_t)dispatch->box.first_batch,
+        .first_batch = (uint32_t)(problem->first_entry + dispatch->box.first_batch),
         .first_head = (uint32_t)dispatch->box.first_head,
         .batches = (uint32_t)problem->batch,
         .heads = (uint32_t)problem->heads,

@@ -18,7 +18,9 @@ struct problem {
     int64_t window_left, window_right; /* -1: unlimited */
     int64_t query_offset;
     double scale, softcap, dropout;
+    uint64_t first_entry; /* of a greater batch whose entries dropout counts, the place of the first */
     bool segment_ids, alibi, sinks;
+    bool int8_keys; /* of forward: see struct key_tensors */
     struct vkring_bias_params bias;
     bool backward;
 };

@@ -148,6 +148,18 @@ fail:
     return status;
 }
 
+enum vkring_status tensors_resolve_scales(const struct problem *problem, const struct vkring_tensor *key_scales,
+                                          const struct vkring_tensor *value_scales, uint64_t key_rows, struct key_tensors *keys)
+{
+    enum vkring_status status;
+    const struct tensor_shape key = key_part_shape(problem, KEY_PART_KEY_SCALES, key_rows);
+    const struct tensor_shape value = key_part_shape(problem, KEY_PART_VALUE_SCALES, key_rows);
+    TRY(tensor_resolve_vector(key_scales, &key, &keys->key_scales), fail);
+    TRY(tensor_resolve_vector(value_scales, &value, &keys->value_scales), fail);
+fail:
+    return status;
+}
+
 enum vkring_status tensors_resolve_forward(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows,
                                            uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys)
 {
@@ -196,13 +208,18 @@ fail:
     return status;
 }
 
+static bool keys_are_aligned(const struct key_tensors *keys, uint64_t quad)
+{
+    return tensor_aligned(&keys->key, quad) && tensor_aligned(&keys->value, quad) && tensor_aligned(&keys->key_grad, quad) &&
+           tensor_aligned(&keys->value_grad, quad);
+}
+
 bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys)
 {
     const uint64_t quad = 4 * vkring_type_bytes(problem->type);
     return problem_has_whole_quads(problem) && tensor_aligned(&queries->query, quad) && tensor_aligned(&queries->output, quad) &&
            tensor_aligned(&queries->output_residual, quad) && tensor_aligned(&queries->output_grad, quad) &&
-           tensor_aligned(&queries->query_grad, quad) && tensor_aligned(&keys->key, quad) && tensor_aligned(&keys->value, quad) &&
-           tensor_aligned(&keys->key_grad, quad) && tensor_aligned(&keys->value_grad, quad);
+           tensor_aligned(&queries->query_grad, quad) && (problem->int8_keys || keys_are_aligned(keys, quad));
 }
 
 enum vkring_status tensors_check_near_heads(const struct query_tensors *queries)
@@ -223,13 +240,24 @@ struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t 
     return rows_shape(problem, "query", rows, problem->heads, problem->head_dim);
 }
 
+/* Rows of integers are whole words. */
+static struct tensor_shape keys_shape(const struct problem *problem, const char *name, uint64_t keys, uint64_t dim)
+{
+    struct tensor_shape shape = rows_shape(problem, name, keys, problem->kv_heads, dim);
+    if (problem->int8_keys) {
+        shape.element_bytes = sizeof(uint32_t);
+        shape.dim = divide_up(dim, sizeof(uint32_t));
+    }
+    return shape;
+}
+
 struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys)
 {
     switch (part) {
     case KEY_PART_KEY:
-        return rows_shape(problem, "key", keys, problem->kv_heads, problem->head_dim);
+        return keys_shape(problem, "key", keys, problem->head_dim);
     case KEY_PART_VALUE:
-        return rows_shape(problem, "value", keys, problem->kv_heads, problem->value_dim);
+        return keys_shape(problem, "value", keys, problem->value_dim);
     case KEY_PART_BIAS:
         if (problem->bias.present && !problem->bias.per_query)
             return tensors_bias_shape(problem, "bias", 1, keys);
@@ -237,6 +265,11 @@ struct tensor_shape key_part_shape(const struct problem *problem, enum key_part 
     case KEY_PART_IDS:
         if (problem->segment_ids)
             return vector_shape("key_segment_ids", problem->batch, 1, keys);
+        break;
+    case KEY_PART_KEY_SCALES:
+    case KEY_PART_VALUE_SCALES:
+        if (problem->int8_keys)
+            return vector_shape(part == KEY_PART_KEY_SCALES ? "key_scales" : "value_scales", problem->batch, problem->kv_heads, keys);
         break;
     case KEY_PARTS:
         break;
@@ -246,7 +279,7 @@ struct tensor_shape key_part_shape(const struct problem *problem, enum key_part 
 
 struct tensor_view *key_part_view(struct key_tensors *keys, enum key_part part)
 {
-    struct tensor_view *views[KEY_PARTS] = {&keys->key, &keys->value, &keys->bias, &keys->ids};
+    struct tensor_view *views[KEY_PARTS] = {&keys->key, &keys->value, &keys->bias, &keys->ids, &keys->key_scales, &keys->value_scales};
     return views[part];
 }
 
@@ -265,7 +298,7 @@ struct tensor_view tensors_packed_part(const struct problem *problem, enum key_p
     };
     if (part == KEY_PART_BIAS)
         repeat_bias(problem, &view);
-    if (part == KEY_PART_IDS)
+    if (part == KEY_PART_IDS || part == KEY_PART_KEY_SCALES || part == KEY_PART_VALUE_SCALES)
         view.row_stride = shape->element_bytes;
     return view;
 }

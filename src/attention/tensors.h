@@ -30,14 +30,17 @@ struct key_tensors {
     uint64_t keys;
 };
 
-/** The tensors of vkring_forward; those of backward stay absent. */
+/** The tensors of vkring_forward; those of backward, and scales, stay absent. With int8_keys elements of key and value are words. */
 enum vkring_status tensors_resolve_forward(const struct problem *problem, const struct vkring_forward_io *io, uint64_t query_rows,
                                            uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
+/** Scales of keys and values that are integers, each [batch][kv_heads][key_rows] in f32 with contiguous rows. */
+enum vkring_status tensors_resolve_scales(const struct problem *problem, const struct vkring_tensor *key_scales,
+                                          const struct vkring_tensor *value_scales, uint64_t key_rows, struct key_tensors *keys);
 /** The tensors of vkring_backward. */
 enum vkring_status tensors_resolve_backward(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
                                             uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
 
-/** Whether kernels may read and write them by quads. */
+/** Whether kernels may read and write them by quads; integers are read by words, however the rest lies. */
 bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
 
 /** What forward reads and writes of rows, for a kernel that packs heads: VKRING_ERROR_UNSUPPORTED where those lie too far apart. */
@@ -53,7 +56,7 @@ struct tensor_shape tensors_bias_shape(const struct problem *problem, const char
 struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t rows);
 
 /** The parts of a packet, in order. */
-enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PARTS };
+enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PART_KEY_SCALES, KEY_PART_VALUE_SCALES, KEY_PARTS };
 
 /** Shape of a part for a number of keys; no elements where the problem has no such part. */
 struct tensor_shape key_part_shape(const struct problem *problem, enum key_part part, uint64_t keys);

@@ -45,10 +45,6 @@ static enum vkring_status check_choices(const struct vkring_cache_params *params
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "storage %d is unknown", (int)params->storage);
     if (params->pass != VKRING_CACHE_PASS_AUTO && params->pass != VKRING_CACHE_PASS_QUERIES && params->pass != VKRING_CACHE_PASS_KEYS)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "pass %d is unknown", (int)params->pass);
-    if (params->pass == VKRING_CACHE_PASS_KEYS && params->storage == VKRING_CACHE_INT8)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "integers of 8 bits do not go around the ring");
-    if (params->pass == VKRING_CACHE_PASS_KEYS && params->attention.dropout > 0 && params->attention.batch > 1)
-        return status_fail(VKRING_ERROR_UNSUPPORTED, "keys of several sequences with dropout do not go around the ring");
     return VKRING_OK;
 }
 

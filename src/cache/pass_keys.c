@@ -6,6 +6,7 @@
 
 #include "../base/clock.h"
 #include "../ring/agree.h"
+#include "../ring/plan.h"
 #include "../vk/device_speed.h"
 
 /* Enough that starting a message is little beside it. */
@@ -72,15 +73,24 @@ static bool bias_outweighs_keys(const struct problem *problem, double new_rows)
            new_rows * (double)(heads * vkring_type_bytes(problem->bias.type)) >= (double)key_bytes;
 }
 
+/* With its part of the scales. */
+static double key_element_bytes(const struct vkring_cache *cache)
+{
+    const struct problem *problem = &cache->problem;
+    const uint64_t scales = cache->storage == VKRING_CACHE_INT8 ? 2 * sizeof(float) : 0;
+    const uint64_t bytes = shard_row_bytes(problem->type, cache->storage, problem->head_dim) +
+                           shard_row_bytes(problem->type, cache->storage, problem->value_dim) + scales;
+    return (double)bytes / (double)(problem->head_dim + problem->value_dim);
+}
+
 bool pass_keys_pays(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const double group = (double)problem->heads / (double)problem->kv_heads;
-    const double bytes_per_flop =
-        (double)cache->ranks * cache->flops * (double)vkring_type_bytes(problem->type) / cache->link_bytes_per_second;
+    const double element_bytes = (double)vkring_type_bytes(problem->type);
+    const double bytes_per_flop = (double)cache->ranks * cache->flops * element_bytes / cache->link_bytes_per_second;
+    const double key_part = key_element_bytes(cache) / element_bytes;
     double new_rows = 0, rows = 0;
-    if (cache->storage == VKRING_CACHE_INT8 || problem->dropout > 0)
-        return false;
     for (uint64_t sequence = 0; sequence < problem->batch; sequence++) {
         const uint64_t its = cache_new_rows(cache, sequence);
         new_rows += (double)its;
@@ -88,7 +98,8 @@ bool pass_keys_pays(const struct vkring_cache *cache)
     }
     if (bias_outweighs_keys(problem, new_rows))
         return true;
-    return new_rows > 0 && (new_rows >= bytes_per_flop / (2 * group) || new_rows / rows >= 2 / group - 4 * new_rows / bytes_per_flop);
+    return new_rows > 0 &&
+           (new_rows >= key_part * bytes_per_flop / (2 * group) || new_rows / rows >= key_part * 2 / group - 4 * new_rows / bytes_per_flop);
 }
 
 /* Of a sequence's rows this rank's are `first` on among those of the call. */
@@ -152,15 +163,35 @@ static struct vkring_tensor rows_of(const struct vkring_tensor *tensor, const st
     return rows;
 }
 
+/* Integers go by words. */
 static struct vkring_tensor shard_tensor(const struct vkring_cache *cache, const struct shard *shard, uint64_t sequence)
 {
-    const uint64_t element_bytes = vkring_type_bytes(cache->problem.type);
+    const uint64_t element_bytes = cache->storage == VKRING_CACHE_INT8 ? sizeof(uint32_t) : vkring_type_bytes(cache->problem.type);
     return (struct vkring_tensor){
         .buffer = shard->elements,
         .offset_bytes = sequence * shard->sequence_bytes,
         .sequence_stride = shard->row_bytes / element_bytes,
         .head_stride = shard->head_bytes / element_bytes,
     };
+}
+
+static struct vkring_tensor scales_tensor(const struct vkring_cache *cache, const struct shard *shard, uint64_t sequence)
+{
+    return (struct vkring_tensor){
+        .buffer = shard->scales,
+        .offset_bytes = sequence * cache->problem.kv_heads * shard->slots * sizeof(float),
+        .head_stride = shard->slots,
+    };
+}
+
+static struct plan_sequence sequence_of(const struct vkring_cache *cache, uint64_t sequence)
+{
+    struct plan_sequence its = {.entry = sequence, .int8_keys = cache->storage == VKRING_CACHE_INT8};
+    if (its.int8_keys) {
+        its.key_scales = scales_tensor(cache, &cache->key, sequence);
+        its.value_scales = scales_tensor(cache, &cache->value, sequence);
+    }
+    return its;
 }
 
 /* The sequence's, by positions if each query has its own, else by this rank's keys. */
@@ -232,11 +263,12 @@ static enum vkring_status attend_sequence(struct vkring_cache *cache, const stru
 {
     enum vkring_status status;
     const struct vkring_plan_params params = params_of(cache, turn);
+    const struct plan_sequence sequence = sequence_of(cache, turn->sequence);
     const struct vkring_forward_io its = io_of(cache, io, turn);
     vkring_plan *plan = NULL;
     if (cache->problem.bias.present && !cache->problem.bias.per_query)
         TRY(pack_own_bias(cache, turn), fail);
-    TRY(vkring_plan_create(cache->device, cache->comm, &params, &plan), fail);
+    TRY(plan_create_for_sequence(cache->device, cache->comm, &params, &sequence, &plan), fail);
     TRY(vkring_forward(plan, &its), fail);
 fail:
     vkring_plan_destroy(&plan);

@@ -124,7 +124,7 @@ struct comm_reduction {
  */
 enum vkring_status comm_reduce(struct vkring_comm *comm, const struct comm_reduction *reduction, void *blocks, double timeout_seconds);
 
-#define COMM_WORD_BYTES 72u
+#define COMM_WORD_BYTES 88u
 
 enum comm_word_kind { COMM_WORD_WAITING, COMM_WORD_LAST, COMM_WORD_KINDS };
 

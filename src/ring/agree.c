@@ -10,7 +10,7 @@
 #include "packet.h"
 
 /* Changes whenever ranks of two builds could misunderstand each other. */
-#define PROTOCOL_VERSION 7u
+#define PROTOCOL_VERSION 8u
 
 enum field_kind { FIELD_UNSIGNED, FIELD_SIGNED, FIELD_DOUBLE, FIELD_HASH };
 

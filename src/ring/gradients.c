@@ -13,7 +13,7 @@ static struct tensor_shape part_shape(const struct problem *problem, enum key_pa
 
 static bool is_kept(bool travel, int part)
 {
-    return part == KEY_PART_BIAS || (travel && part != KEY_PART_IDS);
+    return part == KEY_PART_BIAS || (travel && (part == KEY_PART_KEY || part == KEY_PART_VALUE));
 }
 
 struct packet_shape gradient_shape_of(const struct problem *problem, bool travel, uint64_t keys)
@@ -103,7 +103,7 @@ struct packet_memory gradients_memory(const struct gradients *gradients, uint32_
 
 static struct tensor_view *gradient_view(struct key_tensors *keys, int part)
 {
-    struct tensor_view *views[KEY_PARTS] = {&keys->key_grad, &keys->value_grad, &keys->bias_grad, NULL};
+    struct tensor_view *views[KEY_PARTS] = {&keys->key_grad, &keys->value_grad, &keys->bias_grad};
     return views[part];
 }
 

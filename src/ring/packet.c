@@ -10,9 +10,9 @@
 #define PACKET_MAGIC UINT32_C(0x474e4952)   /* "RING" where the low byte comes first */
 #define WAITING_MAGIC UINT32_C(0x54494157)  /* "WAIT" */
 #define GIVEN_UP_MAGIC UINT32_C(0x454e4f47) /* "GONE" */
-#define PACKET_VERSION 4
+#define PACKET_VERSION 5
 
-_Static_assert(sizeof(struct packet_identity) == 56 && sizeof(struct packet_header) == 72, "the header has no padding");
+_Static_assert(sizeof(struct packet_identity) == 72 && sizeof(struct packet_header) == 88, "the header has no padding");
 
 static uint32_t crc_of_fields(const struct packet_header *header)
 {
@@ -116,6 +116,8 @@ static enum vkring_status check_identity(const struct packet_identity *got, cons
         {"value_bytes", got->part_bytes[1], expected->part_bytes[1]},
         {"bias_bytes", got->part_bytes[2], expected->part_bytes[2]},
         {"segment_bytes", got->part_bytes[3], expected->part_bytes[3]},
+        {"key_scale_bytes", got->part_bytes[4], expected->part_bytes[4]},
+        {"value_scale_bytes", got->part_bytes[5], expected->part_bytes[5]},
         {"seed", got->seed, expected->seed},
     };
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {

@@ -5,8 +5,8 @@
 
 #include "../base/status.h"
 
-/** The parts of a packet: keys of one rank, its values, its part of a bias, its segment ids. Those that a problem has not are empty. */
-#define PACKET_PARTS 4
+/** The parts of a packet: keys of a rank, its values, part of a bias, segment ids, scales of keys and of values; of none: empty. */
+#define PACKET_PARTS 6
 
 /** The parts of a packet in host memory. */
 struct packet_memory {

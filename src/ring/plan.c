@@ -118,10 +118,10 @@ fail:
     return status;
 }
 
-/* Segment ids, and a bias in f32, travel beside elements of 16 bits. */
+/* Segment ids, a bias in f32, and words of integers and their scales travel where elements have 16 bits. */
 static bool needs_pack_of_masks(const struct problem *problem)
 {
-    return problem->type != VKRING_TYPE_F32 && (problem->segment_ids || problem->bias.present);
+    return problem->type != VKRING_TYPE_F32 && (problem->segment_ids || problem->bias.present || problem->int8_keys);
 }
 
 static enum vkring_status find_lines(struct vkring_plan *plan)
@@ -191,6 +191,7 @@ static enum vkring_status prepare(struct vkring_plan *plan, const char *kernels,
         choice = *chosen;
     else
         TRY(choose_kernels(plan->device, &plan->problem, kernels, &choice, NULL), fail);
+    choice.matrix = choice.matrix && !plan->problem.int8_keys;
     tile(plan, &choice);
     TRY(count_pairs(plan), fail);
     TRY(measure(plan, &plan->memory), fail);
@@ -255,8 +256,16 @@ static enum vkring_status agree(vkring_comm *comm, const struct vkring_plan_para
     return agree_on_problem(comm, mine, &its->problem, &its->layout, its->chunk_bytes, plan_timeout_seconds(params));
 }
 
+static void place_sequence(struct vkring_plan *plan, const struct plan_sequence *sequence)
+{
+    plan->problem.first_entry = sequence->entry;
+    plan->problem.int8_keys = sequence->int8_keys;
+    plan->key_scales = sequence->key_scales;
+    plan->value_scales = sequence->value_scales;
+}
+
 static enum vkring_status create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
-                                 const struct kernel_choice *chosen, vkring_plan **out_plan)
+                                 const struct kernel_choice *chosen, const struct plan_sequence *sequence, vkring_plan **out_plan)
 {
     enum vkring_status status;
     struct vkring_plan *plan = NULL;
@@ -264,6 +273,8 @@ static enum vkring_status create(vkring_device *device, vkring_comm *comm, const
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a plan cannot be made while a run is under way on its communicator");
     status = begin(device, comm, params, &plan);
     TRY(agree(comm, params, plan, status), fail);
+    if (sequence)
+        place_sequence(plan, sequence);
     status = prepare(plan, params->kernels, chosen);
     if (ranks_of(comm) > 1)
         status = agree_on_status(comm, status, "making its plan", plan->timeout_seconds);
@@ -279,13 +290,19 @@ fail:
 enum vkring_status vkring_plan_create(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
                                       vkring_plan **out_plan)
 {
-    return create(device, comm, params, NULL, out_plan);
+    return create(device, comm, params, NULL, NULL, out_plan);
+}
+
+enum vkring_status plan_create_for_sequence(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                            const struct plan_sequence *sequence, vkring_plan **out_plan)
+{
+    return create(device, comm, params, NULL, sequence, out_plan);
 }
 
 enum vkring_status plan_create_alone(vkring_device *device, const struct vkring_plan_params *params, const struct kernel_choice *choice,
                                      vkring_plan **out_plan)
 {
-    return create(device, NULL, params, choice, out_plan);
+    return create(device, NULL, params, choice, NULL, out_plan);
 }
 
 /* Whether the device is done with all that was submitted. */

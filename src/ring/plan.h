@@ -11,6 +11,13 @@
 
 struct run;
 
+/** What a plan for one sequence of a batch knows beside its parameters. */
+struct plan_sequence {
+    uint64_t entry;                                /* its place in the batch, by which dropout masks */
+    bool int8_keys;                                /* forward's key and value are words of four integers, with strides in words */
+    struct vkring_tensor key_scales, value_scales; /* of these [kv_heads][rows], f32; borrowed until the plan is destroyed */
+};
+
 /** A message in place of a header, and who gets it. */
 struct notice {
     struct packet_header header;
@@ -34,7 +41,8 @@ struct vkring_plan {
     double timeout_seconds;
     double dispatch_seconds; /* how long a piece of work should take at most */
     uint64_t chunk_bytes;
-    uint64_t events; /* kept of a run */
+    uint64_t events;                               /* kept of a run */
+    struct vkring_tensor key_scales, value_scales; /* with int8_keys, of all runs */
 
     struct query_walk forward;
     struct program forward_program;
@@ -67,6 +75,9 @@ double plan_timeout_seconds(const struct vkring_plan_params *params);
 /** vkring_plan_create on one rank with kernels of a choice (null: as params and the device have it), which nobody has put to the test. */
 enum vkring_status plan_create_alone(vkring_device *device, const struct vkring_plan_params *params, const struct kernel_choice *choice,
                                      vkring_plan **out_plan);
+/** vkring_plan_create for one sequence, of which all ranks say the same. It has no backward. */
+enum vkring_status plan_create_for_sequence(vkring_device *device, vkring_comm *comm, const struct vkring_plan_params *params,
+                                            const struct plan_sequence *sequence, vkring_plan **out_plan);
 /**
  * What a plan takes on a device that is only described (see vk_buffer_measure): its info and limits decide. dispatch_seconds as of
  * vkring_plan_params.

@@ -68,7 +68,7 @@ enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *dev
                                      const struct layout *layout, uint32_t steps)
 {
     enum vkring_status status;
-    const struct kernel_use use = {.strided = layout->most_stride > 1, .splits = walk->splits};
+    const struct kernel_use use = {.strided = layout->most_stride > 1, .splits = walk->splits, .int8_keys = problem->int8_keys};
     TRY(attention_kernel_create(device, walk->which, problem, &walk->choice, use, &walk->kernel), fail);
     if (walk->splits)
         TRY(attention_kernel_create(device, SPIRV_MERGE, problem, &walk->choice, use, &walk->merge), fail);

@@ -3,8 +3,6 @@
 #include "../base/checked.h"
 #include "run.h"
 
-#define NO_PART (-1)
-
 static bool host_can_read(const struct tensor_view *view)
 {
     return view->packed && view->buffer->mapped && view->buffer->cached && view->buffer->coherent;
@@ -113,37 +111,56 @@ static void record_part(struct run *run, const struct vk_commands *commands, enu
     pack_record(plan->device, commands, kernel, &shape, key_part_view(&run->own, part), &to);
 }
 
-/* Begins after the application's semaphores; without a part nothing is packed. */
-static enum vkring_status submit_part(struct run *run, const struct packet_shape *shape, int part, const struct vk_semaphore_value *waits,
-                                      uint32_t wait_count)
+/* Parts that are packed together. */
+struct part_range {
+    int first, end;
+};
+
+static uint64_t bytes_of_parts(const struct packet_shape *shape, struct part_range parts)
+{
+    uint64_t bytes = 0;
+    for (int part = parts.first; part < parts.end; part++)
+        bytes += shape->part_bytes[part];
+    return bytes;
+}
+
+/* Begins after the application's semaphores; of no parts nothing is packed. */
+static enum vkring_status submit_parts(struct run *run, const struct packet_shape *shape, struct part_range parts,
+                                       const struct vk_semaphore_value *waits, uint32_t wait_count)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     const struct compute_work work = {
         .kind = wait_count > 0 ? VKRING_EVENT_APPLICATION : VKRING_EVENT_PACK,
-        .bytes = part == NO_PART ? 0 : shape->part_bytes[part],
+        .bytes = bytes_of_parts(shape, parts),
     };
     struct vk_commands commands;
     uint32_t slot;
     TRY(compute_begin(&plan->compute, false, &commands, &slot), fail);
-    if (part != NO_PART)
-        record_part(run, &commands, (enum key_part)part, shape);
+    for (int part = parts.first; part < parts.end; part++)
+        if (shape->part_bytes[part] > 0)
+            record_part(run, &commands, (enum key_part)part, shape);
     return compute_submit(&plan->compute, &work, waits, wait_count);
 fail:
     return status;
 }
 
-_Static_assert(PACKET_PARTS <= COMPUTE_SLOTS, "all parts are submitted before the first is done");
+/* All parts are submitted before the first is done: each by itself, but that the last slot takes all that are left. */
+static struct part_range range_from(int first)
+{
+    return (struct part_range){first, first + 1 < (int)COMPUTE_SLOTS ? first + 1 : PACKET_PARTS};
+}
 
 static enum vkring_status pack_parts(struct run *run, const struct vk_semaphore_value *waits, uint32_t wait_count)
 {
     enum vkring_status status;
     const struct packet_shape shape = shape_at(run, 0);
-    for (int part = 0; part < PACKET_PARTS; part++) {
-        if (shape.part_bytes[part] == 0)
+    for (struct part_range parts = range_from(0); parts.first < PACKET_PARTS; parts = range_from(parts.end)) {
+        if (bytes_of_parts(&shape, parts) == 0)
             continue;
-        TRY(submit_part(run, &shape, part, waits, wait_count), fail);
-        run->own_packet.part_value[part] = run->plan->compute.timeline.submitted;
+        TRY(submit_parts(run, &shape, parts, waits, wait_count), fail);
+        for (int part = parts.first; part < parts.end; part++)
+            run->own_packet.part_value[part] = run->plan->compute.timeline.submitted;
         wait_count = 0;
     }
     return VKRING_OK;
@@ -174,7 +191,7 @@ enum vkring_status run_start_device(struct run *run)
     if (own->way == READBACK_PACK)
         return pack_parts(run, waits, wait_count);
     if (wait_count > 0) {
-        TRY(submit_part(run, NULL, NO_PART, waits, wait_count), fail);
+        TRY(submit_parts(run, NULL, (struct part_range){0}, waits, wait_count), fail);
         for (int part = 0; part < PACKET_PARTS; part++)
             own->part_value[part] = run->plan->compute.timeline.submitted;
     }

@@ -51,6 +51,8 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
     TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                 &run->queries, &run->own),
         fail);
+    if (plan->problem.int8_keys)
+        TRY(tensors_resolve_scales(&plan->problem, &plan->key_scales, &plan->value_scales, run->own.keys, &run->own), fail);
     if (kernel_choice_packed_heads(&plan->forward.choice) > 1)
         TRY(tensors_check_near_heads(&run->queries), fail);
     place(run);

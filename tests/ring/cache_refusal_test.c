@@ -136,22 +136,6 @@ START_TEST(calls_that_are_refused_change_nothing)
 }
 END_TEST
 
-START_TEST(what_cannot_go_around_is_refused)
-{
-    struct vkring_cache_params other = params;
-    vkring_cache *cache = NULL;
-    other.pass = VKRING_CACHE_PASS_KEYS;
-    other.storage = VKRING_CACHE_INT8;
-    ck_assert_int_eq(vkring_cache_create(device, NULL, &other, &cache), VKRING_ERROR_UNSUPPORTED);
-    ck_assert_ptr_null(cache);
-    other.storage = VKRING_CACHE_AS_TYPE;
-    other.attention.batch = 2;
-    other.attention.dropout = 0.5;
-    ck_assert_int_eq(vkring_cache_create(device, NULL, &other, &cache), VKRING_ERROR_UNSUPPORTED);
-    ck_assert_ptr_null(cache);
-}
-END_TEST
-
 /* In what goes before its queries, in these, and while partial results are merged. */
 START_TEST(a_rank_that_falls_silent_is_named)
 {
@@ -187,7 +171,6 @@ int main(int argc, char **argv)
     vkring_device *devices[1];
     devices[0] = device = world_begin(&argc, &argv);
     tcase_add_test(tcase, calls_that_are_refused_change_nothing);
-    tcase_add_test(tcase, what_cannot_go_around_is_refused);
     tcase_add_loop_test(tcase, a_rank_that_falls_silent_is_named, 0, 4);
     suite_add_tcase(suite, tcase);
     vkring_comm *none = NULL;

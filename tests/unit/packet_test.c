@@ -10,7 +10,7 @@
 
 enum { SENDER = 6, PAYLOAD_CRC = 0x1234abcd };
 
-static const struct packet_identity identity = {.call = 7, .step = 2, .origin = 4, .part_bytes = {1000, 500, 40, 20}, .seed = 9};
+static const struct packet_identity identity = {.call = 7, .step = 2, .origin = 4, .part_bytes = {1000, 500, 40, 20, 8, 6}, .seed = 9};
 
 static struct packet_header good_header(void)
 {
@@ -78,7 +78,7 @@ START_TEST(right_header_passes)
 {
     struct packet_header header = good_header();
     ck_assert_int_eq(check(&header), VKRING_OK);
-    ck_assert_uint_eq(sizeof(header), 72);
+    ck_assert_uint_eq(sizeof(header), 88);
 }
 END_TEST
 
@@ -88,14 +88,16 @@ START_TEST(each_field_of_another_packet_is_named)
         struct packet_identity identity;
         const char *field, *got, *expected;
     } cases[] = {
-        {{8, 2, 4, {1000, 500, 40, 20}, 9}, "call", " 8,", "not 7"},
-        {{7, 3, 4, {1000, 500, 40, 20}, 9}, "step", " 3,", "not 2"},
-        {{7, 2, 5, {1000, 500, 40, 20}, 9}, "origin", " 5,", "not 4"},
-        {{7, 2, 4, {UINT64_MAX, 500, 40, 20}, 9}, "key_bytes", "18446744073709551615", "not 1000"},
-        {{7, 2, 4, {1000, 0, 40, 20}, 9}, "value_bytes", " 0,", "not 500"},
-        {{7, 2, 4, {1000, 500, 0, 20}, 9}, "bias_bytes", " 0,", "not 40"},
-        {{7, 2, 4, {1000, 500, 40, 0}, 9}, "segment_bytes", " 0,", "not 20"},
-        {{7, 2, 4, {1000, 500, 40, 20}, 8}, "seed", " 8,", "not 9"},
+        {{8, 2, 4, {1000, 500, 40, 20, 8, 6}, 9}, "call", " 8,", "not 7"},
+        {{7, 3, 4, {1000, 500, 40, 20, 8, 6}, 9}, "step", " 3,", "not 2"},
+        {{7, 2, 5, {1000, 500, 40, 20, 8, 6}, 9}, "origin", " 5,", "not 4"},
+        {{7, 2, 4, {UINT64_MAX, 500, 40, 20, 8, 6}, 9}, "key_bytes", "18446744073709551615", "not 1000"},
+        {{7, 2, 4, {1000, 0, 40, 20, 8, 6}, 9}, "value_bytes", " 0,", "not 500"},
+        {{7, 2, 4, {1000, 500, 0, 20, 8, 6}, 9}, "bias_bytes", " 0,", "not 40"},
+        {{7, 2, 4, {1000, 500, 40, 0, 8, 6}, 9}, "segment_bytes", " 0,", "not 20"},
+        {{7, 2, 4, {1000, 500, 40, 20, 0, 6}, 9}, "key_scale_bytes", " 0,", "not 8"},
+        {{7, 2, 4, {1000, 500, 40, 20, 8, 0}, 9}, "value_scale_bytes", " 0,", "not 6"},
+        {{7, 2, 4, {1000, 500, 40, 20, 8, 6}, 8}, "seed", " 8,", "not 9"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct packet_header header;
@@ -127,8 +129,8 @@ END_TEST
 START_TEST(short_header_is_told)
 {
     struct packet_header header = good_header();
-    assert_peer_error(packet_header_check(&header, 71, &identity, PAYLOAD_CRC, SENDER), "header of", "71", "not 72");
-    assert_peer_error(packet_header_check(&header, 0, &identity, PAYLOAD_CRC, SENDER), "header of", " 0 ", "not 72");
+    assert_peer_error(packet_header_check(&header, 71, &identity, PAYLOAD_CRC, SENDER), "header of", "71", "not 88");
+    assert_peer_error(packet_header_check(&header, 0, &identity, PAYLOAD_CRC, SENDER), "header of", " 0 ", "not 88");
 }
 END_TEST
 
