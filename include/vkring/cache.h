@@ -33,9 +33,10 @@ enum vkring_cache_storage {
 /** Which way rows meet that lie on different ranks. */
 enum vkring_cache_pass {
     /**
-     * Whichever should take less time, for the link between ranks as it was timed when the cache was made and a guess at the devices: keys for
-     * many new rows, or for many beside the cached ones (Yang et al. 2024, arXiv 2411.01783). All ranks choose alike, but another run may
-     * choose otherwise: where the same bits are wanted every time, say which.
+     * Whichever should take less time, for the link between ranks and their devices as they were timed when the cache was made, in some
+     * 20 ms: keys for many new rows, or for many beside the cached ones (Yang et al. 2024, arXiv 2411.01783). The log (VKRING_LOG_INFO)
+     * says what was found; with segment ids or a bias devices are guessed at. All ranks choose alike, by the slowest of them, but another
+     * run may choose otherwise: where the same bits are wanted every time, say which.
      */
     VKRING_CACHE_PASS_AUTO = 0,
     /** Queries go to all ranks, each attends to its part of the cache, and partial results merge on their way back, in log2(ranks) steps. */

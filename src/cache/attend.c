@@ -16,7 +16,7 @@ struct attend {
 
 /* Arguments --------------------------------------------------------------------------------------------------------------- */
 
-static struct key_tensors keys_of(const struct vkring_cache *cache)
+struct key_tensors cache_keys(const struct vkring_cache *cache)
 {
     const struct shard *shards[] = {&cache->key, &cache->value};
     const uint64_t scales_bytes = cache->slots * sizeof(float);
@@ -424,7 +424,7 @@ fail:
 enum vkring_status vkring_cache_attend(vkring_cache *cache, const struct vkring_cache_attend_io *io)
 {
     enum vkring_status status;
-    struct attend attend = {.cache = cache, .keys = keys_of(cache)};
+    struct attend attend = {.cache = cache, .keys = cache_keys(cache)};
     const struct cache_call call = {.kind = CACHE_CALL_ATTEND, .word = cache->problem.dropout > 0 ? io->seed : 0, .rows = io->rows};
     TRY(cache_check_usable(cache), fail);
     TRY(cache_agree(cache, &call, resolve(&attend, io)), fail);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "../ring/agree.h"
-#include "pass_keys.h"
+#include "pass_probe.h"
 
 #define DEFAULT_TIMEOUT_SECONDS 300.0
 #define DEFAULT_DISPATCH_SECONDS 0.1
@@ -328,7 +328,7 @@ enum vkring_status vkring_cache_create(vkring_device *device, vkring_comm *comm,
     if (beginning.comm)
         status = agree_on_status(beginning.comm, status, "making its cache", cache->timeout_seconds);
     if (status == VKRING_OK && beginning.comm && cache->pass == VKRING_CACHE_PASS_AUTO)
-        status = pass_keys_probe(cache);
+        status = pass_probe(cache);
     if (status != VKRING_OK)
         goto fail;
     *out_cache = cache;

@@ -39,4 +39,7 @@ struct vkring_cache {
     bool lost;
 };
 
+/** What this rank stores, as kernels read it; positions and how many keys are the caller's to fill in. */
+struct key_tensors cache_keys(const struct vkring_cache *cache);
+
 #endif

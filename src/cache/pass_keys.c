@@ -1,68 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pass_keys.h"
 
-#include <math.h>
-#include <stdlib.h>
-
-#include "../base/clock.h"
-#include "../ring/agree.h"
 #include "../ring/plan.h"
-#include "../vk/device_speed.h"
-
-/* Enough that starting a message is little beside it. */
-#define PROBE_BYTES ((uint64_t)1 << 18)
-
-/* What a rank found. */
-struct probe {
-    double link_bytes_per_second;
-    double flops;
-};
-
-static enum vkring_status time_link(struct vkring_cache *cache, unsigned char *memory, double *out_seconds)
-{
-    enum vkring_status status;
-    double begin = 0;
-    for (int turn = 0; turn < 2; turn++) { /* the first opens connections */
-        begin = clock_seconds();
-        TRY(comm_allgather(cache->comm, memory, PROBE_BYTES, memory + PROBE_BYTES, cache->timeout_seconds), fail);
-    }
-    *out_seconds = fmax(clock_seconds() - begin, 1e-9);
-fail:
-    return status;
-}
-
-/* The slowest of each. */
-static struct probe slowest_of(const struct probe *probes, uint32_t ranks)
-{
-    struct probe slowest = probes[0];
-    for (uint32_t rank = 1; rank < ranks; rank++) {
-        slowest.link_bytes_per_second = fmin(slowest.link_bytes_per_second, probes[rank].link_bytes_per_second);
-        slowest.flops = fmin(slowest.flops, probes[rank].flops);
-    }
-    return slowest;
-}
-
-enum vkring_status pass_keys_probe(struct vkring_cache *cache)
-{
-    enum vkring_status status;
-    const size_t bytes = (size_t)(cache->ranks + 1) * PROBE_BYTES;
-    unsigned char *memory = calloc(bytes, 1);
-    struct probe *probes = calloc(cache->ranks, sizeof(*probes));
-    struct probe mine = {.flops = vk_device_flops(cache->device)};
-    double seconds;
-    status = memory && probes ? VKRING_OK : status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to time the link with");
-    TRY(agree_on_status(cache->comm, status, "timing its link", cache->timeout_seconds), fail);
-    TRY(time_link(cache, memory, &seconds), fail);
-    mine.link_bytes_per_second = (double)(cache->ranks - 1) * (double)PROBE_BYTES / seconds;
-    TRY(comm_allgather(cache->comm, &mine, sizeof(mine), probes, cache->timeout_seconds), fail);
-    const struct probe slowest = slowest_of(probes, cache->ranks);
-    cache->link_bytes_per_second = slowest.link_bytes_per_second;
-    cache->flops = slowest.flops;
-fail:
-    free(memory);
-    free(probes);
-    return status;
-}
 
 /* Rows of a bias go with their queries, or stay with them. */
 static bool bias_outweighs_keys(const struct problem *problem, double new_rows)
@@ -98,8 +37,7 @@ bool pass_keys_pays(const struct vkring_cache *cache)
     }
     if (bias_outweighs_keys(problem, new_rows))
         return true;
-    return new_rows > 0 &&
-           (new_rows >= key_part * bytes_per_flop / (2 * group) || new_rows / rows >= key_part * 2 / group - 4 * new_rows / bytes_per_flop);
+    return new_rows > 0 && new_rows / rows >= key_part * 2 / group - 4 * new_rows / bytes_per_flop;
 }
 
 /* Of a sequence's rows this rank's are `first` on among those of the call. */

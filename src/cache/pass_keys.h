@@ -5,12 +5,10 @@
 
 #include "cache.h"
 
-/** Times the link between ranks, for pass_keys_pays. Collective, of several ranks. */
-enum vkring_status pass_keys_probe(struct vkring_cache *cache);
 /**
  * After cache_agree: whether keys should travel and not queries, for the rows of the call; all ranks decide alike. By what both take on the
  * link while the other hides behind compute (Context Parallelism for Scalable Million-Token Inference, Yang et al. 2024, arXiv 2411.01783,
- * equations 1 to 3): keys where new rows are many, or many beside the cached ones.
+ * equation 3, which implies 1; keys by the bytes that are stored): keys where new rows are many, or many beside the cached ones.
  */
 bool pass_keys_pays(const struct vkring_cache *cache);
 /** Attends the queries of the call, whose tensors were looked at. Collective. queries: this rank's. A failure leaves outputs

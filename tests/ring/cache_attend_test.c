@@ -9,6 +9,9 @@
 #include <ref/random_input.h>
 #include <ref/reference.h>
 
+#include <cache/pass_probe.h>
+#include <vk/device_speed.h>
+
 #include "../harness/cache_model.h"
 #include "../harness/dice.h"
 #include "world.h"
@@ -562,6 +565,18 @@ static bool judge(const struct fixture *f)
            world_expect(lse <= LSE_GATE, "%s: lse is off by %g", f->c->name, lse);
 }
 
+/* Whatever kernels read beside keys; nothing of it stays. */
+static bool all_ranks_find_the_same_speeds(struct vkring_cache *cache)
+{
+    const bool good = world_agrees(world_expect(pass_probe(cache) == VKRING_OK, "%s", vkring_last_error()->message));
+    const bool guessed = cache->problem.segment_ids || cache->problem.bias.present;
+    const double flops = cache->flops, link = cache->link_bytes_per_second;
+    const double mean_flops = world_sum(flops) / world_size, mean_link = world_sum(link) / world_size;
+    return good && world_expect(flops > 0 && isfinite(flops) && link > 0, "%g FLOP/s, %g B/s", flops, link) &&
+           world_expect((flops == vk_device_flops(cache->device)) == guessed, "the guess stays, or does not") &&
+           world_expect(fabs(mean_flops / flops - 1) < 1e-12 && fabs(mean_link / link - 1) < 1e-12, "ranks count on other speeds");
+}
+
 static bool open_fixture(struct fixture *f)
 {
     const struct vkring_plan_params *p = &f->c->params.attention;
@@ -580,7 +595,8 @@ static bool open_fixture(struct fixture *f)
     good = good && world_expect(cache_model_create(&f->c->params, 7, &f->model), "no memory");
     good = good &&
            world_expect(vkring_cache_create(*f->c->on, comm, &f->c->params, &f->cache) == VKRING_OK, "%s", vkring_last_error()->message);
-    return world_agrees(good);
+    good = world_agrees(good);
+    return world_agrees(good && (world_size == 1 || all_ranks_find_the_same_speeds(f->cache)));
 }
 
 static void close_fixture(struct fixture *f)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether keys travel or queries, by hand from the equations: 4 ranks of 1 TFLOP/s, 10 GB/s, f16, groups of 4 heads. */
+/* Whether keys travel or queries, by hand from the equations: 4 ranks of 1 TFLOP/s, 10 GB/s, f16, groups of 4 heads. What is timed for it.
+ */
 #include <cache/pass_keys.h>
+#include <cache/pass_probe.h>
 
 #include "../harness/suite.h"
 
@@ -48,6 +50,34 @@ START_TEST(integers_travel_sooner)
 }
 END_TEST
 
+/* For 1e6 pairs 256 rows have 3906 keys; for 2e5, 128 have 1562; never fewer than 32 rows, unless there are fewer pairs. */
+START_TEST(what_is_timed_is_as_much_as_wanted)
+{
+    static const struct {
+        double pairs;
+        struct probe_size most, wanted;
+    } cases[] = {
+        {1e6, {4096, 65536}, {256, 3906}}, {2e5, {4096, 65536}, {128, 1562}}, {1e3, {4096, 65536}, {32, 31}},
+        {1e6, {100, 65536}, {100, 10000}}, {1e6, {4096, 50}, {256, 50}},      {20, {4096, 65536}, {16, 1}},
+        {0, {4096, 65536}, {1, 1}},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct probe_size size = probe_size_for(7 * cases[i].pairs, 7, &cases[i].most);
+        ck_assert_uint_eq(size.rows, cases[i].wanted.rows);
+        ck_assert_uint_eq(size.keys, cases[i].wanted.keys);
+    }
+}
+END_TEST
+
+START_TEST(the_slowest_of_each_counts)
+{
+    const struct probe probes[] = {{3e9, 2e12}, {1e9, 3e12}, {2e9, 1e12}};
+    const struct probe slowest = probe_slowest(probes, 3), alone = probe_slowest(probes, 1);
+    ck_assert(slowest.link_bytes_per_second == 1e9 && slowest.flops == 1e12);
+    ck_assert(alone.link_bytes_per_second == 3e9 && alone.flops == 2e12);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("pass keys");
@@ -55,6 +85,8 @@ int main(void)
     tcase_add_test(tcase, keys_travel_for_many_new_rows);
     tcase_add_test(tcase, keys_travel_where_most_rows_are_new);
     tcase_add_test(tcase, integers_travel_sooner);
+    tcase_add_test(tcase, the_slowest_of_each_counts);
+    tcase_add_test(tcase, what_is_timed_is_as_much_as_wanted);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
