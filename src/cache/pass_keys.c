@@ -3,15 +3,6 @@
 
 #include "../ring/plan.h"
 
-/* Rows of a bias go with their queries, or stay with them. */
-static bool bias_outweighs_keys(const struct problem *problem, double new_rows)
-{
-    const uint64_t heads = problem->bias.per_head ? problem->heads : 1;
-    const uint64_t key_bytes = problem->kv_heads * (problem->head_dim + problem->value_dim) * vkring_type_bytes(problem->type);
-    return problem->bias.present && problem->bias.per_query &&
-           new_rows * (double)(heads * vkring_type_bytes(problem->bias.type)) >= (double)key_bytes;
-}
-
 /* With its part of the scales. */
 static double key_element_bytes(const struct vkring_cache *cache)
 {
@@ -20,6 +11,16 @@ static double key_element_bytes(const struct vkring_cache *cache)
     const uint64_t bytes = shard_row_bytes(problem->type, cache->storage, problem->head_dim) +
                            shard_row_bytes(problem->type, cache->storage, problem->value_dim) + scales;
     return (double)bytes / (double)(problem->head_dim + problem->value_dim);
+}
+
+/* Rows of a bias go with their queries, or stay with them. */
+static bool bias_outweighs_keys(const struct vkring_cache *cache, double new_rows)
+{
+    const struct problem *problem = &cache->problem;
+    const uint64_t heads = problem->bias.per_head ? problem->heads : 1;
+    const double key_bytes = (double)(problem->kv_heads * (problem->head_dim + problem->value_dim)) * key_element_bytes(cache);
+    return problem->bias.present && problem->bias.per_query &&
+           new_rows * (double)(heads * vkring_type_bytes(problem->bias.type)) >= key_bytes;
 }
 
 bool pass_keys_pays(const struct vkring_cache *cache)
@@ -35,7 +36,7 @@ bool pass_keys_pays(const struct vkring_cache *cache)
         new_rows += (double)its;
         rows += its > 0 ? (double)cache->lengths[sequence] : 0;
     }
-    if (bias_outweighs_keys(problem, new_rows))
+    if (bias_outweighs_keys(cache, new_rows))
         return true;
     return new_rows > 0 && new_rows / rows >= key_part * 2 / group - 4 * new_rows / bytes_per_flop;
 }
