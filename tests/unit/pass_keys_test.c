@@ -6,12 +6,14 @@
 
 #include "../harness/suite.h"
 
+static struct vkring_bias_params bias; /* of the next question */
+
 static bool pays(uint64_t new_rows, uint64_t length, enum vkring_cache_storage storage)
 {
     uint64_t starts[2] = {0, new_rows};
     const struct vkring_cache cache = {
         .ranks = 4,
-        .problem = {.type = VKRING_TYPE_F16, .batch = 1, .heads = 32, .kv_heads = 8, .head_dim = 64, .value_dim = 64},
+        .problem = {.type = VKRING_TYPE_F16, .batch = 1, .heads = 32, .kv_heads = 8, .head_dim = 64, .value_dim = 64, .bias = bias},
         .storage = storage,
         .lengths = &length,
         .exchange = {.batch = 1, .starts = starts},
@@ -50,6 +52,20 @@ START_TEST(integers_travel_sooner)
 }
 END_TEST
 
+/* A row of bias of f32 and 32 heads has 128 bytes for each key, which has 8 · 128 · 2, or of int8 8 · 2 · 68. */
+START_TEST(keys_travel_where_biases_weigh_more)
+{
+    bias = (struct vkring_bias_params){.present = true, .per_head = true, .per_query = true};
+    ck_assert(pays(16, 1000000, VKRING_CACHE_AS_TYPE));
+    ck_assert(!pays(15, 1000000, VKRING_CACHE_AS_TYPE));
+    ck_assert(pays(9, 1000000, VKRING_CACHE_INT8));
+    ck_assert(!pays(8, 1000000, VKRING_CACHE_INT8));
+    bias.per_query = false;
+    ck_assert(!pays(16, 1000000, VKRING_CACHE_AS_TYPE));
+    bias.present = false;
+}
+END_TEST
+
 /* For 1e6 pairs 256 rows have 3906 keys; for 2e5, 128 have 1562; never fewer than 32 rows, unless there are fewer pairs. */
 START_TEST(what_is_timed_is_as_much_as_wanted)
 {
@@ -85,6 +101,7 @@ int main(void)
     tcase_add_test(tcase, keys_travel_for_many_new_rows);
     tcase_add_test(tcase, keys_travel_where_most_rows_are_new);
     tcase_add_test(tcase, integers_travel_sooner);
+    tcase_add_test(tcase, keys_travel_where_biases_weigh_more);
     tcase_add_test(tcase, the_slowest_of_each_counts);
     tcase_add_test(tcase, what_is_timed_is_as_much_as_wanted);
     suite_add_tcase(suite, tcase);
