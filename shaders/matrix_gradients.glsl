@@ -21,11 +21,3 @@ void meet_state(bool continues, bool stores)
     if (stores)
         store_state();
 }
-
-/* The dot products of rows of head_dim in registers, so that others can take their place. */
-void take_products(out vec4 dots[LANE_QUADS])
-{
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        [[unroll]] for (uint i = 0; i < LANE_STEPS; i++)
-            dots[r * LANE_STEPS + i] = dots_of(HEAD_TENSOR, r, i * LANES_PER_ROW + slice_of_lane());
-}

@@ -25,6 +25,7 @@
 #include "key_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
+#include "matrix_dots.glsl"
 
 /* Sums are those of keys, then those of values; or those of one, in a turn for each. */
 const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N;
@@ -77,13 +78,8 @@ void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 
 {
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
-        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-            vec4 values = dots_of(VALUE_TENSOR, r, quad);
-            [[unroll]] for (uint k = 0; k < STEP; k++) {
-                head_dot[r * STEP + k] = dots[r * LANE_STEPS + i][k];
-                value_dot[r * STEP + k] = values[k];
-            }
-        }
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            find_dots(r, i, dots);
         find_pair_gradients(at + 4 * quad, left_from(quad, left), whole);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint k = 0; k < STEP; k++) {

@@ -25,6 +25,7 @@
 #include "query_pairs.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
+#include "matrix_dots.glsl"
 const uint SUM_WIDTH = PADDED_HEAD / MATRIX_N;
 #include "matrix_sums.glsl"
 #include "matrix_factors.glsl"
@@ -49,11 +50,7 @@ void find_gradients(uint r, uint at, uint left, bool whole, vec4 dots[LANE_QUADS
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
         float derivatives[STEP];
-        vec4 values = dots_of(VALUE_TENSOR, r, quad);
-        [[unroll]] for (uint k = 0; k < STEP; k++) {
-            head_dot[r * STEP + k] = dots[r * LANE_STEPS + i][k];
-            value_dot[r * STEP + k] = values[k];
-        }
+        find_dots(r, i, dots);
         finish_scores(r, at + 4 * quad, left_from(quad, left), whole, derivatives);
         score_gradients(r, at + 4 * quad, derivatives);
         [[unroll]] for (uint k = 0; k < STEP; k++)

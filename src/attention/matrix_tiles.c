@@ -32,24 +32,31 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
-    const uint64_t factor_bytes = tiles->operations ? 0 : 2 * step + 16;
+    const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
     return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) +
            (tiles->few_registers ? rows * own_bytes : 0);
 }
 
 uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
 {
+    if (which == SPIRV_BIAS_GRADIENT)
+        return 0;
     const uint64_t head = padded(problem->head_dim, &tiles->shape), value = padded(problem->value_dim, &tiles->shape);
     const uint64_t both = tiles->separate_sums ? 2 * max_u64(head, value) : head + value;
     const uint64_t columns = which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : both;
     return matrix_tiles_rows(tiles) * (4 * columns + 8);
 }
 
-/* Of the sums of rows, and of own rows beside them. */
+/* Of the sums of rows, and of own rows beside them. Gradients of a bias have no such sums, but as much of pairs. */
 static uint64_t columns_of(enum spirv_kernel which, const struct problem *problem)
 {
     const uint64_t head = problem->head_dim, value = problem->value_dim;
     return which == SPIRV_FORWARD ? value + head : which == SPIRV_QUERY_GRADIENT ? 2 * head + value : 2 * (head + value);
+}
+
+static bool owns_keys(enum spirv_kernel which)
+{
+    return which == SPIRV_KEY_GRADIENT || which == SPIRV_BIAS_GRADIENT;
 }
 
 static uint32_t greatest(const struct vkring_matrix_shape *shape)
@@ -143,7 +150,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
         .few_registers = row_tiles * columns_of(which, problem) > columns,
     };
     tiles.operations = wish->operations && has_operations(which, limits, &tiles.shape, problem);
-    const uint32_t least_rows = which == SPIRV_KEY_GRADIENT ? greatest(&tiles.shape) : tiles.shape.m;
+    const uint32_t least_rows = owns_keys(which) ? greatest(&tiles.shape) : tiles.shape.m;
     share_rows(&tiles, (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m));
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
     tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
@@ -155,7 +162,8 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
                                         const struct matrix_wish *wish, const struct problem *problem)
 {
-    if (!spirv_matrix_kernel(which, problem->type).code || !matrix_tiles_shape(limits).m)
+    const bool needed = which != SPIRV_BIAS_GRADIENT || (problem->backward && problem->bias.present);
+    if (!needed || !spirv_matrix_kernel(which, problem->type).code || !matrix_tiles_shape(limits).m)
         return (struct matrix_tiles){0};
     for (uint32_t row_tiles = wished(wish->row_tiles, MATRIX_MOST_ROW_TILES, 1); row_tiles > 0; row_tiles /= 2) {
         struct matrix_tiles tiles = tiles_of(which, limits, is_cpu, wish, problem, row_tiles);

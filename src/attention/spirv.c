@@ -30,6 +30,8 @@
 #include "key_gradient_f32.spv.h"
 #include "key_gradient_f32_no_shuffle.spv.h"
 #ifdef VKRING_HAS_MATRICES
+#include "matrix_bias_gradient_bf16.spv.h"
+#include "matrix_bias_gradient_f16.spv.h"
 #include "matrix_forward_bf16.spv.h"
 #include "matrix_forward_f16.spv.h"
 #ifdef VKRING_HAS_MATRIX_OPERATIONS
@@ -130,6 +132,8 @@ struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_typ
         [SPIRV_QUERY_GRADIENT] =
             {[VKRING_TYPE_F16] = MODULE(matrix_query_gradient_f16), [VKRING_TYPE_BF16] = MODULE(matrix_query_gradient_bf16)},
         [SPIRV_KEY_GRADIENT] = {[VKRING_TYPE_F16] = MODULE(matrix_key_gradient_f16), [VKRING_TYPE_BF16] = MODULE(matrix_key_gradient_bf16)},
+        [SPIRV_BIAS_GRADIENT] =
+            {[VKRING_TYPE_F16] = MODULE(matrix_bias_gradient_f16), [VKRING_TYPE_BF16] = MODULE(matrix_bias_gradient_bf16)},
 #else
         {{NULL, 0}},
 #endif

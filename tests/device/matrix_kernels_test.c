@@ -39,16 +39,19 @@ static const struct attention_case of_f16[] = {
     {.name = "unsorted segments",
      .segments = SEGMENTS_UNSORTED,
      .params = {.q_len = 61, .kv_len = 150, .segment_ids = true, .dropout = 0.5}},
+    {.name = "bias of keys of all heads, cut finely",
+     .params = {.backward = true, .q_len = 200, .kv_len = 70, .bias = {.present = true, .per_batch = true}, .dispatch_seconds = 1e-9}},
 };
 
 /* Of f16: more dimensions than registers hold, as far as kernels are told. */
 static const struct vk_limit_overrides few_registers = {.matrix_columns = 24};
+#define OF_FEW_REGISTERS                                                                                                                   \
+    .head_dim = 21, .value_dim = 9, .causal = true, .bias = {.present = true, .type = VKRING_TYPE_F16, .per_query = true}
 static const struct attention_case of_few_registers[] = {
-    {.name = "odd dimensions",
-     .params = {.backward = true, .q_len = 130, .kv_len = 75, .head_dim = 21, .value_dim = 9, .causal = true, .dispatch_seconds = 1e-9}},
+    {.name = "odd dimensions", .params = {.backward = true, .q_len = 130, .kv_len = 75, OF_FEW_REGISTERS, .dispatch_seconds = 1e-9}},
     {.name = "off by one element",
      .placement = {.offset_elements = 1},
-     .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 9, .causal = true}},
+     .params = {.backward = true, .q_len = 33, .kv_len = 65, OF_FEW_REGISTERS}},
 };
 
 static const struct attention_case of_bf16[] = {

@@ -204,6 +204,18 @@ START_TEST(tiles_of_matrix_units_are_words)
 }
 END_TEST
 
+START_TEST(bias_gradients_are_on_matrix_units)
+{
+    const vkring_device device = gpu_with_matrices();
+    struct problem biased = halves;
+    biased.bias.present = true;
+    const struct kernel_choice without = kernel_choice_best(&device, &halves), with = kernel_choice_best(&device, &biased);
+    ck_assert(!kernel_choice_matrices(&without, SPIRV_BIAS_GRADIENT));
+    ck_assert(kernel_choice_matrices(&with, SPIRV_BIAS_GRADIENT));
+    check_room(&device, &with);
+}
+END_TEST
+
 static bool has_operations(const vkring_device *device, const struct problem *of)
 {
     struct kernel_choice choice = kernel_choice_best(device, of);
@@ -285,6 +297,7 @@ int main(void)
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
+        tcase_add_test(words, bias_gradients_are_on_matrix_units);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
     }
     if (spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
