@@ -21,9 +21,14 @@
 #include "dropout.glsl"
 #include "row_stats.glsl"
 
-/* Sums are those of keys, then those of values. */
+/* Sums are those of keys, then those of values; or those of one, in a turn for each. */
 const uint KEY_QUADS = ROWS_PER_LANE * LANE_HEAD_QUADS;
-const uint SUM_QUADS = KEY_QUADS + ROWS_PER_LANE * LANE_VALUE_QUADS;
+const uint VALUE_SUM_QUADS = ROWS_PER_LANE * LANE_VALUE_QUADS;
+const uint VALUE_SUMS = SEPARATE_SUMS ? 0 : KEY_QUADS;
+const uint SUM_QUADS = !SEPARATE_SUMS ? KEY_QUADS + VALUE_SUM_QUADS : KEY_QUADS > VALUE_SUM_QUADS ? KEY_QUADS : VALUE_SUM_QUADS;
+#define TAKES_TURNS
+const uint TURNS = SEPARATE_SUMS ? 2 : 1;
+uint turn;
 #include "state.glsl"
 #include "walk.glsl"
 #include "key_rows.glsl"
@@ -41,6 +46,48 @@ void keep_score_gradients(uint at)
     }
 }
 
+bool sums_keys()
+{
+    return !SEPARATE_SUMS || turn == 0;
+}
+
+bool sums_values()
+{
+    return !SEPARATE_SUMS || turn == 1;
+}
+
+uint last_key_row(uint tile)
+{
+    return min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
+}
+
+/* One of the two, of own rows up to last_key. */
+void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint quads, uint dim, float factor)
+{
+    uvec2 address = tile_address(rows, tile);
+    uint stride = rows.row_stride.x / (PARTIAL ? 4 : ELEMENT_BYTES);
+    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+        if (row_of(r) <= last_key && is_there(rows)) {
+            [[unroll]] for (uint d = 0; d < quads; d++)
+                store_partial(address, row_of(r) * stride, d * LANES_PER_ROW + slice_of_lane(), dim, sums[first + r * quads + d] * factor);
+        }
+    }
+}
+
+void store_result()
+{
+    uint tile = gl_WorkGroupID.x, last_key = last_key_row(tile);
+    if (SEPARATE_SUMS && HEAD_DIM == VALUE_DIM) { /* in one place: in two, compilers keep the sums twice */
+        Rows rows = turn == 0 ? arguments.key_grad : arguments.value_grad;
+        store_gradient(rows, tile, last_key, 0, LANE_HEAD_QUADS, HEAD_DIM, turn == 0 ? arguments.scale : 1.0);
+        return;
+    }
+    if (sums_keys())
+        store_gradient(arguments.key_grad, tile, last_key, 0, LANE_HEAD_QUADS, HEAD_DIM, arguments.scale);
+    if (sums_values())
+        store_gradient(arguments.value_grad, tile, last_key, VALUE_SUMS, LANE_VALUE_QUADS, VALUE_DIM, 1.0);
+}
+
 void walk_begin_block()
 {
     clear_sums();
@@ -49,6 +96,8 @@ void walk_begin_block()
 void walk_end_block(bool continues, bool stores)
 {
     meet_state(continues, stores);
+    if (!stores)
+        store_result();
 }
 
 uint walk_limit(uint at)
@@ -65,7 +114,7 @@ void add_output_grads(uint left)
         [[unroll]] for (uint k = 0; k < STEP; k++) {
             vec4 grad = load_other_quad(k, address[k], d, VALUE_DIM);
             [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-                uint i = KEY_QUADS + r * LANE_VALUE_QUADS + d;
+                uint i = VALUE_SUMS + r * LANE_VALUE_QUADS + d;
                 sums[i] = fma(vec4(pair_weight[r * STEP + k]), grad, sums[i]);
             }
         }
@@ -92,43 +141,21 @@ void walk_step(uint at, uint left, bool whole)
 {
     if (FEW_REGISTERS || always())
         dot_heads(walk_a, arguments.query.row_stride.x, left);
-    if (FEW_REGISTERS || always())
+    if (SEPARATE_SUMS ? sums_keys() : FEW_REGISTERS || always())
         dot_values(walk_b, arguments.output_grad.row_stride.x, left);
-    find_pair_gradients(at, left, whole);
-    if (KEEPS_SCORE_GRADS)
+    find_pair_gradients(at, left, whole && !FEW_REGISTERS); /* whole: two more limits to keep */
+    if (KEEPS_SCORE_GRADS && sums_keys())
         keep_score_gradients(at);
-    if (always())
+    if (SEPARATE_SUMS ? sums_values() : always())
         add_output_grads(left);
-    add_queries(left);
+    if (sums_keys())
+        add_queries(left);
 }
 
-void store_result(uint tile, uint last_key)
+/* All query heads of the group. */
+void walk_heads(uint tile, uint last_key)
 {
-    const uint bytes = PARTIAL ? 4 : ELEMENT_BYTES;
-    uvec2 keys = tile_address(arguments.key_grad, tile), values = tile_address(arguments.value_grad, tile);
-    uint key_stride = arguments.key_grad.row_stride.x / bytes, value_stride = arguments.value_grad.row_stride.x / bytes;
-    uint slice = slice_of_lane();
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-        uint row = row_of(r);
-        if (row <= last_key && is_there(arguments.key_grad)) {
-            [[unroll]] for (uint d = 0; d < LANE_HEAD_QUADS; d++)
-                store_partial(keys, row * key_stride, d * LANES_PER_ROW + slice, HEAD_DIM, sums[r * LANE_HEAD_QUADS + d] * arguments.scale);
-        }
-        if (row <= last_key && is_there(arguments.value_grad)) {
-            [[unroll]] for (uint d = 0; d < LANE_VALUE_QUADS; d++)
-                store_partial(values, row * value_stride, d * LANES_PER_ROW + slice, VALUE_DIM, sums[KEY_QUADS + r * LANE_VALUE_QUADS + d]);
-        }
-    }
-}
-
-void main()
-{
-    uint tile = gl_WorkGroupID.x;
-    uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     uint first_head = (arguments.first_head + gl_WorkGroupID.y) * arguments.heads_per_kv_head;
-    load_own_head(arguments.key, tile, last_key);
-    load_own_value(arguments.value, tile, last_key);
-    load_key_rows(tile, last_key);
     Walk w = walk_of_tile(tile, last_key + 1);
     w.a_stride = arguments.query.row_stride;
     w.b_stride = arguments.output_grad.row_stride;
@@ -142,6 +169,18 @@ void main()
         walk(w, arguments.first == 0 || g > 0, arguments.last == 0 || g + 1 < arguments.heads_per_kv_head);
         g++;
     } while (g < arguments.heads_per_kv_head);
-    if (arguments.last != 0)
-        store_result(tile, last_key);
+}
+
+void main()
+{
+    uint tile = gl_WorkGroupID.x;
+    uint last_key = last_key_row(tile);
+    load_own_head(arguments.key, tile, last_key);
+    load_own_value(arguments.value, tile, last_key);
+    load_key_rows(tile, last_key);
+    turn = 0;
+    do {
+        walk_heads(tile, last_key);
+        turn++;
+    } while (turn < TURNS);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The sums of a lane, in registers for a block of the other side and in memory between blocks and dispatches. SUM_QUADS: how many quads, of all row slots. */
+/* The sums of a lane, in registers for a block of the other side and in memory between blocks and dispatches. SUM_QUADS: how many quads, of all row slots.
+ * In memory those of TURNS lie one after the other. */
 
 layout(buffer_reference, scalar, buffer_reference_align = 16) buffer StateQuads {
     vec4 at[];
@@ -7,6 +8,11 @@ layout(buffer_reference, scalar, buffer_reference_align = 16) buffer StateQuads 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
     vec2 at[];
 };
+
+#ifndef TAKES_TURNS
+const uint TURNS = 1;
+const uint turn = 0;
+#endif
 
 vec4 sums[SUM_QUADS];
 
@@ -24,18 +30,38 @@ void clear_sums()
 
 vec4 stored_sum(uint i)
 {
-    return StateQuads(arguments.state).at[state_index(i, SUM_QUADS)];
+    return StateQuads(arguments.state).at[state_index(turn * SUM_QUADS + i, TURNS * SUM_QUADS)];
+}
+
+void store_sum(uint i)
+{
+    StateQuads(arguments.state).at[state_index(turn * SUM_QUADS + i, TURNS * SUM_QUADS)] = sums[i];
 }
 
 void store_sums()
 {
     [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
-        StateQuads(arguments.state).at[state_index(i, SUM_QUADS)] = sums[i];
+        store_sum(i);
+}
+
+/* One after the other: where all are loaded, and then all stored, compilers keep them twice. */
+void meet_state_by_quads(bool continues, bool stores)
+{
+    [[unroll]] for (uint i = 0; i < SUM_QUADS; i++) {
+        if (continues)
+            sums[i] += stored_sum(i);
+        if (stores)
+            store_sum(i);
+    }
 }
 
 /* At the end of a block: adds what the state holds from before, and stores the sums if they are needed again. */
 void meet_state(bool continues, bool stores)
 {
+    if (FEW_REGISTERS) {
+        meet_state_by_quads(continues, stores);
+        return;
+    }
     if (continues) {
         [[unroll]] for (uint i = 0; i < SUM_QUADS; i++)
             sums[i] += stored_sum(i);

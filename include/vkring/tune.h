@@ -19,6 +19,7 @@
  *     keys_per_step=K           keys (in backward also queries) that a lane reads at once, of dimensions that are multiples of 4
  *     keys_per_step_general=K   the same of other dimensions
  *     few_registers=0|1         lanes read their own rows again at each step
+ *     separate_sums=0|1         gradients of keys and of values take turns, so that lanes need not hold the sums of both
  *     broadcast=0|1             lanes read rows of the other side together and hand them around; needs lanes_per_row=1, workgroup=subgroup
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
  *     matrix=0|1                f16 and bf16 go through matrix units, where there are kernels on them for the device and the problem; the

@@ -31,6 +31,7 @@ static const struct word words[] = {
     WORD("rows_per_lane", rows_per_lane, false, true),
     WORD("lanes_per_row", lanes_per_row, false, true),
     WORD("few_registers", few_registers, true, false),
+    WORD("separate_sums", separate_sums, true, false),
     WORD("workgroup", workgroup_size, false, false),
     WORD("subgroup", subgroup_size, false, false),
     WORD("broadcast", broadcast, true, true),
@@ -204,7 +205,7 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
         return choice->matrices[SPIRV_FORWARD].shape.m > 0;
     if (is_wish_word(word) != (kernel_choice_matrices(choice, SPIRV_FORWARD) != NULL))
         return false;
-    if (word->place == offsetof(struct kernel_choice, keeps_score_grads))
+    if (word->place == offsetof(struct kernel_choice, keeps_score_grads) || word->place == offsetof(struct kernel_choice, separate_sums))
         return problem->backward;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;

@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 6u
+#define MATRIX_CONSTANTS 5u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -31,7 +31,7 @@ static uint64_t sum_quads(enum spirv_kernel which, const struct kernel_choice *c
     case SPIRV_QUERY_GRADIENT:
         return head;
     case SPIRV_KEY_GRADIENT:
-        return head + value;
+        return choice->separate_sums ? 2 * max_u64(head, value) : head + value;
     case SPIRV_QUERY_SUM:
     case SPIRV_BIAS_GRADIENT:
     case SPIRV_ROW_STATS:
@@ -67,7 +67,7 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last six only of kernels on matrix units. */
+/* As in constants.glsl; the last five only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
 {
@@ -103,12 +103,12 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         on_matrices ? 1 : kernel_choice_packed_heads(choice),
         !on_matrices && kernel->use.splits,
         !on_matrices && choice->broadcast,
+        on_matrices ? matrices->separate_sums : choice->separate_sums,
         matrices->shape.m,
         matrices->shape.n,
         matrices->shape.k,
         matrices->subgroups,
         problem->backward,
-        matrices->separate_sums,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);

@@ -125,7 +125,8 @@ static uint32_t gpu_keys_per_step(const struct vk_limits *limits, const struct p
 
 /*
  * The state of rows gets a quarter of the registers, which is what compilers of GPUs manage without spilling: two rows a lane, so that each
- * key is read once for both, if they fit; else one; else what can be read again is not kept.
+ * key is read once for both, if they fit; else one; else what can be read again is not kept. Where even sums don't fit beside scores that
+ * take many, those of keys and of values take turns.
  */
 static struct kernel_choice choose_for_gpu(const vkring_device *device, const struct problem *problem)
 {
@@ -146,6 +147,8 @@ static struct kernel_choice choose_for_gpu(const vkring_device *device, const st
         choice.rows_per_lane = 1;
     choice.few_registers = state_registers(&choice, problem) > room;
     choice.keys_per_step = gpu_keys_per_step(limits, problem, state_registers(&choice, problem) <= room);
+    choice.separate_sums = problem->backward && limits->lane_registers < GPU_MANY_REGISTERS && has_costly_scores(problem) &&
+                           state_registers(&choice, problem) > room;
     return choice;
 }
 

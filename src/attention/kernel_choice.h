@@ -23,6 +23,7 @@ struct kernel_choice {
     uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
     struct tiling_split split; /* of keys, in forward */
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
+    bool separate_sums;        /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool broadcast; /* lanes read rows of the other side together and hand them around: a workgroup is a subgroup, a lane has whole rows */
     bool matrix;    /* kernels run on matrix units, those that can */
     struct matrix_wish matrix_wish;

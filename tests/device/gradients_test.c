@@ -35,21 +35,26 @@ static const struct attention_case cases[] = {
     {.name = "everything", .bias = BIAS_MASKS_SOME, .params = {EVERY_OPTION(30)}},
 };
 
-static void run_case(int index, enum vkring_type type)
+/* For few registers, of equal dimensions and of others. */
+static const struct attention_case of_few_registers[] = {
+    {.name = "separate sums", .params = {.kernels = "few_registers separate_sums", .value_dim = 8, .causal = true}},
+    {.name = "separate sums, cut finely", .params = {.kernels = "few_registers separate_sums", .q_len = 200, .dispatch_seconds = 1e-9}},
+};
+
+static void run(struct attention_case c, uint64_t seed, enum vkring_type type)
 {
-    struct attention_case c = cases[index];
     struct case_data data = {0};
     struct case_result first = {0}, again = {0};
-    c.seed = 2000 + (uint64_t)index;
+    c.seed = seed;
     c.params.type = type;
     c.params.bias.type = c.params.bias.per_head ? VKRING_TYPE_F32 : type;
     c.params.batch = 2;
-    c.params.q_len = 37;
+    c.params.q_len = c.params.q_len ? c.params.q_len : 37;
     c.params.kv_len = 53;
     c.params.heads = 4;
     c.params.kv_heads = 2;
     c.params.head_dim = 8;
-    c.params.value_dim = 12;
+    c.params.value_dim = c.params.value_dim ? c.params.value_dim : 12;
     c.params.backward = true;
     bool passes = case_make_data(&c, &data) && case_run(&c, device, NULL, &data, &first) && case_refer(&c, &data, &first.info.rows) &&
                   case_judge(&c, &data, &first) && case_run(&c, device, NULL, &data, &again) && case_same_bits(&c, &first, &again);
@@ -58,6 +63,17 @@ static void run_case(int index, enum vkring_type type)
     case_free_data(&data);
     ck_assert_msg(passes, "%s", c.name);
 }
+
+static void run_case(int index, enum vkring_type type)
+{
+    run(cases[index], 2000 + (uint64_t)index, type);
+}
+
+START_TEST(few_registers_hold_enough)
+{
+    run(of_few_registers[_i], 2100 + (uint64_t)_i, VKRING_TYPE_F32);
+}
+END_TEST
 
 START_TEST(f32)
 {
@@ -88,6 +104,8 @@ int main(void)
     for (int i = 0; i < (info.f16 ? 3 : 1); i++) {
         TCase *tcase = tcase_create(names[i]);
         tcase_add_loop_test(tcase, tests[i], 0, sizeof(cases) / sizeof(cases[0]));
+        if (i == 0)
+            tcase_add_loop_test(tcase, few_registers_hold_enough, 0, sizeof(of_few_registers) / sizeof(of_few_registers[0]));
         suite_add_tcase(suite, tcase);
     }
     return device_suite_run(suite, &device, 1);
