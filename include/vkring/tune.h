@@ -52,7 +52,7 @@ enum vkring_kernel_source {
 };
 
 struct vkring_kernel_choice {
-    char words[256]; /**< all of them */
+    char words[384]; /**< all of them */
     enum vkring_kernel_source source;
 };
 
@@ -69,7 +69,7 @@ VKRING_API enum vkring_status vkring_kernels_choose(vkring_device *device, const
 
 /** One choice that was measured. */
 struct vkring_tune_trial {
-    char words[256];
+    char words[384];
     double seconds;      /**< of a run; 0 if it was refused: it did not compile, or gave a wrong answer */
     double best_seconds; /**< of the best so far, of the same work */
     uint32_t tried;      /**< so far */

@@ -60,6 +60,8 @@ fail:
     return status;
 }
 
+_Static_assert(sizeof(((struct vkring_kernel_choice *)NULL)->words) == CHOICE_TEXT, "a choice has room for its words");
+
 enum vkring_status vkring_kernels_choose(vkring_device *device, const struct vkring_plan_params *params,
                                          struct vkring_kernel_choice *out_choice)
 {

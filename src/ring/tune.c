@@ -46,6 +46,8 @@ static bool time_is_over(const struct tuning *tuning)
     return !tuning->how->exhaustive && clock_seconds() - tuning->begun_seconds > tuning->budget_seconds;
 }
 
+_Static_assert(sizeof(((struct vkring_tune_trial *)NULL)->words) == CHOICE_TEXT, "a trial has room for its choice");
+
 static void tell(const struct tuning *tuning, const struct kernel_choice *choice, double seconds)
 {
     struct vkring_tune_trial trial = {
