@@ -78,7 +78,9 @@ void store_result()
 {
     uint tile = gl_WorkGroupID.x, last_key = last_key_row(tile);
     if (SEPARATE_SUMS && HEAD_DIM == VALUE_DIM) { /* in one place: in two, compilers keep the sums twice */
-        Rows rows = turn == 0 ? arguments.key_grad : arguments.value_grad;
+        Rows rows = arguments.key_grad;
+        if (turn > 0)
+            rows = arguments.value_grad;
         store_gradient(rows, tile, last_key, 0, LANE_HEAD_QUADS, HEAD_DIM, turn == 0 ? arguments.scale : 1.0);
         return;
     }
