@@ -221,7 +221,7 @@ static enum vkring_status measure(const struct vkring_cache *cache, const char *
     memory.device_bytes = memory.storage_bytes + own_bias;
     TRY(store_measure(cache->device, &store, &memory), fail);
     TRY(gathered_measure(cache->device, &gathered, &memory), fail);
-    TRY(partial_measure(cache->device, &partial, &memory.device_bytes, &memory.host_bytes), fail);
+    TRY(partial_measure(cache->device, &partial, &memory), fail);
     *out_memory = memory;
     return VKRING_OK;
 fail:

@@ -6,6 +6,7 @@
 
 #include "../base/checked.h"
 #include "../base/half.h"
+#include "memory_wish.h"
 #include "merge.h"
 
 #define PART_ALIGNMENT 64u
@@ -78,22 +79,18 @@ static uint64_t record_bytes(const struct gathered_size *size)
 
 enum { GATHERED_BUFFERS = 5 };
 
-struct memory_wish {
-    enum vk_memory_kind kind;
-    uint64_t bytes;
-};
-
-static void list_memory(const vkring_device *device, const struct gathered_size *size, struct memory_wish wishes[GATHERED_BUFFERS])
+/* How many: those of the device only where it has memory of its own. */
+static int list_memory(const vkring_device *device, const struct gathered_size *size, struct memory_wish wishes[GATHERED_BUFFERS])
 {
     const struct problem *problem = size->problem;
     const struct row_parts parts = gathered_query_parts(problem, size->columns);
     const uint64_t queries = row_parts_end(&parts, size->rows), results = parts_of(problem, size->rows).end;
-    const bool apart = !device->limits.unified_memory;
     wishes[0] = (struct memory_wish){VK_MEMORY_HOST, own_lse_offset(size) + lse_bytes(problem, size->own_rows)};
     wishes[1] = (struct memory_wish){VK_MEMORY_HOST, queries};
-    wishes[2] = (struct memory_wish){VK_MEMORY_DEVICE, apart ? queries : 0};
-    wishes[3] = (struct memory_wish){VK_MEMORY_HOST, results};
-    wishes[4] = (struct memory_wish){VK_MEMORY_DEVICE, apart ? results : 0};
+    wishes[2] = (struct memory_wish){VK_MEMORY_HOST, results};
+    wishes[3] = (struct memory_wish){VK_MEMORY_DEVICE, queries};
+    wishes[4] = (struct memory_wish){VK_MEMORY_DEVICE, results};
+    return device->limits.unified_memory ? 3 : GATHERED_BUFFERS;
 }
 
 enum vkring_status gathered_measure(vkring_device *device, const struct gathered_size *size, struct vkring_cache_memory *memory)
@@ -102,13 +99,7 @@ enum vkring_status gathered_measure(vkring_device *device, const struct gathered
     struct memory_wish wishes[GATHERED_BUFFERS];
     if (size->own_rows == 0)
         return VKRING_OK;
-    list_memory(device, size, wishes);
-    for (int i = 0; i < GATHERED_BUFFERS; i++) {
-        uint64_t bytes;
-        bool counts_as_host;
-        TRY(vk_buffer_measure(device, wishes[i].kind, wishes[i].bytes, &bytes, &counts_as_host), fail);
-        *(counts_as_host ? &memory->host_bytes : &memory->device_bytes) += bytes;
-    }
+    TRY(memory_wish_measure(device, wishes, list_memory(device, size, wishes), memory), fail);
     memory->host_bytes += record_bytes(size) + size->ranks * sizeof(uint64_t);
     return VKRING_OK;
 fail:
@@ -119,12 +110,9 @@ static enum vkring_status take(vkring_device *device, const struct gathered_size
 {
     enum vkring_status status;
     struct memory_wish wishes[GATHERED_BUFFERS];
-    vkring_buffer **const buffers[GATHERED_BUFFERS] = {&gathered->own, &gathered->queries.of_host, &gathered->queries.of_device,
-                                                       &gathered->results.of_host, &gathered->results.of_device};
-    list_memory(device, size, wishes);
-    for (int i = 0; i < GATHERED_BUFFERS; i++)
-        if (i == 0 || wishes[i].bytes > 0)
-            TRY(vk_buffer_create(device, wishes[i].kind, wishes[i].bytes, buffers[i]), fail);
+    vkring_buffer **const buffers[GATHERED_BUFFERS] = {&gathered->own, &gathered->queries.of_host, &gathered->results.of_host,
+                                                       &gathered->queries.of_device, &gathered->results.of_device};
+    TRY(memory_wish_take(device, wishes, list_memory(device, size, wishes), buffers), fail);
     gathered->records = malloc((size_t)record_bytes(size) + 1);
     gathered->counts = calloc(size->ranks, sizeof(*gathered->counts));
     if (!gathered->records || !gathered->counts)

@@ -9,11 +9,16 @@
 #include "../attention/kernel.h"
 #include "../attention/segments.h"
 #include "device_work.h"
+#include "memory_wish.h"
 
 /** Dispatches that are submitted together. */
 #define PARTIAL_DISPATCHES 256u
 /** Boxes whose splits wait for their merge at a time. */
 #define PARTIAL_MERGES 16u
+/** Kernels for one row of a sequence do for so many: they read keys once for each tile of rows, from the caches. */
+#define PARTIAL_FEW_ROWS 8u
+/** Of tables of segment ids for spans of any lengths: the most that one takes, of one row. */
+#define PARTIAL_TABLE_BYTES_PER_ROW segment_table_bytes(1, 1)
 
 /** Kernels for calls with few rows of a sequence, or many. */
 struct partial_kernels {
@@ -66,7 +71,7 @@ struct partial {
 };
 
 /** Adds what partial_create will take. */
-enum vkring_status partial_measure(vkring_device *device, const struct partial_size *size, uint64_t *device_bytes, uint64_t *host_bytes);
+enum vkring_status partial_measure(vkring_device *device, const struct partial_size *size, struct vkring_cache_memory *memory);
 /** Chooses kernels and compiles what packed tensors need. */
 enum vkring_status partial_create(vkring_device *device, const struct partial_size *size, struct partial *out_partial);
 /** Accepts one that was not created. */

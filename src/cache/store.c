@@ -5,6 +5,7 @@
 #include "cache_store_bf16.spv.h"
 #include "cache_store_f16.spv.h"
 #include "cache_store_f32.spv.h"
+#include "memory_wish.h"
 
 /* As in the shader. */
 struct store_push {
@@ -48,11 +49,6 @@ static bool gathers(const struct store_size *size)
 
 enum { STORE_BUFFERS = 3 };
 
-struct memory_wish {
-    enum vk_memory_kind kind;
-    uint64_t bytes;
-};
-
 static void list_memory(const struct store_size *size, struct memory_wish wishes[STORE_BUFFERS])
 {
     const struct row_parts parts = store_row_parts(size);
@@ -63,18 +59,9 @@ static void list_memory(const struct store_size *size, struct memory_wish wishes
 
 enum vkring_status store_measure(vkring_device *device, const struct store_size *size, struct vkring_cache_memory *memory)
 {
-    enum vkring_status status;
     struct memory_wish wishes[STORE_BUFFERS];
     list_memory(size, wishes);
-    for (int i = 0; i < STORE_BUFFERS; i++) {
-        uint64_t bytes;
-        bool counts_as_host;
-        TRY(vk_buffer_measure(device, wishes[i].kind, wishes[i].bytes, &bytes, &counts_as_host), fail);
-        *(counts_as_host ? &memory->host_bytes : &memory->device_bytes) += bytes;
-    }
-    return VKRING_OK;
-fail:
-    return status;
+    return memory_wish_measure(device, wishes, STORE_BUFFERS, memory);
 }
 
 /* Kernels ----------------------------------------------------------------------------------------------------------------- */
@@ -130,8 +117,7 @@ static enum vkring_status take(struct store *store, vkring_device *device)
     struct memory_wish wishes[STORE_BUFFERS];
     vkring_buffer **const buffers[STORE_BUFFERS] = {&store->table, &store->rows, &store->packed};
     list_memory(size, wishes);
-    for (int i = 0; i < STORE_BUFFERS; i++)
-        TRY(vk_buffer_create(device, wishes[i].kind, wishes[i].bytes, buffers[i]), fail);
+    TRY(memory_wish_take(device, wishes, STORE_BUFFERS, buffers), fail);
     const struct store_rows rows = store_packed_rows(store, store->rows, size->rows);
     TRY(store_prepare(store, device, &rows), fail);
     if (gathers(size))
