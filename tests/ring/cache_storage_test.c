@@ -15,6 +15,7 @@ static const struct {
     uint64_t padding;
     struct vkring_cache_params params;
 } stored[] = {
+    /* the first times the device and the link, as any cache that chooses the way of rows by itself */
     {"f32",
      false,
      0,
@@ -26,34 +27,40 @@ static const struct {
                     .head_dim = 16,
                     .segment_ids = true,
                     .bias = {.present = true, .per_head = true}}}},
-    {"f32, strided, poor", true, 4, {.attention = {.batch = 2, .q_len = 30, .kv_len = 90, .heads = 2, .head_dim = 20, .value_dim = 64}}},
+    {"f32, strided, poor",
+     true,
+     4,
+     {.attention = {.batch = 2, .q_len = 30, .kv_len = 90, .heads = 2, .head_dim = 20, .value_dim = 64},
+      .pass = VKRING_CACHE_PASS_QUERIES}},
     {"f16, odd heads",
      false,
      1,
-     {.attention = {.type = VKRING_TYPE_F16,
-                    .batch = 2,
-                    .q_len = 30,
-                    .kv_len = 90,
-                    .heads = 3,
-                    .head_dim = 5,
-                    .value_dim = 8,
-                    .segment_ids = true}}},
-    {"bf16", true, 0, {.attention = {.type = VKRING_TYPE_BF16, .batch = 4, .q_len = 5, .kv_len = 200, .heads = 1, .head_dim = 8}}},
+     {.attention =
+          {.type = VKRING_TYPE_F16, .batch = 2, .q_len = 30, .kv_len = 90, .heads = 3, .head_dim = 5, .value_dim = 8, .segment_ids = true},
+      .pass = VKRING_CACHE_PASS_QUERIES}},
+    {"bf16",
+     true,
+     0,
+     {.attention = {.type = VKRING_TYPE_BF16, .batch = 4, .q_len = 5, .kv_len = 200, .heads = 1, .head_dim = 8},
+      .pass = VKRING_CACHE_PASS_QUERIES}},
     {"f32 as int8, wide heads",
      false,
      0,
      {.attention = {.batch = 2, .q_len = 30, .kv_len = 90, .heads = 4, .kv_heads = 2, .head_dim = 256, .value_dim = 12},
-      .storage = VKRING_CACHE_INT8}},
+      .storage = VKRING_CACHE_INT8,
+      .pass = VKRING_CACHE_PASS_QUERIES}},
     {"f16 as int8, odd heads, poor",
      true,
      3,
      {.attention = {.type = VKRING_TYPE_F16, .batch = 2, .q_len = 30, .kv_len = 90, .heads = 9, .head_dim = 7, .value_dim = 130},
-      .storage = VKRING_CACHE_INT8}},
+      .storage = VKRING_CACHE_INT8,
+      .pass = VKRING_CACHE_PASS_QUERIES}},
     {"bf16 as int8",
      false,
      0,
      {.attention = {.type = VKRING_TYPE_BF16, .batch = 1, .q_len = 60, .kv_len = 400, .heads = 2, .head_dim = 32},
-      .storage = VKRING_CACHE_INT8}},
+      .storage = VKRING_CACHE_INT8,
+      .pass = VKRING_CACHE_PASS_QUERIES}},
 };
 
 /* Truncates now and then, some sequences more than others. */
@@ -99,7 +106,8 @@ END_TEST
 START_TEST(rows_beyond_a_piece_are_stored)
 {
     const struct vkring_cache_params params = {
-        .attention = {.batch = 2, .q_len = 45, .kv_len = 100, .heads = 64, .head_dim = 256, .value_dim = 100}};
+        .attention = {.batch = 2, .q_len = 45, .kv_len = 100, .heads = 64, .head_dim = 256, .value_dim = 100},
+        .pass = VKRING_CACHE_PASS_QUERIES};
     vkring_cache *cache = NULL;
     struct cache_model model;
     struct split split = {0};
@@ -117,7 +125,8 @@ END_TEST
 START_TEST(what_is_not_finite_stays_so_in_integers)
 {
     const struct vkring_cache_params params = {.attention = {.batch = 1, .q_len = 4 * MOST_RANKS, .kv_len = 64, .heads = 1, .head_dim = 8},
-                                               .storage = VKRING_CACHE_INT8};
+                                               .storage = VKRING_CACHE_INT8,
+                                               .pass = VKRING_CACHE_PASS_QUERIES};
     const float odd[4] = {INFINITY, -INFINITY, NAN, 0};
     const struct split split = even_split(1, 4);
     struct vkring_tensor tensor = {0};
@@ -152,7 +161,8 @@ START_TEST(ranks_hold_the_same_but_for_one_row)
 {
     enum { PIECES = 4, PIECE_ROWS = 250001 };
     const struct vkring_cache_params params = {
-        .attention = {.batch = 1, .q_len = PIECE_ROWS, .kv_len = PIECES * PIECE_ROWS, .heads = 1, .head_dim = 1}};
+        .attention = {.batch = 1, .q_len = PIECE_ROWS, .kv_len = PIECES * PIECE_ROWS, .heads = 1, .head_dim = 1},
+        .pass = VKRING_CACHE_PASS_QUERIES};
     vkring_cache *cache = NULL;
     struct cache_model model;
     struct vkring_cache_info info;
