@@ -93,9 +93,8 @@ static uint32_t at_least_one(uint32_t count)
     return count ? count : 1;
 }
 
-static struct gemm_matrices largest_matrices(const struct vk_limits *limits, bool is_cpu)
+static struct gemm_matrices largest_matrices(const struct vk_limits *limits, struct vkring_matrix_shape shape, bool is_cpu)
 {
-    const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     const uint32_t least_step = shape.k > 8 ? shape.k : 8;
     const bool short_step = is_cpu || limits->lane_registers < GPU_MANY_REGISTERS || least_step > GPU_STEP_TERMS;
     return (struct gemm_matrices){
@@ -173,9 +172,10 @@ static bool shrink(struct gemm_tile *tile, const struct gemm_kind *kind, const s
 
 struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, uint32_t subgroups, const struct gemm_kind *kind)
 {
-    struct gemm_tile tile = {.matrices = largest_matrices(limits, is_cpu)};
-    if (kind->type == VKRING_TYPE_F32 || tile.matrices.shape.m < 8)
+    const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
+    if (kind->type == VKRING_TYPE_F32 || shape.m < 8)
         return (struct gemm_tile){0};
+    struct gemm_tile tile = {.matrices = largest_matrices(limits, shape, is_cpu)};
     settle(&tile);
     if (!is_cpu)
         keep_in_registers(&tile, limits);
