@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <vkring/cache.h>
+#include <vkring/tune.h>
 
 #include "../tools/json_text.h"
 #include "../tools/now.h"
@@ -126,12 +127,20 @@ static bool attend(void *context, struct failure *failure)
     return vkring_cache_attend(trial->cache, &io) == VKRING_OK || fail_library(failure, 0);
 }
 
+static struct error_gate gate_of(const struct trial *trial, vkring_device *device)
+{
+    const struct vkring_plan_params *attention = attention_of(trial);
+    struct vkring_kernel_choice choice;
+    const bool chosen = vkring_kernels_choose(device, attention, &choice) == VKRING_OK;
+    return chosen && strstr(choice.words, "matrix=1") ? forward_gate_on_matrices(attention->type) : forward_gate(attention->type);
+}
+
 /* Head 0 of the last query, in float64, within what the type allows; integers of 8 bits are compared with nothing. */
-static bool validate(struct trial *trial, struct failure *failure)
+static bool validate(struct trial *trial, vkring_device *device, struct failure *failure)
 {
     const struct vkring_plan_params *attention = attention_of(trial);
     const uint64_t dim = attention->head_dim, rows = attention->kv_len, last = (trial->which->queries - 1) * attention->heads * dim;
-    const struct error_gate gate = forward_gate(attention->type);
+    const struct error_gate gate = gate_of(trial, device);
     float *keys = malloc(rows * dim * sizeof(float)), *values = malloc(rows * dim * sizeof(float));
     double *expected = malloc(dim * sizeof(double));
     uint16_t *stored = malloc(dim * sizeof(float));
@@ -172,7 +181,7 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, co
     const bool checked = !setting->options->no_validate && trial->which->params.storage == VKRING_CACHE_AS_TYPE;
     struct vkring_cache_info info;
     if (!make(setting->device, trial, failure) || !bench_time(fill_cache, trial, 1, &trial->append, failure) ||
-        !bench_time(attend, trial, repeats, &trial->step, failure) || (checked && !validate(trial, failure)))
+        !bench_time(attend, trial, repeats, &trial->step, failure) || (checked && !validate(trial, setting->device, failure)))
         return false;
     vkring_cache_get_info(trial->cache, &info);
     const double bytes = (double)info.memory.storage_bytes;

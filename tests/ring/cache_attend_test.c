@@ -11,6 +11,7 @@
 
 #include <cache/pass_probe.h>
 #include <vk/device_speed.h>
+#include <vkring/tune.h>
 
 #include "../harness/cache_model.h"
 #include "../harness/dice.h"
@@ -557,10 +558,18 @@ static bool attend(struct fixture *f, const struct share *share)
     return good;
 }
 
+static struct error_gate gate_of(const struct attend_case *c)
+{
+    struct vkring_kernel_choice choice;
+    const bool chosen = vkring_kernels_choose(*c->on, &c->params.attention, &choice) == VKRING_OK;
+    const enum vkring_type type = c->params.attention.type;
+    return chosen && strstr(choice.words, "matrix=1") ? forward_gate_on_matrices(type) : forward_gate(type);
+}
+
 static bool judge(const struct fixture *f)
 {
     const struct answers *a = &f->answers;
-    const struct error_gate gate = forward_gate(f->c->params.attention.type);
+    const struct error_gate gate = gate_of(f->c);
     const struct error_measure error = error_measure(a->output, a->wanted_output, a->outputs);
     const double lse = f->c->no_lse ? 0 : lse_error(a->lse, a->wanted_lse, a->lses);
     return world_expect(gate_passes(&gate, &error), "%s: output is off by %g, at most %g", f->c->name, error.rms, error.maximum) &&

@@ -47,9 +47,7 @@ feeds()
     rm -f o.npy g?.npy
     set -- $files "$@"
     succeeds 0 "$VKRING" feedforward "$@"
-    if [ -z "$complaint" ]; then
-        "$HELPER" feedforward "$@" >judgement.txt 2>>stderr.txt || complaint="not what the oracle has: $(tr -d '#\n' <judgement.txt)"
-    fi
+    [ -n "$complaint" ] || judges feedforward "$@"
     report "$name" "$complaint"
 }
 

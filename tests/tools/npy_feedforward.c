@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ref/compare.h>
 #include <ref/reference_feedforward.h>
 
+#include "npy_check.h"
 #include "npy_file.h"
 
 enum { X, W1, WG, W2, B1, BG, B2, OUTPUT_GRAD, INPUTS, OUTPUT = INPUTS, X_GRAD, B2_GRAD = X_GRAD + B2, FILES };
@@ -80,7 +80,7 @@ static bool judge(const struct judged *judged, int file, const double *expected)
     const struct tensor *of = file > OUTPUT ? &judged->inputs[file - X_GRAD] : NULL;
     const enum vkring_type file_type = file > X_GRAD ? VKRING_TYPE_F32 : judged->inputs[X].type;
     const enum vkring_type coarser = judged->type == VKRING_TYPE_F32 ? file_type : judged->type;
-    const struct error_gate gate = file == OUTPUT ? forward_gate(coarser) : backward_gate(coarser);
+    const struct error_gate gate = file == OUTPUT ? gate_of_results(coarser) : backward_gate(coarser);
     struct tensor result = tensor_read(judged->paths[file]);
     bool good = !judged->paths[file];
     if (tensor_is_like(&result, file_type, of ? of->dims : 2, of ? of->shape : output_shape)) {

@@ -6,6 +6,7 @@
 : "${VKRING:?}" "${HELPER:?}"
 tests=0
 failures=0
+gates=unknown
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -110,6 +111,23 @@ succeeds()
     [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
 }
 
+# Sets VKRING_TEST_MATRICES where a device computes on matrix units: what they give has gates of its own.
+know_gates()
+{
+    [ "$gates" = unknown ] || return 0
+    gates=known
+    if "$VKRING" devices 2>>stderr.txt | grep -q "matrix units .*x" && "$VKRING" devices --kernels 2>>stderr.txt | grep -q "matrix=1"; then
+        export VKRING_TEST_MATRICES=1
+    fi
+}
+
+# judges VERB OPTION...: complains unless the files are what the oracle has.
+judges()
+{
+    know_gates
+    "$HELPER" "$@" >judgement.txt 2>>stderr.txt || complaint="not what the oracle has: $(tr -d '#\n' <judgement.txt)"
+}
+
 # attends NAME RANKS OPTION...: of q.npy, k.npy and v.npy, as the oracle has it.
 attends()
 {
@@ -118,9 +136,7 @@ attends()
     rm -f o.npy l.npy g?.npy
     set -- -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy "$@"
     succeeds "$processes" "$VKRING" attend "$@"
-    if [ -z "$complaint" ]; then
-        "$HELPER" check "$@" >judgement.txt 2>>stderr.txt || complaint="not what the oracle has: $(tr -d '#\n' <judgement.txt)"
-    fi
+    [ -n "$complaint" ] || judges check "$@"
     report "$name" "$complaint"
 }
 
