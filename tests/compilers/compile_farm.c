@@ -318,9 +318,18 @@ static void compile_feedforward(struct farm *farm, enum vkring_type type)
     }
 }
 
+/* Of few, not f16: bf16 is the same, with more to do. */
+static void compile_layers(struct farm *farm, bool few)
+{
+    for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++)
+        if (type == VKRING_TYPE_F32 || (farm->device->limits.storage_16bit && !(few && type == VKRING_TYPE_F16)))
+            compile_feedforward(farm, type);
+}
+
 int main(int argc, char **argv)
 {
     const struct vkring_device_params params = {.cache_folder = ""};
+    const char *which = argc > 2 ? argv[2] : NULL;
     struct farm farm = {.chip = argv[1]};
     if (argc < 2 || argc > 3) {
         fprintf(stderr, "usage: compile-farm CHIP [few | PROBLEM]\n");
@@ -334,12 +343,10 @@ int main(int argc, char **argv)
     captured_pipelines.user = &farm;
     printf("# %s\t%s\t%s\n", farm.chip, farm.device->info.name, farm.device->info.driver);
     for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++)
-        if (is_wanted(&farm, &problems[i], argc > 2 ? argv[2] : NULL))
+        if (is_wanted(&farm, &problems[i], which))
             compile_problem(&farm, &problems[i]);
     compile_helpers(&farm);
-    for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++)
-        if (type == VKRING_TYPE_F32 || farm.device->limits.storage_16bit)
-            compile_feedforward(&farm, type);
+    compile_layers(&farm, which && strcmp(which, "few") == 0);
     if (!captured_pipelines.available)
         fprintf(stderr, "%s: no " VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME "\n", farm.chip);
     vkring_device_destroy(&farm.device);
