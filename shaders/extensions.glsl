@@ -17,6 +17,9 @@
 #ifdef MATRIX_OPERATIONS
 #extension GL_NV_cooperative_matrix2 : require
 #endif
+#ifdef UNIFORM_LOADS
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#endif
 #ifndef NO_SHUFFLE
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif

@@ -206,11 +206,16 @@ layout(buffer_reference, scalar, buffer_reference_align = 4) readonly buffer Wor
     int at[];
 };
 
-/* Four integers of 8 bits; elements past the last are zeros. */
+/* Four integers of 8 bits. */
+vec4 integers_decode(int word)
+{
+    return vec4(ivec4(word << 24, word << 16, word << 8, word) >> 24);
+}
+
+/* Elements past the last are zeros. */
 vec4 load_walked_quad(uvec2 address, uint quad, uint dim)
 {
-    int word = Words(address).at[min(quad, (dim + 3) / 4 - 1)];
-    return vec4(ivec4(word << 24, word << 16, word << 8, word) >> 24);
+    return integers_decode(Words(address).at[min(quad, (dim + 3) / 4 - 1)]);
 }
 #else
 vec4 load_walked_quad(uvec2 address, uint quad, uint dim)
@@ -219,18 +224,25 @@ vec4 load_walked_quad(uvec2 address, uint quad, uint dim)
 }
 #endif
 
+#ifdef UNIFORM_LOADS
+#include "uniform_loads.glsl"
+#endif
+
 /*
  * Quad d of the lane's slice of a row of the other side, by row k of the step; d goes up from 0. With BROADCAST the row is the same in all lanes:
  * each lane reads a quad of it, once for as many quads as there are lanes. Drivers that read an address once for each lane, even if all lanes have
  * the same, read a row once for all lanes so.
  */
-#ifndef NO_SHUFFLE
+#if !defined(NO_SHUFFLE) && !defined(UNIFORM_LOADS)
 vec4 read_together[STEP];
 #endif
 
 vec4 load_other_quad(uint k, uvec2 address, uint d, uint dim)
 {
-#ifndef NO_SHUFFLE
+#ifdef UNIFORM_LOADS
+    if (ALIGNED)
+        return load_slices(address, d, dim);
+#elif !defined(NO_SHUFFLE)
     if (BROADCAST) {
         uint lane = d % gl_WorkGroupSize.x;
         if (lane == 0)

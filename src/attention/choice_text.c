@@ -35,6 +35,7 @@ static const struct word words[] = {
     WORD("workgroup", workgroup_size, false, false),
     WORD("subgroup", subgroup_size, false, false),
     WORD("broadcast", broadcast, true, true),
+    WORD("uniform_loads", uniform_loads, true, true),
     WORD("matrix", matrix, true, false),
     WORD("matrix_row_tiles", matrix_wish.row_tiles, false, false),
     WORD("matrix_subgroups", matrix_wish.subgroups, false, false),
@@ -147,6 +148,11 @@ static bool can_broadcast(const struct vk_limits *limits, const struct kernel_ch
     return limits->subgroup_shuffle && choice->lanes_per_row == 1 && choice->workgroup_size == subgroup_of(limits, choice);
 }
 
+static bool can_load_uniformly(const struct vk_limits *limits, const struct kernel_choice *choice)
+{
+    return limits->integers_64bit && choice->lanes_per_row > 1;
+}
+
 static uint32_t most_lanes(const struct vk_limits *limits, const struct kernel_choice *choice)
 {
     if (!limits->subgroup_shuffle)
@@ -165,6 +171,8 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
         wrong = "workgroup";
     else if (!is_notch(choice->lanes_per_row, (uint32_t)min_u64(most_lanes(limits, choice), choice->workgroup_size)))
         wrong = "lanes_per_row";
+    else if (choice->uniform_loads && !can_load_uniformly(limits, choice))
+        wrong = "uniform_loads";
     else if (choice->broadcast && !can_broadcast(limits, choice))
         wrong = "broadcast";
     else if (!is_notch(choice->rows_per_lane, MOST_ROWS_PER_LANE))
@@ -207,6 +215,8 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
         return false;
     if (word->place == offsetof(struct kernel_choice, keeps_score_grads) || word->place == offsetof(struct kernel_choice, separate_sums))
         return problem->backward;
+    if (word->place == offsetof(struct kernel_choice, uniform_loads))
+        return whole_quads && !problem->backward && device->info.kind == VKRING_DEVICE_CPU;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))

@@ -57,11 +57,18 @@ static uint32_t matrix_subgroup_size(const vkring_device *device, const struct m
     return device->limits.subgroup_size_control ? matrices->subgroup_size : 0;
 }
 
+static bool loads_uniformly(const struct attention_kernel *kernel)
+{
+    return kernel->which == SPIRV_FORWARD && kernel->choice.uniform_loads;
+}
+
 static struct spirv_module module_of(const struct attention_kernel *kernel, enum vkring_type type)
 {
     const struct matrix_tiles *matrices = kernel_choice_matrices(&kernel->choice, kernel->which);
     if (matrices)
         return matrices->operations ? spirv_matrix_kernel_by_operations(kernel->which, type) : spirv_matrix_kernel(kernel->which, type);
+    if (loads_uniformly(kernel))
+        return spirv_forward_uniform(type, kernel->use.int8_keys);
     if (kernel->which == SPIRV_FORWARD && kernel->use.int8_keys)
         return spirv_forward_int8(type, kernel->choice.shuffle);
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
@@ -138,12 +145,16 @@ static void name_kernel(const vkring_device *device, bool aligned, struct attent
     if (kernel_choice_matrices(choice, kernel->which))
         name_matrix_kernel(kernel);
     else
-        snprintf(
-            kernel->name, sizeof(kernel->name), "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s",
-            spirv_kernel_name(kernel->which), choice->shuffle ? "" : "_no_shuffle", choice->workgroup_size, choice->lanes_per_row,
-            choice->rows_per_lane, aligned ? choice->keys_per_step : choice->keys_per_step_general,
-            choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size, choice->few_registers ? " few_registers" : "",
-            kernel_choice_packed_heads(choice) > 1 ? " packed" : "", kernel->use.splits ? " split" : "");
+        snprintf(kernel->name, sizeof(kernel->name),
+                 "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s", spirv_kernel_name(kernel->which),
+                 loads_uniformly(kernel) ? "_uniform"
+                 : choice->shuffle       ? ""
+                                         : "_no_shuffle",
+                 choice->workgroup_size, choice->lanes_per_row, choice->rows_per_lane,
+                 aligned ? choice->keys_per_step : choice->keys_per_step_general,
+                 choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size,
+                 choice->few_registers ? " few_registers" : "", kernel_choice_packed_heads(choice) > 1 ? " packed" : "",
+                 kernel->use.splits ? " split" : "");
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,

@@ -25,7 +25,8 @@ struct kernel_choice {
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
     bool separate_sums;        /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool broadcast; /* lanes read rows of the other side together and hand them around: a workgroup is a subgroup, a lane has whole rows */
-    bool matrix;    /* kernels run on matrix units, those that can */
+    bool uniform_loads; /* forward: lanes share rows, and take their slices of keys from loads that are the same in all lanes */
+    bool matrix;        /* kernels run on matrix units, those that can */
     struct matrix_wish matrix_wish;
     struct matrix_tiles matrices[SPIRV_KERNELS]; /* which can, and how: by device, problem and wish */
 };

@@ -13,16 +13,22 @@
 #include "bias_gradient_f32_no_shuffle.spv.h"
 #include "forward_bf16.spv.h"
 #include "forward_bf16_no_shuffle.spv.h"
+#include "forward_bf16_uniform.spv.h"
 #include "forward_f16.spv.h"
 #include "forward_f16_no_shuffle.spv.h"
+#include "forward_f16_uniform.spv.h"
 #include "forward_f32.spv.h"
 #include "forward_f32_no_shuffle.spv.h"
+#include "forward_f32_uniform.spv.h"
 #include "forward_int8_bf16.spv.h"
 #include "forward_int8_bf16_no_shuffle.spv.h"
+#include "forward_int8_bf16_uniform.spv.h"
 #include "forward_int8_f16.spv.h"
 #include "forward_int8_f16_no_shuffle.spv.h"
+#include "forward_int8_f16_uniform.spv.h"
 #include "forward_int8_f32.spv.h"
 #include "forward_int8_f32_no_shuffle.spv.h"
+#include "forward_int8_f32_uniform.spv.h"
 #include "key_gradient_bf16.spv.h"
 #include "key_gradient_bf16_no_shuffle.spv.h"
 #include "key_gradient_f16.spv.h"
@@ -124,6 +130,16 @@ struct spirv_module spirv_forward_int8(enum vkring_type type, bool shuffle)
     return modules[type][shuffle];
 }
 
+struct spirv_module spirv_forward_uniform(enum vkring_type type, bool int8_keys)
+{
+    static const struct spirv_module modules[3][2] = {
+        [VKRING_TYPE_F32] = {MODULE(forward_f32_uniform), MODULE(forward_int8_f32_uniform)},
+        [VKRING_TYPE_F16] = {MODULE(forward_f16_uniform), MODULE(forward_int8_f16_uniform)},
+        [VKRING_TYPE_BF16] = {MODULE(forward_bf16_uniform), MODULE(forward_int8_bf16_uniform)},
+    };
+    return modules[type][int8_keys];
+}
+
 struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type)
 {
     static const struct spirv_module modules[SPIRV_KERNELS][3] = {
@@ -179,19 +195,25 @@ struct spirv_module spirv_segment_bounds(void)
     return module;
 }
 
+static uint32_t add_module(uint32_t crc, struct spirv_module module)
+{
+    return crc32c(crc, module.code, module.bytes);
+}
+
 uint32_t spirv_checksum(void)
 {
     uint32_t crc = 0;
+    for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++)
+        for (int flag = 0; flag < 2; flag++) {
+            crc = add_module(crc, spirv_forward_int8(type, flag));
+            crc = add_module(crc, spirv_forward_uniform(type, flag));
+        }
     for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
         for (enum vkring_type type = VKRING_TYPE_F32; type <= VKRING_TYPE_BF16; type++) {
-            const struct spirv_module on_matrices = spirv_matrix_kernel(which, type);
-            const struct spirv_module by_operations = spirv_matrix_kernel_by_operations(which, type);
-            crc = crc32c(crc, on_matrices.code, on_matrices.bytes);
-            crc = crc32c(crc, by_operations.code, by_operations.bytes);
-            for (int shuffle = 0; shuffle < 2; shuffle++) {
-                const struct spirv_module module = kernels[which].modules[type][shuffle];
-                crc = crc32c(crc, module.code, module.bytes);
-            }
+            crc = add_module(crc, spirv_matrix_kernel(which, type));
+            crc = add_module(crc, spirv_matrix_kernel_by_operations(which, type));
+            for (int shuffle = 0; shuffle < 2; shuffle++)
+                crc = add_module(crc, spirv_kernel(which, type, shuffle));
         }
     return crc;
 }

@@ -27,6 +27,8 @@ const char *spirv_kernel_name(enum spirv_kernel which);
 struct spirv_module spirv_kernel(enum spirv_kernel which, enum vkring_type type, bool shuffle);
 /** Forward over keys and values of 8 bits. */
 struct spirv_module spirv_forward_int8(enum vkring_type type, bool shuffle);
+/** Forward by loads that are the same in all lanes, of which lanes take their slices; for devices with 64-bit integers and shuffles. */
+struct spirv_module spirv_forward_uniform(enum vkring_type type, bool int8_keys);
 /** Kernels on matrix units; code is null where this build has none, and for f32. */
 struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_type type);
 /** Of them, with weights that are made of scores by operations on matrices. */

@@ -25,6 +25,7 @@ static enum vkring_status choose(vkring_device *device, const struct partial_siz
     struct kernel_choice choice;
     problem.q_len = rows;
     problem.kv_len = size->slots;
+    problem.int8_keys = size->int8_keys;
     TRY(choose_kernels(device, &problem, size->kernels, &choice, NULL), fail);
     choice.matrix = choice.matrix && !size->int8_keys;
     *out_choice = forward_choice(device, &problem, &choice);

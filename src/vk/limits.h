@@ -14,6 +14,7 @@ struct vk_limits {
     uint32_t max_subgroup_size;
     bool subgroup_size_control; /* a compute pipeline can ask for a size and for full subgroups */
     bool subgroup_shuffle;      /* shuffles in compute */
+    bool integers_64bit;        /* in shaders */
     bool storage_16bit;         /* 16-bit storage, and the 16-bit integers that kernels take it apart with */
     bool unified_memory;        /* every device-local type is also visible to the host and cached */
     bool transfer_queue;

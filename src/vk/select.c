@@ -30,6 +30,7 @@ void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice phy
     instance->get_features(physical, &has.head);
     link_features(out_features);
     out_features->head.features.shaderInt16 = has.head.features.shaderInt16;
+    out_features->head.features.shaderInt64 = has.head.features.shaderInt64;
     out_features->v11.storageBuffer16BitAccess = has.v11.storageBuffer16BitAccess;
     out_features->v11.uniformAndStorageBuffer16BitAccess = has.v11.uniformAndStorageBuffer16BitAccess;
     out_features->v12.bufferDeviceAddress = has.v12.bufferDeviceAddress;
@@ -152,6 +153,7 @@ static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysica
     limits->max_subgroup_size = limits->subgroup_size_control ? v13->maxSubgroupSize : v11->subgroupSize;
     limits->subgroup_shuffle = (v11->subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
                                (v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
+    limits->integers_64bit = features->head.features.shaderInt64;
     limits->storage_16bit = features->v11.storageBuffer16BitAccess && features->head.features.shaderInt16;
     limits->unified_memory = shares_memory && has_memory_type(memory, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | cached);
     limits->host_coherent = has_memory_type(memory, cached | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) || !has_memory_type(memory, cached);

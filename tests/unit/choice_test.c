@@ -97,6 +97,49 @@ START_TEST(a_word_that_is_none_is_named)
 }
 END_TEST
 
+/* A CPU whose loads from one address serve all lanes. */
+static vkring_device cpu(void)
+{
+    vkring_device device = gpu();
+    device.info = (struct vkring_device_info){.name = "a CPU", .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe (Mesa 26.1.6)"};
+    device.limits.subgroup_size = device.limits.min_subgroup_size = device.limits.max_subgroup_size = 8;
+    device.limits.subgroup_size_control = false;
+    device.limits.integers_64bit = true;
+    return device;
+}
+
+static const struct {
+    enum vkring_type type;
+    bool int8_keys;
+    uint32_t rows; /* that share their keys */
+    uint32_t lanes_per_row, rows_per_lane;
+} shared[] = {
+    {VKRING_TYPE_F32, false, 1, 8, 1}, {VKRING_TYPE_F32, false, 2, 8, 2}, {VKRING_TYPE_F32, false, 3, 1, 1},
+    {VKRING_TYPE_F32, true, 3, 4, 2},  {VKRING_TYPE_F16, false, 2, 8, 2}, {VKRING_TYPE_BF16, false, 4, 4, 2},
+    {VKRING_TYPE_F16, true, 5, 1, 1},
+};
+
+START_TEST(lanes_of_a_cpu_share_few_rows)
+{
+    vkring_device device = cpu();
+    struct problem few = problem;
+    few.type = shared[_i].type;
+    few.int8_keys = shared[_i].int8_keys;
+    few.q_len = shared[_i].rows;
+    few.heads = few.kv_heads;
+    const struct kernel_choice choice = kernel_choice_best(&device, &few);
+    ck_assert_uint_eq(choice.lanes_per_row, shared[_i].lanes_per_row);
+    ck_assert_uint_eq(choice.rows_per_lane, shared[_i].rows_per_lane);
+    ck_assert_int_eq(choice.uniform_loads, shared[_i].lanes_per_row > 1);
+    ck_assert_int_eq(choice_check(&device, &few, &choice), VKRING_OK);
+    few.backward = true;
+    ck_assert(!kernel_choice_best(&device, &few).uniform_loads);
+    few.backward = false;
+    device.limits.integers_64bit = false;
+    ck_assert(!kernel_choice_best(&device, &few).uniform_loads);
+}
+END_TEST
+
 static const char *const beyond[] = {
     "subgroup=16",
     "subgroup=128",
@@ -113,6 +156,7 @@ static const char *const beyond[] = {
     "keys_per_step=32",
     "keys_per_step_general=5",
     "broadcast=1",
+    "uniform_loads=1",
     "matrix_row_tiles=3",
     "matrix_row_tiles=16",
     "matrix_subgroups=5",
@@ -293,6 +337,7 @@ int main(void)
     tcase_add_test(words, a_word_changes_what_it_names);
     tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
+    tcase_add_loop_test(words, lanes_of_a_cpu_share_few_rows, 0, (int)(sizeof(shared) / sizeof(shared[0])));
     tcase_add_test(words, neighbours_can_be_run_and_differ);
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
