@@ -67,17 +67,63 @@ static uint64_t requests_bytes(const struct vkring_comm *comm)
     return 2 * (uint64_t)comm->fn.size * sizeof(void *);
 }
 
-/* Of a gather, or of one that gives each rank a block of its own. A refusal has its place first. */
-static enum vkring_status scratch_reserve(struct vkring_comm *comm, uint64_t block_bytes, bool exchanges)
+/* Where what a rank gave begins among all that is gathered; that of the rank after the last: the end. */
+static uint64_t got_offset(const struct comm_gather *gather, uint32_t rank)
+{
+    return gather->shares ? gather->shares->got[rank] : rank * gather->block_bytes;
+}
+
+/* The same of what this rank gives. */
+static uint64_t given_offset(const struct comm_gather *gather, uint32_t rank)
+{
+    return gather->shares ? gather->shares->given[rank] : rank * gather->block_bytes;
+}
+
+/* How much of so many bytes the message of this round has. */
+static uint64_t part_bytes(const struct comm_gather *gather, uint64_t bytes)
+{
+    return bytes > gather->offset ? min_u64(bytes - gather->offset, gather->message_bytes) : 0;
+}
+
+static uint64_t bytes_to(const struct comm_gather *gather, uint32_t peer)
+{
+    return part_bytes(gather, given_offset(gather, peer + 1) - given_offset(gather, peer));
+}
+
+static uint64_t bytes_from(const struct comm_gather *gather, uint32_t peer)
+{
+    return part_bytes(gather, got_offset(gather, peer + 1) - got_offset(gather, peer));
+}
+
+/* Of a gather, or of one that gives each rank what is its own. A refusal has its place first. */
+static enum vkring_status scratch_reserve(struct vkring_comm *comm, uint64_t block_bytes, uint64_t blocks_bytes, bool exchanges)
 {
     enum vkring_status status;
     const uint64_t messages_bytes = (exchanges ? 2 : 1) * comm->fn.size * slot_bytes(block_bytes);
-    uint64_t blocks_bytes;
     uint64_t total_bytes;
-    if (!checked_multiply(block_bytes, comm->fn.size, &blocks_bytes) ||
-        !checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes(comm) + messages_bytes, &total_bytes))
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", block_bytes);
+    if (!checked_add(blocks_bytes, sizeof(struct seal) + requests_bytes(comm) + messages_bytes, &total_bytes))
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes", blocks_bytes);
     TRY(comm_scratch_take(comm, total_bytes), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+static enum vkring_status check_blocks(const struct vkring_comm *comm, uint64_t block_bytes)
+{
+    uint64_t ignored;
+    if (!checked_multiply(block_bytes, comm->fn.size, &ignored))
+        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory to gather %" PRIu64 " bytes of each rank", block_bytes);
+    return VKRING_OK;
+}
+
+static enum vkring_status reserve(const struct comm_gather *gather)
+{
+    enum vkring_status status;
+    struct vkring_comm *comm = gather->comm;
+    if (!gather->shares)
+        TRY(check_blocks(comm, gather->block_bytes), fail);
+    TRY(scratch_reserve(comm, gather->block_bytes, got_offset(gather, comm->fn.size), gather->given != NULL), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -88,7 +134,8 @@ static enum vkring_status gather_prepare(struct comm_gather *gather, const void 
     enum vkring_status status;
     struct vkring_comm *comm = gather->comm;
     const uint64_t messages_bytes = comm->fn.size * slot_bytes(gather->block_bytes);
-    TRY(scratch_reserve(comm, gather->block_bytes, gather->given != NULL), fail);
+    const uint32_t rank = comm->fn.rank;
+    TRY(reserve(gather), fail);
 
     unsigned char *requests = (unsigned char *)comm->scratch + sizeof(struct seal);
     memset(requests, 0, (size_t)requests_bytes(comm));
@@ -97,8 +144,9 @@ static enum vkring_status gather_prepare(struct comm_gather *gather, const void 
     gather->messages = requests + requests_bytes(comm);
     gather->outgoing = gather->messages + messages_bytes;
     gather->blocks = gather->outgoing + (gather->given ? messages_bytes : 0);
-    if (gather->block_bytes > 0)
-        memcpy(gather->blocks + comm->fn.rank * gather->block_bytes, mine, (size_t)gather->block_bytes);
+    const uint64_t own_bytes = got_offset(gather, rank + 1) - got_offset(gather, rank);
+    if (own_bytes > 0)
+        memcpy(gather->blocks + got_offset(gather, rank), mine, (size_t)own_bytes);
     return VKRING_OK;
 fail:
     return status;
@@ -106,12 +154,12 @@ fail:
 
 static unsigned char *part_of(const struct comm_gather *gather, uint32_t rank)
 {
-    return gather->blocks + rank * gather->block_bytes + gather->offset;
+    return gather->blocks + got_offset(gather, rank) + gather->offset;
 }
 
-static uint64_t sealed_bytes(const struct comm_gather *gather)
+static uint64_t sealed_bytes(uint64_t message_bytes)
 {
-    return sizeof(struct seal) + gather->message_bytes;
+    return sizeof(struct seal) + message_bytes;
 }
 
 /* Seals are packed: they are copied, never pointed at. */
@@ -125,12 +173,12 @@ static unsigned char *message_to(const struct comm_gather *gather, uint32_t peer
     return gather->given ? gather->outgoing + peer * slot_bytes(gather->block_bytes) : message_of(gather, gather->comm->fn.rank);
 }
 
-static void seal_message(const struct comm_gather *gather, unsigned char *message, const unsigned char *part)
+static void seal_message(const struct comm_gather *gather, unsigned char *message, const unsigned char *part, uint64_t bytes)
 {
     struct seal seal = {.round = gather->comm->rounds, .culprit = VKRING_NONE};
-    if (gather->message_bytes > 0)
-        memcpy(message + sizeof(seal), part, (size_t)gather->message_bytes);
-    seal.crc = crc_of(&seal, message + sizeof(seal), gather->message_bytes);
+    if (bytes > 0)
+        memcpy(message + sizeof(seal), part, (size_t)bytes);
+    seal.crc = crc_of(&seal, message + sizeof(seal), bytes);
     memcpy(message, &seal, sizeof(seal));
 }
 
@@ -138,10 +186,11 @@ static void seal_own(struct comm_gather *gather)
 {
     const uint32_t rank = gather->comm->fn.rank;
     if (!gather->given)
-        seal_message(gather, message_of(gather, rank), part_of(gather, rank));
+        seal_message(gather, message_of(gather, rank), part_of(gather, rank), gather->message_bytes);
     for (uint32_t peer = 0; gather->given && peer < gather->comm->fn.size; peer++)
         if (peer != rank)
-            seal_message(gather, message_to(gather, peer), gather->given + peer * gather->block_bytes + gather->offset);
+            seal_message(gather, message_to(gather, peer), gather->given + given_offset(gather, peer) + gather->offset,
+                         bytes_to(gather, peer));
     gather->comm->rounds++;
 }
 
@@ -155,11 +204,14 @@ static enum vkring_status start_round(struct comm_gather *gather)
     /* Receives first, so that messages find their place; the right neighbour first, so that not all send to rank 0 at once. */
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + size - distance) % size);
-        TRY(comm_receive(comm, message_of(gather, peer), sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->receives[peer]), fail);
+        TRY(comm_receive(comm, message_of(gather, peer), sealed_bytes(bytes_from(gather, peer)), peer, COMM_TAG_AGREE,
+                         &gather->receives[peer]),
+            fail);
     }
     for (uint32_t distance = 1; distance < size; distance++) {
         uint32_t peer = (uint32_t)(((uint64_t)comm->fn.rank + distance) % size);
-        TRY(comm_send(comm, message_to(gather, peer), sealed_bytes(gather), peer, COMM_TAG_AGREE, &gather->sends[peer]), fail);
+        TRY(comm_send(comm, message_to(gather, peer), sealed_bytes(bytes_to(gather, peer)), peer, COMM_TAG_AGREE, &gather->sends[peer]),
+            fail);
     }
     return VKRING_OK;
 fail:
@@ -184,28 +236,29 @@ static enum vkring_status fail_of_length(const struct comm_gather *gather, uint3
 {
     const uint64_t behind_seal = bytes > sizeof(struct seal) ? bytes - sizeof(struct seal) : 0;
     return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent %" PRIu64 " bytes where %" PRIu64 " were expected",
-                          peer, behind_seal, gather->message_bytes);
+                          peer, behind_seal, bytes_from(gather, peer));
 }
 
 /* A message that came: of this round, whole, and a part of what is gathered. */
 static enum vkring_status admit(struct comm_gather *gather, uint32_t peer, uint64_t bytes)
 {
     const unsigned char *message = message_of(gather, peer);
+    const uint64_t due = bytes_from(gather, peer);
     struct seal seal;
     memcpy(&seal, message, sizeof(seal));
-    if (bytes != sealed_bytes(gather) && bytes != sizeof(seal))
+    if (bytes != sealed_bytes(due) && bytes != sizeof(seal))
         return fail_of_length(gather, peer, bytes);
     if (seal.crc != crc_of(&seal, message + sizeof(seal), bytes - sizeof(seal)))
         return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent a message that arrived damaged", peer);
     if (seal.reason != VKRING_OK)
         return fail_of_refusal(gather, peer, &seal);
-    if (bytes != sealed_bytes(gather))
+    if (bytes != sealed_bytes(due))
         return fail_of_length(gather, peer, bytes);
     if (seal.round != gather->comm->rounds - 1)
         return status_fail_at(VKRING_ERROR_PEER, peer, VKRING_NONE, "rank %" PRIu32 " sent message %" PRIu32 " where %" PRIu32 " was due",
                               peer, seal.round, gather->comm->rounds - 1);
-    if (gather->message_bytes > 0)
-        memcpy(part_of(gather, peer), message + sizeof(seal), (size_t)gather->message_bytes);
+    if (due > 0)
+        memcpy(part_of(gather, peer), message + sizeof(seal), (size_t)due);
     return VKRING_OK;
 }
 
@@ -479,11 +532,24 @@ fail:
     return status;
 }
 
+enum vkring_status comm_exchange_start(struct vkring_comm *comm, const void *given, const struct comm_shares *shares,
+                                       struct comm_gather *out_gather)
+{
+    enum vkring_status status;
+    struct comm_gather gather = {.comm = comm, .block_bytes = shares->most_bytes, .given = given, .shares = shares};
+    TRY(gather_start(&gather, gather.given + shares->given[comm->fn.rank]), fail);
+    *out_gather = gather;
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 enum vkring_status comm_exchange_reserve(struct vkring_comm *comm, uint64_t bytes)
 {
     enum vkring_status status;
     TRY(comm_check_usable(comm), fail);
-    TRY(scratch_reserve(comm, bytes, true), fail);
+    TRY(check_blocks(comm, bytes), fail);
+    TRY(scratch_reserve(comm, bytes, bytes * comm->fn.size, true), fail);
     return VKRING_OK;
 fail:
     return status;

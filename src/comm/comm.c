@@ -83,6 +83,7 @@ enum vkring_status comm_send(struct vkring_comm *comm, const void *data, uint64_
     *out_request = NULL;
     TRY(comm_check_usable(comm), fail);
     TRY(record(comm, comm->fn.send(comm->fn.context, data, bytes, peer, tag, out_request), "start a send", peer), fail);
+    comm->sent_bytes += bytes;
     return check_request(*out_request);
 fail:
     return status;

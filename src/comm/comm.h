@@ -16,6 +16,7 @@ struct vkring_comm {
     bool in_run;            /* a plan's run is under way on it: messages of another could not be told from its own */
     void *scratch;          /* of what is gathered or merged; here because requests that it gave up may touch it until destroy */
     uint64_t scratch_bytes;
+    uint64_t sent_bytes; /* of all messages that were ever started */
     struct comm_line *lines;
     uint64_t runs; /* that ended well, of all plans in which messages go */
 };
@@ -65,6 +66,13 @@ enum vkring_status comm_exchange(struct vkring_comm *comm, const void *given, ui
 /** Takes all memory that comm_exchange and comm_allgather of so many bytes need. Not collective. */
 enum vkring_status comm_exchange_reserve(struct vkring_comm *comm, uint64_t bytes);
 
+/** What goes from rank to rank where each gives each its own. */
+struct comm_shares {
+    const uint64_t *given; /* [size + 1], where in what is given that of each rank begins, and the end */
+    const uint64_t *got;   /* the same of what this rank gets of each, of its own as much as it gives */
+    uint64_t most_bytes;   /* of any rank to another; the same on every rank */
+};
+
 /** Tells all ranks that this one takes no part in what is gathered next, for error->status and on account of error->rank. Does not wait. */
 void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 
@@ -73,28 +81,35 @@ void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 /** Scratch of at least so many bytes, undefined; nothing may be under way in it. */
 enum vkring_status comm_scratch_take(struct vkring_comm *comm, uint64_t bytes);
 
-/** A comm_allgather that its caller drives. Its fields are its own; all zeros where none is under way. */
+/** A comm_allgather or an exchange that its caller drives. Its fields are its own; all zeros where none is under way. */
 struct comm_gather {
     struct vkring_comm *comm;
     void **sends; /* by rank; null where nothing is under way */
     void **receives;
-    unsigned char *blocks;      /* by rank */
-    unsigned char *messages;    /* by rank, each behind its seal; the own one is what is sent to all */
-    unsigned char *outgoing;    /* by rank; where each gets its own */
-    const unsigned char *given; /* null: all ranks get the same */
-    uint64_t block_bytes;
-    uint64_t offset; /* of this round's message in its block */
-    uint64_t message_bytes;
-    enum vkring_status told; /* why another takes no part, once it said so */
+    unsigned char *blocks;            /* by rank */
+    unsigned char *messages;          /* by rank, each behind its seal; the own one is what is sent to all */
+    unsigned char *outgoing;          /* by rank; where each gets its own */
+    const unsigned char *given;       /* null: all ranks get the same */
+    const struct comm_shares *shares; /* null: blocks of all ranks have block_bytes */
+    uint64_t block_bytes;             /* the most of any */
+    uint64_t offset;                  /* of this round's message in its block */
+    uint64_t message_bytes;           /* the most of this round */
+    enum vkring_status told;          /* why another takes no part, once it said so */
 };
 
 /** Starts as comm_allgather does, without waiting. One at a time on a communicator. */
 enum vkring_status comm_gather_start(struct vkring_comm *comm, const void *mine, uint64_t bytes, struct comm_gather *out_gather);
+/**
+ * The same of what each rank gives to each: as many messages as the most bytes take, of which each carries what its own two ranks have
+ * left, or nothing. given and shares are borrowed until it is done.
+ */
+enum vkring_status comm_exchange_start(struct vkring_comm *comm, const void *given, const struct comm_shares *shares,
+                                       struct comm_gather *out_gather);
 /** progress is set to true when a message came or went. out_done: all are there. A failure gives it up. */
 enum vkring_status comm_gather_poll(struct comm_gather *gather, bool *progress, bool *out_done);
 /** Polls until all are there. Errors as of comm_allgather. */
 enum vkring_status comm_gather_wait(struct comm_gather *gather, double timeout_seconds);
-/** What all ranks gave, once it is done; until the next gather on the communicator. */
+/** What all ranks gave, rank after rank, once it is done; until the next gather on the communicator. */
 const void *comm_gather_blocks(const struct comm_gather *gather);
 /** How much longer than to its deadline a rank waits, in which others may say why. */
 double comm_gather_excuse_seconds(const struct comm_gather *gather);

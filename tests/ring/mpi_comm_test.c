@@ -152,6 +152,52 @@ START_TEST(all_ranks_get_all_blocks)
 }
 END_TEST
 
+/* Of several messages, of one, or nothing. */
+static uint64_t share_bytes(uint32_t from, uint32_t to)
+{
+    return 45000 * (uint64_t)((2 * from + 3 * to) % 5);
+}
+
+static unsigned char share_value(uint32_t from, uint32_t to)
+{
+    return (unsigned char)(1 + 16 * from + to);
+}
+
+START_TEST(every_rank_gets_its_share_of_what_each_gives)
+{
+    uint64_t *given = calloc(ranks + 1, sizeof(*given)), *got = calloc(ranks + 1, sizeof(*got)), most = 0, sent = 0;
+    vkring_comm *comm = make_comm();
+    struct comm_gather gather;
+    for (uint32_t peer = 0; peer < ranks; peer++) {
+        given[peer + 1] = given[peer] + share_bytes(rank, peer);
+        got[peer + 1] = got[peer] + share_bytes(peer, rank);
+        for (uint32_t other = 0; other < ranks; other++)
+            most = other != peer && share_bytes(peer, other) > most ? share_bytes(peer, other) : most;
+        sent += peer == rank ? 0 : share_bytes(rank, peer);
+    }
+    unsigned char *mine = malloc(given[ranks] + 1);
+    for (uint32_t peer = 0; peer < ranks; peer++)
+        memset(mine + given[peer], share_value(rank, peer), given[peer + 1] - given[peer]);
+    const struct comm_shares shares = {given, got, most};
+    for (int round = 0; round < 2; round++) {
+        const uint64_t before = comm->sent_bytes;
+        enum vkring_status status = comm_exchange_start(comm, mine, &shares, &gather);
+        if (status == VKRING_OK)
+            status = comm_gather_wait(&gather, patience_seconds);
+        ck_assert_msg(status == VKRING_OK, "%s", vkring_last_error()->message);
+        const unsigned char *all = comm_gather_blocks(&gather);
+        for (uint32_t peer = 0; peer < ranks; peer++)
+            ck_assert(all_bytes_are(all + got[peer], got[peer + 1] - got[peer], share_value(peer, rank)));
+        const uint64_t seals = comm->sent_bytes - before - sent;
+        ck_assert_msg(seals <= 3 * (uint64_t)(ranks - 1) * COMM_REFUSAL_BYTES, "%llu bytes beside the shares", (unsigned long long)seals);
+    }
+    free(mine);
+    free(given);
+    free(got);
+    vkring_comm_destroy(&comm);
+}
+END_TEST
+
 START_TEST(messages_around_the_ring_keep_order_and_length)
 {
     enum { MESSAGES = 4, MOST = 8 << 20 };
@@ -385,6 +431,7 @@ int main(int argc, char **argv)
     suite_add(suite, "create", an_intercommunicator_is_refused);
     suite_add(suite, "create", destroying_waits_for_nobody);
     suite_add(suite, "messages", all_ranks_get_all_blocks);
+    suite_add(suite, "messages", every_rank_gets_its_share_of_what_each_gives);
     suite_add(suite, "messages", every_owner_gets_the_sum_of_all_parts);
     suite_add(suite, "messages", messages_around_the_ring_keep_order_and_length);
     suite_add(suite, "messages", requests_are_used_again);
