@@ -93,6 +93,12 @@ struct vkring_cache_info {
     const uint64_t *lengths; /**< [batch], of each sequence over all ranks; the cache's, until its next call */
     uint64_t own_rows;       /**< of all sequences, on this rank */
     bool lost;               /**< a call broke off: the cache can only be destroyed */
+    /**
+     * What this rank sent to others in all calls that ended well: of an append the rows that are stored elsewhere, and some bytes for each
+     * rank and sequence with which ranks agree on the call.
+     */
+    uint64_t append_sent_bytes;
+    uint64_t attend_sent_bytes;
 };
 
 VKRING_API void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *out_info);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include <inttypes.h>
-#include <string.h>
 
 #include "cache.h"
 
@@ -75,68 +74,78 @@ static enum vkring_status store_gathered(struct vkring_cache *cache)
     return store_run(&cache->store, &cache->work, &rows, &cache->key, &cache->value, cache->ids);
 }
 
-/* A row of a block of some rows becomes the next of those that are to be stored. */
-static void keep_row(struct store *store, const unsigned char *block, uint64_t block_rows, uint64_t row)
+/* Packed rows of a piece to where those for each rank lie. */
+static void deal_packed(struct vkring_cache *cache, const struct deal_piece *piece, uint64_t count)
 {
-    const struct row_parts parts = store_row_parts(&store->size);
-    unsigned char *rows = store->rows->mapped;
-    for (int part = STORE_PART_ROW; part <= STORE_PART_ID; part++) {
-        const uint64_t bytes = parts.bytes[part];
-        memcpy(rows + row_parts_offset(&parts, part, store->size.rows) + store->count * bytes,
-               block + row_parts_offset(&parts, part, block_rows) + row * bytes, (size_t)bytes);
-    }
+    const struct row_parts parts = store_row_parts(&cache->store.size);
+    const unsigned char *packed = cache->store.packed->mapped;
+    struct cache_runs runs = {.rank = cache->rank, .next = piece->first, .end = piece->first + count};
+    struct cache_run run;
+    while (cache_runs_next(&runs, cache, &run))
+        for (uint64_t i = 0; i < run.rows; i++) {
+            unsigned char *row = deal_place(&cache->deal, cache->lengths[run.sequence] + run.index + i);
+            row_parts_take(&parts, packed, count, run.own - piece->first + i, row);
+        }
 }
 
-/* Of the rows of a run, which begin at row `first` of a block, those whose positions lie on this rank. */
-static enum vkring_status keep_of_run(struct vkring_cache *cache, const struct cache_run *run, const unsigned char *block,
-                                      uint64_t block_rows, uint64_t first)
+/* This rank's. */
+static enum vkring_status deal_own(struct append *append, const struct deal_piece *piece)
+{
+    enum vkring_status status;
+    struct vkring_cache *cache = append->cache;
+    const uint64_t count = piece->first < append->count ? min_u64(piece->count, append->count - piece->first) : 0;
+    const struct store_rows rows = store_rows_from(&append->rows, piece->first);
+    TRY(store_pack(&cache->store, &cache->work, &rows, count), fail);
+    deal_packed(cache, piece, count);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
+/* Of the rows of a run, those whose positions lie on this rank, which come one behind the other. */
+static enum vkring_status keep_of_run(struct vkring_cache *cache, const struct cache_run *run, const unsigned char **row)
 {
     enum vkring_status status;
     struct store *store = &cache->store;
+    const struct row_parts parts = store_row_parts(&store->size);
     const uint64_t begin = cache->lengths[run->sequence] + run->index;
     for (uint64_t position = positions_next(begin, cache->rank, cache->ranks); position < begin + run->rows; position += cache->ranks) {
         if (store->count == store->size.rows)
             TRY(store_gathered(cache), fail);
-        keep_row(store, block, block_rows, first + position - begin);
+        row_parts_put(&parts, *row, store->rows->mapped, store->size.rows, store->count);
         enter(cache, run->sequence, position);
+        *row += row_parts_sum(&parts);
     }
     return VKRING_OK;
 fail:
     return status;
 }
 
-/* Of own rows [first, first + count) of each rank. */
-static enum vkring_status keep_of_piece(struct vkring_cache *cache, const unsigned char *blocks, uint64_t first, uint64_t count)
+static enum vkring_status keep_of_piece(struct vkring_cache *cache, const struct deal_piece *piece, const unsigned char *rows)
 {
     enum vkring_status status;
-    const struct row_parts parts = store_row_parts(&cache->store.size);
-    const uint64_t block_bytes = row_parts_end(&parts, count);
     struct cache_run run;
-    for (uint32_t rank = 0; rank < cache->ranks; rank++)
-        for (struct cache_runs runs = {.rank = rank, .next = first, .end = first + count}; cache_runs_next(&runs, cache, &run);)
-            TRY(keep_of_run(cache, &run, blocks + rank * block_bytes, count, run.own - first), fail);
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const unsigned char *row = rows + cache->deal.got[rank];
+        struct cache_runs runs = {.rank = rank, .next = piece->first, .end = piece->first + piece->count};
+        while (cache_runs_next(&runs, cache, &run))
+            TRY(keep_of_run(cache, &run, &row), fail);
+    }
     return VKRING_OK;
 fail:
     return status;
 }
 
-static enum vkring_status gather_and_store(struct append *append)
+static enum vkring_status deal_and_store(struct append *append)
 {
     enum vkring_status status;
     struct vkring_cache *cache = append->cache;
-    struct store *store = &cache->store;
-    const struct row_parts parts = store_row_parts(&store->size);
-    const uint64_t all = cache->exchange.most_rows;
-    const unsigned char *blocks;
-    uint64_t count;
-    for (uint64_t first = 0; first < all; first += count) {
-        count = min_u64(store->size.packed_rows, all - first);
-        if (first < append->count) {
-            const struct store_rows rows = store_rows_from(&append->rows, first);
-            TRY(store_pack(store, &cache->work, &rows, min_u64(count, append->count - first), count), fail);
-        }
-        TRY(cache_gather_piece(cache, store->packed->mapped, row_parts_end(&parts, count), &blocks), fail);
-        TRY(keep_of_piece(cache, blocks, first, count), fail);
+    struct deal_piece piece;
+    const unsigned char *rows;
+    for (uint64_t first = 0; deal_piece_from(cache, first, &piece); first += piece.count) {
+        TRY(deal_own(append, &piece), fail);
+        TRY(deal_exchange(cache, &rows), fail);
+        TRY(keep_of_piece(cache, &piece, rows), fail);
     }
     TRY(store_gathered(cache), fail);
     return VKRING_OK;
@@ -150,10 +159,11 @@ static enum vkring_status run(struct append *append, const struct vkring_cache_a
     struct vkring_cache *cache = append->cache;
     vkring_buffer *const buffers[] = {io->key.buffer, io->value.buffer, cache->problem.segment_ids ? io->segment_ids.buffer : NULL};
     device_work_start(&cache->work, buffers, sizeof(buffers) / sizeof(buffers[0]));
-    TRY(cache->comm ? gather_and_store(append) : store_own(append), fail);
+    TRY(cache->comm ? deal_and_store(append) : store_own(append), fail);
     TRY(device_work_finish(&cache->work), fail);
     for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
         cache->lengths[sequence] += cache_new_rows(cache, sequence);
+    cache_count_sent(cache, &cache->append_sent_bytes);
     return VKRING_OK;
 fail:
     cache_break_off(cache);

@@ -415,6 +415,7 @@ static enum vkring_status run(struct attend *attend, const struct vkring_cache_a
     else
         TRY(cache->comm ? attend_together(attend) : attend_alone(attend), fail);
     TRY(device_work_finish(&cache->work), fail);
+    cache_count_sent(cache, &cache->attend_sent_bytes);
     return VKRING_OK;
 fail:
     cache_break_off(cache);

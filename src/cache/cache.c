@@ -120,46 +120,53 @@ static struct store_size rows_of_store(const struct vkring_cache *cache)
     };
 }
 
-/* Of a bias that travels with its queries. */
-static uint64_t columns_of_pieces(const struct vkring_cache *cache)
+static struct deal_size deal_size_of(const struct vkring_cache *cache)
 {
-    return cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS ? cache->problem.kv_len : 0;
+    const struct problem *problem = &cache->problem;
+    const struct store_size store = rows_of_store(cache);
+    const struct row_parts keys = store_row_parts(&store);
+    return (struct deal_size){.ranks = cache->ranks, .row_bytes = row_parts_sum(&keys), .call_rows = problem->batch * problem->q_len};
+}
+
+static bool queries_travel(const struct vkring_cache *cache)
+{
+    return cache->comm && cache->pass != VKRING_CACHE_PASS_KEYS;
 }
 
 static struct exchange_size exchange_size_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
-    const struct store_size store = rows_of_store(cache);
-    const struct row_parts keys = store_row_parts(&store), queries = gathered_query_parts(problem, columns_of_pieces(cache));
+    const struct deal_size deal = deal_size_of(cache);
+    const struct row_parts queries = gathered_query_parts(problem, problem->kv_len);
     return (struct exchange_size){
         .ranks = cache->ranks,
         .batch = problem->batch,
-        .row_bytes = max_u64(row_parts_sum(&keys), row_parts_sum(&queries)),
+        .row_bytes = queries_travel(cache) ? row_parts_sum(&queries) : 0,
         .most_rows = problem->batch * problem->q_len,
+        .dealt_bytes = deal_got_bytes(&deal),
     };
 }
 
 static struct store_size store_size_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
-    const struct exchange_size exchange = exchange_size_of(cache);
+    const struct deal_size deal = deal_size_of(cache);
     struct store_size size = rows_of_store(cache);
     const struct row_parts parts = store_row_parts(&size);
     const uint64_t row_bytes = row_parts_sum(&parts), most = problem->batch * divide_up(problem->q_len, cache->ranks);
     size.rows = min_u64(min_u64(max_u64(STORE_BYTES / row_bytes, 1), STORE_ROWS), most);
-    size.packed_rows = exchange_piece_rows(&exchange, row_bytes);
+    size.packed_rows = deal_most_rows(&deal);
     return size;
 }
 
-/* A call's rows go through in pieces of so many, of a rank. */
+/* A call's queries go through in pieces of so many, of a rank; 0 where keys travel. */
 static uint64_t piece_rows_of(const struct vkring_cache *cache)
 {
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
-    const struct row_parts parts = gathered_query_parts(problem, columns_of_pieces(cache));
-    const uint64_t row_bytes = row_parts_sum(&parts);
-    const uint64_t alone = max_u64(ATTEND_BYTES / row_bytes, ATTEND_LEAST_ROWS);
-    return min_u64(cache->comm ? exchange_piece_rows(&exchange, row_bytes) : alone, problem->batch * problem->q_len);
+    const struct row_parts parts = gathered_query_parts(problem, 0);
+    const uint64_t alone = max_u64(ATTEND_BYTES / row_parts_sum(&parts), ATTEND_LEAST_ROWS);
+    return cache->comm ? exchange_piece_rows(&exchange) : min_u64(alone, problem->batch * problem->q_len);
 }
 
 static struct gathered_size gathered_size_of(const struct vkring_cache *cache)
@@ -169,7 +176,7 @@ static struct gathered_size gathered_size_of(const struct vkring_cache *cache)
         .problem = &cache->problem,
         .ranks = cache->ranks,
         .own_rows = cache->comm ? rows : 0,
-        .columns = columns_of_pieces(cache),
+        .columns = queries_travel(cache) ? cache->problem.kv_len : 0,
         .rows = min_u64(rows * cache->ranks, cache->problem.batch * cache->problem.q_len),
     };
 }
@@ -207,10 +214,11 @@ static enum vkring_status measure(const struct vkring_cache *cache, const char *
     enum vkring_status status;
     const struct problem *problem = &cache->problem;
     const struct exchange_size exchange = exchange_size_of(cache);
+    const struct deal_size deal = deal_size_of(cache);
     const struct store_size store = store_size_of(cache);
     const struct gathered_size gathered = gathered_size_of(cache);
     const struct partial_size partial = partial_size_of(cache, kernels);
-    struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange)};
+    struct vkring_cache_memory memory = {.host_bytes = exchange_bytes(&exchange) + deal_bytes(&deal)};
     uint64_t keys, values, ids, own_bias;
     bool counts_as_host;
     TRY(shard_measure(cache->device, problem, cache->storage, cache->slots, problem->head_dim, &keys), fail);
@@ -272,12 +280,14 @@ static enum vkring_status prepare(const struct vkring_cache_params *params, stru
     enum vkring_status status;
     TRY(resolve(params, cache), fail);
     const struct exchange_size size = exchange_size_of(cache);
+    const struct deal_size deal = deal_size_of(cache);
     cache->lengths = calloc((size_t)(cache->problem.batch + 1), sizeof(*cache->lengths));
     cache->rows_of_rank = calloc(cache->ranks, sizeof(*cache->rows_of_rank));
     cache->kernels = params->attention.kernels ? strdup(params->attention.kernels) : NULL;
     if (!cache->lengths || !cache->rows_of_rank || (params->attention.kernels && !cache->kernels))
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for %" PRIu64 " lengths", cache->problem.batch);
     TRY(exchange_create(&size, &cache->exchange), fail);
+    TRY(deal_create(&deal, &cache->deal), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -356,6 +366,7 @@ void vkring_cache_destroy(vkring_cache **cache_pointer)
     vkring_buffer_destroy(&cache->own_bias);
     rows_kernel_destroy(cache->device, &cache->pack_bias);
     exchange_destroy(&cache->exchange);
+    deal_destroy(&cache->deal);
     free(cache->lengths);
     free(cache->rows_of_rank);
     free(cache->kernels);
@@ -372,6 +383,8 @@ void vkring_cache_get_info(const vkring_cache *cache, struct vkring_cache_info *
         .memory = cache->memory,
         .lengths = cache->lengths,
         .lost = cache->lost,
+        .append_sent_bytes = cache->append_sent_bytes,
+        .attend_sent_bytes = cache->attend_sent_bytes,
     };
     for (uint64_t sequence = 0; sequence < cache->problem.batch; sequence++)
         out_info->own_rows += positions_of_rank(cache->lengths[sequence], cache->rank, cache->ranks);

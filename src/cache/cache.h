@@ -3,6 +3,7 @@
 #ifndef VKRING_CACHE_CACHE_H
 #define VKRING_CACHE_CACHE_H
 
+#include "deal.h"
 #include "exchange.h"
 #include "gathered.h"
 #include "partial.h"
@@ -24,12 +25,15 @@ struct vkring_cache {
     struct shard key, value;
     vkring_buffer *ids; /* [batch][slots], of segments; else empty */
     struct exchange exchange;
+    struct deal deal;
     struct store store;
     struct device_work work;
     struct gathered gathered; /* with several ranks */
     struct partial partial;
     uint64_t piece_rows; /* of a rank, that are attended at a time */
     struct vkring_cache_memory memory;
+    uint64_t sent_before; /* by the communicator, before the call at hand */
+    uint64_t append_sent_bytes, attend_sent_bytes;
     /* of keys that travel */
     vkring_buffer *own_bias;             /* [heads or 1][slots], of a sequence, where a bias is not per_query */
     struct rows_kernel pack_bias;        /* to there */

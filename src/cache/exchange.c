@@ -20,22 +20,19 @@ static uint64_t word_count_of(const struct exchange_size *size)
     return EXCHANGE_FIELDS + 2 * size->batch;
 }
 
-static uint64_t block_bytes_of(const struct exchange_size *size)
+uint64_t exchange_piece_rows(const struct exchange_size *size)
 {
     const uint64_t most = max_u64(min_u64(PIECE_BYTES / size->ranks, MOST_BLOCK_BYTES), LEAST_BLOCK_BYTES);
-    const uint64_t rows = min_u64(max_u64(most / size->row_bytes, 1), size->most_rows);
-    return size->ranks > 1 ? rows * size->row_bytes + ROW_PARTS_SLACK : 0;
+    if (size->ranks == 1 || size->row_bytes == 0)
+        return 0;
+    return min_u64(max_u64(most / size->row_bytes, 1), size->most_rows);
 }
 
 uint64_t exchange_bytes(const struct exchange_size *size)
 {
     const uint64_t words = (1 + (uint64_t)size->ranks) * word_count_of(size) + size->ranks * size->batch + size->batch + 1;
-    return words * sizeof(uint64_t) + size->ranks * block_bytes_of(size);
-}
-
-uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes)
-{
-    return size->ranks > 1 ? (block_bytes_of(size) - ROW_PARTS_SLACK) / row_bytes : 0;
+    const uint64_t rows = exchange_piece_rows(size), block_bytes = rows > 0 ? rows * size->row_bytes + ROW_PARTS_SLACK : 0;
+    return words * sizeof(uint64_t) + max_u64(size->ranks * block_bytes, size->dealt_bytes);
 }
 
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange)
@@ -217,6 +214,7 @@ enum vkring_status cache_agree(struct vkring_cache *cache, const struct cache_ca
     enum vkring_status status;
     const struct vkring_error own = *vkring_last_error();
     write_words(cache, call, mine);
+    cache->sent_before = cache->comm ? cache->comm->sent_bytes : 0;
     status = tell(&cache->exchange, cache->comm, cache->timeout_seconds);
     if (status != VKRING_OK)
         cache->lost = true;
@@ -253,6 +251,12 @@ const uint64_t *cache_rows_of_rank(const struct vkring_cache *cache, uint32_t ra
 uint64_t cache_new_rows(const struct vkring_cache *cache, uint64_t sequence)
 {
     return cache->exchange.starts[sequence + 1] - cache->exchange.starts[sequence];
+}
+
+void cache_count_sent(const struct vkring_cache *cache, uint64_t *bytes)
+{
+    if (cache->comm)
+        *bytes += cache->comm->sent_bytes - cache->sent_before;
 }
 
 /* Rows -------------------------------------------------------------------------------------------------------------------- */

@@ -18,16 +18,17 @@ struct exchange {
     uint64_t most_rows; /* that any rank brings, of all sequences */
 };
 
-/** row_bytes: the longest rows that will be gathered, all parts of them; most_rows: the most that a rank brings. */
+/** row_bytes: of rows that will be gathered, all parts of them, 0 if none will be; most_rows: the most that a rank brings. */
 struct exchange_size {
     uint32_t ranks;
     uint64_t batch, row_bytes, most_rows;
+    uint64_t dealt_bytes; /* of the communicator's memory, that other rows take */
 };
 
-/** What exchange_create will take, and the communicator for it. */
+/** What exchange_create will take, and the communicator for rows. */
 uint64_t exchange_bytes(const struct exchange_size *size);
-/** How many rows of so many bytes, in parts, a rank will give at a time; 0 of one rank. */
-uint64_t exchange_piece_rows(const struct exchange_size *size, uint64_t row_bytes);
+/** How many rows a rank will give at a time; 0 of one rank, or if none will be gathered. */
+uint64_t exchange_piece_rows(const struct exchange_size *size);
 enum vkring_status exchange_create(const struct exchange_size *size, struct exchange *out_exchange);
 /** Accepts one that was not created. */
 void exchange_destroy(struct exchange *exchange);
@@ -64,6 +65,9 @@ void cache_break_off(struct vkring_cache *cache);
 /** After cache_agree: rows [batch] that a rank brings, and how many of a sequence all bring together. */
 const uint64_t *cache_rows_of_rank(const struct vkring_cache *cache, uint32_t rank);
 uint64_t cache_new_rows(const struct vkring_cache *cache, uint64_t sequence);
+
+/** Adds what this rank sent since cache_agree began. */
+void cache_count_sent(const struct vkring_cache *cache, uint64_t *bytes);
 
 /** Rows of a rank that follow one another, of one sequence. */
 struct cache_run {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/** A block of rows on its way: a part of all rows, behind it the next part of all rows. Pure arithmetic. */
+/** A block of rows on its way: a part of all rows, behind it the next part of all rows. */
 #ifndef VKRING_CACHE_ROW_PARTS_H
 #define VKRING_CACHE_ROW_PARTS_H
+
+#include <string.h>
 
 #include "../base/checked.h"
 
@@ -36,6 +38,25 @@ static inline uint64_t row_parts_sum(const struct row_parts *parts)
     for (int i = 0; i < ROW_PARTS; i++)
         sum += parts->bytes[i];
     return sum;
+}
+
+/** Copies a row of a block of so many: its parts one behind the other. */
+static inline void row_parts_take(const struct row_parts *parts, const unsigned char *block, uint64_t rows, uint64_t row, unsigned char *to)
+{
+    for (int part = 0; part < ROW_PARTS; part++) {
+        memcpy(to, block + row_parts_offset(parts, part, rows) + row * parts->bytes[part], (size_t)parts->bytes[part]);
+        to += parts->bytes[part];
+    }
+}
+
+/** And back. */
+static inline void row_parts_put(const struct row_parts *parts, const unsigned char *from, unsigned char *block, uint64_t rows,
+                                 uint64_t row)
+{
+    for (int part = 0; part < ROW_PARTS; part++) {
+        memcpy(block + row_parts_offset(parts, part, rows) + row * parts->bytes[part], from, (size_t)parts->bytes[part]);
+        from += parts->bytes[part];
+    }
 }
 
 #endif

@@ -272,14 +272,13 @@ fail:
     return status;
 }
 
-enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count,
-                              uint64_t block_rows)
+enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count)
 {
     enum vkring_status status;
     const struct store_size *size = &store->size;
     const struct row_parts parts = store_row_parts(size);
     const uint64_t element_bytes = vkring_type_bytes(size->type);
-    const struct store_rows to = store_packed_rows(store, store->packed, block_rows);
+    const struct store_rows to = store_packed_rows(store, store->packed, count);
     const struct tensor_shape key = {"key", element_bytes, 1, count, size->kv_heads, size->head_dim};
     const struct tensor_shape value = {"value", element_bytes, 1, count, size->kv_heads, size->value_dim};
     const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), 1, 1, 1, count};
@@ -291,7 +290,7 @@ enum vkring_status store_pack(struct store *store, struct device_work *work, con
     if (size->segment_ids)
         pack_record(work->device, &work->commands, &store->pack_ids, &ids, &rows->ids, &to.ids);
     TRY(device_work_run(work), fail);
-    TRY(vk_buffer_invalidate(store->packed, 0, row_parts_end(&parts, block_rows)), fail);
+    TRY(vk_buffer_invalidate(store->packed, 0, row_parts_end(&parts, count)), fail);
     return VKRING_OK;
 fail:
     return status;

@@ -24,7 +24,7 @@ struct store {
     struct rows_kernel pack, pack_ids;
     vkring_buffer *table;  /* [rows], which row of the shards a row goes to; then the same of ids */
     vkring_buffer *rows;   /* a block of `rows` rows on the host, as of store_row_parts */
-    vkring_buffer *packed; /* one of packed_rows, which leaves this rank */
+    vkring_buffer *packed; /* one of packed_rows, from where they are dealt */
     uint64_t count;        /* of the rows in the table */
 };
 
@@ -59,8 +59,7 @@ void store_enter(struct store *store, uint64_t shard_row, uint64_t id_row);
 /** Stores the rows that the table has, and empties it. ids: [batch][slots], where there are any. */
 enum vkring_status store_run(struct store *store, struct device_work *work, const struct store_rows *rows, const struct shard *key,
                              const struct shard *value, const vkring_buffer *ids);
-/** Packs the first `count` rows into a block of block_rows, which the host may then read. */
-enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count,
-                              uint64_t block_rows);
+/** Packs the first `count` rows into a block of so many, which the host may then read. */
+enum vkring_status store_pack(struct store *store, struct device_work *work, const struct store_rows *rows, uint64_t count);
 
 #endif

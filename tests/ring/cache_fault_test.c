@@ -19,10 +19,16 @@ struct stage {
     struct cache_model model;
 };
 
-/* With one good call, so that nothing is left to compile or to connect; only then the deadline is short. */
+/*
+ * With one good call, so that nothing is left to compile or to connect; only then the deadline is short. Behind its row of each sequence
+ * those that ranks bring one of go to the next rank.
+ */
 static bool set_stage(struct stage *stage)
 {
-    const struct split split = even_split(2, 1);
+    struct split split = {0};
+    for (uint32_t rank = 0; rank < world_size; rank++)
+        for (uint64_t sequence = 0; sequence < 2; sequence++)
+            add_rows(&split, rank, sequence, rank == 0);
     *stage = (struct stage){.inner = world_comm(), .rules = {.good_sends = UINT64_MAX}};
     bool set = lossy_comm_create(stage->inner, &stage->rules, &stage->comm) == VKRING_OK;
     set = world_agrees(set) && open_cache(device, stage->comm, &small, &stage->cache, &stage->model);

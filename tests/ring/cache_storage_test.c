@@ -78,6 +78,33 @@ static bool forget_some(struct dice *dice, vkring_cache *cache, struct cache_mod
     return world_expect(vkring_cache_truncate(cache, lengths) == VKRING_OK, "%s", vkring_last_error()->message);
 }
 
+/* Of an append: the rows that are stored elsewhere, and what is said beside them. */
+static bool sends_no_more_than_its_rows(const vkring_cache *cache, const struct cache_model *model, const struct split *split,
+                                        uint64_t sent)
+{
+    const struct vkring_plan_params *p = &model->params.attention;
+    const uint64_t row_bytes =
+        (model->dims[CACHE_KEYS] + model->dims[CACHE_VALUES]) * vkring_type_bytes(p->type) + (p->segment_ids ? sizeof(int32_t) : 0);
+    const uint64_t words_bytes = (4 + 2 * p->batch) * sizeof(uint64_t), seals_bytes = 4 * COMM_REFUSAL_BYTES;
+    uint64_t rows = 0;
+    for (uint64_t sequence = 0; sequence < p->batch; sequence++) {
+        const uint64_t first = model->lengths[sequence] - split->total[sequence] + split->before[world_rank][sequence];
+        for (uint64_t i = 0; i < split->rows[world_rank][sequence]; i++)
+            rows += (first + i) % world_size != cache->rank;
+    }
+    return world_expect(sent >= rows * row_bytes && sent <= rows * row_bytes + (world_size - 1) * (words_bytes + seals_bytes),
+                        "%" PRIu64 " bytes are sent for %" PRIu64 " rows of %" PRIu64, sent, rows, row_bytes);
+}
+
+static bool append_and_count(vkring_cache *cache, struct cache_model *model, const struct split *split, uint64_t padding)
+{
+    struct vkring_cache_info before, after;
+    vkring_cache_get_info(cache, &before);
+    bool good = append_well(cache, model, split, padding);
+    vkring_cache_get_info(cache, &after);
+    return good && sends_no_more_than_its_rows(cache, model, split, after.append_sent_bytes - before.append_sent_bytes);
+}
+
 START_TEST(what_is_appended_is_stored)
 {
     vkring_cache *cache = NULL;
@@ -90,7 +117,7 @@ START_TEST(what_is_appended_is_stored)
     ck_assert(open_cache(on, comm, &stored[_i].params, &cache, &model));
     for (int step = 0; good && step < 24; step++) {
         const struct split split = random_split(&dice, &model);
-        good = append_well(cache, &model, &split, stored[_i].padding);
+        good = append_and_count(cache, &model, &split, stored[_i].padding);
         if (good && throw_dice(&dice, 4) == 0)
             good = forget_some(&dice, cache, &model);
         if (step % 4 == 3)

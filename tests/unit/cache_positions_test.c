@@ -82,10 +82,65 @@ START_TEST(rows_follow_each_other_by_sequence_then_by_rank)
 }
 END_TEST
 
+/* Which row of which rank is to be stored where, counted one by one. */
+static uint64_t rows_from_to(const struct deal_piece *piece, uint32_t from, uint32_t to)
+{
+    struct cache_runs runs = {.rank = from, .next = piece->first, .end = piece->first + piece->count};
+    struct cache_run run;
+    uint64_t rows = 0;
+    while (cache_runs_next(&runs, &cache, &run))
+        for (uint64_t i = 0; i < run.rows; i++)
+            rows += (cache.lengths[run.sequence] + run.index + i) % RANKS == to;
+    return rows;
+}
+
+static void check_deal(const struct deal_piece *piece, uint64_t most_got)
+{
+    const struct deal *deal = &cache.deal;
+    for (uint32_t peer = 0; peer < RANKS; peer++) {
+        uint64_t got = 0;
+        for (uint32_t from = 0; from < RANKS; from++) {
+            ck_assert_uint_eq(deal->rows[from * RANKS + peer], rows_from_to(piece, from, peer));
+            got += deal->rows[from * RANKS + peer];
+        }
+        ck_assert_uint_le(got, most_got);
+        ck_assert_uint_eq(deal->given[peer + 1] - deal->given[peer], rows_from_to(piece, cache.rank, peer) * deal->size.row_bytes);
+        ck_assert_uint_eq(deal->got[peer + 1] - deal->got[peer], rows_from_to(piece, peer, cache.rank) * deal->size.row_bytes);
+    }
+}
+
+/* Rows of so many bytes that a piece has 4 of a rank, all of it one, or 1. */
+START_TEST(rows_are_dealt_in_pieces_that_fit)
+{
+    const uint64_t row_bytes[] = {(uint64_t)1 << 19, 64, (uint64_t)1 << 24}, most_got[] = {4, 12, 3};
+    uint64_t lengths[BATCH] = {3, 3, 1, 7};
+    const struct deal_size size = {.ranks = RANKS, .row_bytes = row_bytes[_i], .call_rows = 12};
+    struct deal_piece piece;
+    uint64_t first = 0;
+    agree_on_rows();
+    cache.lengths = lengths;
+    cache.exchange.most_rows = 7;
+    ck_assert_int_eq(deal_create(&size, &cache.deal), VKRING_OK);
+    for (; first < 7; first += piece.count)
+        for (cache.rank = 0; cache.rank < RANKS; cache.rank++) {
+            ck_assert(deal_piece_from(&cache, first, &piece) && piece.first == first && piece.count > 0);
+            check_deal(&piece, most_got[_i]);
+        }
+    ck_assert(!deal_piece_from(&cache, first, &piece));
+    ck_assert_uint_eq(first, 7);
+    ck_assert_uint_le(deal_got_bytes(&size), most_got[_i] * row_bytes[_i]);
+    deal_destroy(&cache.deal);
+    exchange_destroy(&cache.exchange);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("cache positions");
     suite_add(suite, "positions", positions_lie_on_ranks_in_turn);
     suite_add(suite, "rows", rows_follow_each_other_by_sequence_then_by_rank);
+    TCase *deals = tcase_create("deals");
+    tcase_add_loop_test(deals, rows_are_dealt_in_pieces_that_fit, 0, 3);
+    suite_add_tcase(suite, deals);
     return suite_run(suite);
 }
