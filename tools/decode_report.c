@@ -11,7 +11,7 @@
 struct decode_report {
     struct rank_report base;
     struct vkring_cache_memory memory;
-    uint64_t own_rows;
+    uint64_t own_rows, append_sent_bytes, attend_sent_bytes;
     struct decode_part prefill, steps;
     double median_seconds, longest_seconds; /* of a step */
 };
@@ -30,6 +30,8 @@ static struct decode_report report_of(struct decode *decode)
     vkring_cache_get_info(decode->cache, &info);
     report.memory = info.memory;
     report.own_rows = info.own_rows;
+    report.append_sent_bytes = info.append_sent_bytes;
+    report.attend_sent_bytes = info.attend_sent_bytes;
     qsort(decode->step_seconds, steps, sizeof(double), compare_seconds);
     if (steps > 0) {
         report.median_seconds = decode->step_seconds[steps / 2];
@@ -62,11 +64,17 @@ static json_t *memory_json(const struct decode_report *report)
                      json_size(report->base.tensor_bytes), "peak_device_bytes", json_size(report->base.memory.device_peak_bytes));
 }
 
+static json_t *link_json(const struct decode_report *report)
+{
+    return json_pack("{s:o, s:o}", "append_sent_bytes", json_size(report->append_sent_bytes), "attend_sent_bytes",
+                     json_size(report->attend_sent_bytes));
+}
+
 static json_t *rank_json(const struct decode_report *report, uint32_t rank, uint64_t steps)
 {
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)rank, "host", json_text(report->base.host), "device",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "rank", (json_int_t)rank, "host", json_text(report->base.host), "device",
                      run_report_device(&report->base), "cached_rows", json_size(report->own_rows), "prefill", part_json(&report->prefill),
-                     "decode", steps_json(report, steps), "memory", memory_json(report));
+                     "decode", steps_json(report, steps), "memory", memory_json(report), "link", link_json(report));
 }
 
 static json_t *report_json(const struct decode *decode, const struct decode_report *reports)

@@ -74,7 +74,10 @@ succeeds 0 "$VKRING" decode -q q.npy -k k.npy -v v.npy -o o.npy --storage int8 -
 report "8-bit storage" "$complaint"
 make_inputs f32
 if [ -n "${MPIRUN:-}" ]; then
-    decodes "two ranks" 2 --steps 4 --prefill-rows 4
+    decodes "two ranks" 2 --steps 4 --prefill-rows 4 --report r.json
+    complaint=
+    [ "$(grep -c '_sent_bytes": [1-9]' r.json)" -eq 4 ] || complaint="not all ranks say how much they sent"
+    report "the report tells what ranks sent" "$complaint"
     decodes "three ranks, some without a row" 3 --steps 2 --step-rows 2 --dropout 0.3 --seed 7
     everything="--segment-ids s.npy --key-segment-ids t.npy --bias b.npy --window 5,-1 --softcap 3 --alibi a.npy --sinks n.npy"
     # shellcheck disable=SC2086
