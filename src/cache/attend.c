@@ -127,19 +127,16 @@ static enum vkring_status check_lengths(const struct vkring_cache *cache)
 
 typedef enum vkring_status (*span_visit)(struct partial *partial, const struct partial_span *span);
 
-/* Rows of a run, which begin at row `row` of the tensors at hand. */
-static enum vkring_status visit_run(struct vkring_cache *cache, const struct cache_run *run, uint64_t row, span_visit visit)
+/* In dispatches of rows that there is room for. */
+static enum vkring_status visit_whole(struct vkring_cache *cache, const struct partial_span *whole, span_visit visit)
 {
     enum vkring_status status;
-    const uint64_t length = cache->lengths[run->sequence], most = cache->partial.most_rows;
-    for (uint64_t done = 0; done < run->rows; done += most) {
-        const struct partial_span span = {
-            .sequence = run->sequence,
-            .position = length - cache_new_rows(cache, run->sequence) + run->index + done,
-            .row = row + done,
-            .rows = min_u64(run->rows - done, most),
-            .keys = positions_of_rank(length, cache->rank, cache->ranks),
-        };
+    const uint64_t most = cache->partial.most_rows;
+    for (uint64_t done = 0; done < whole->rows; done += most) {
+        struct partial_span span = *whole;
+        span.position += done;
+        span.row += done;
+        span.rows = min_u64(whole->rows - done, most);
         TRY(visit(&cache->partial, &span), fail);
     }
     return VKRING_OK;
@@ -160,19 +157,40 @@ static uint64_t rows_in_piece(const struct vkring_cache *cache, const struct pie
     return rows > piece->first ? min_u64(rows - piece->first, piece->count) : 0;
 }
 
-/* Rank after rank. */
+static bool follows(const struct partial_span *span, const struct partial_span *whole)
+{
+    return whole->rows > 0 && span->sequence == whole->sequence && span->position == whole->position + whole->rows;
+}
+
+static struct partial_span span_at(const struct vkring_cache *cache, const struct cache_place *place)
+{
+    const uint64_t sequence = place->run.sequence, length = cache->lengths[sequence];
+    return (struct partial_span){
+        .sequence = sequence,
+        .position = length - cache_new_rows(cache, sequence) + place->run.index,
+        .row = place->row,
+        .rows = place->run.rows,
+        .keys = positions_of_rank(length, cache->rank, cache->ranks),
+    };
+}
+
+/* Rows of several ranks that follow each other in their sequence are one span, which reads its keys once. */
 static enum vkring_status visit_piece(struct vkring_cache *cache, const struct piece *piece, span_visit visit)
 {
     enum vkring_status status;
-    struct cache_run run;
-    uint64_t row = 0;
-    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
-        const uint64_t rows = rows_in_piece(cache, piece, rank);
-        struct cache_runs runs = {.rank = rank, .next = piece->first, .end = piece->first + rows};
-        while (cache_runs_next(&runs, cache, &run))
-            TRY(visit_run(cache, &run, row + run.own - piece->first, visit), fail);
-        row += rows;
+    struct cache_line line = cache_line_start(cache, piece->first, piece->count);
+    struct cache_place place;
+    struct partial_span whole = {0};
+    while (cache_line_next(&line, cache, &place)) {
+        const struct partial_span span = span_at(cache, &place);
+        if (follows(&span, &whole)) {
+            whole.rows += span.rows;
+        } else {
+            TRY(visit_whole(cache, &whole, visit), fail);
+            whole = span;
+        }
     }
+    TRY(visit_whole(cache, &whole, visit), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -242,23 +260,34 @@ static struct tensor_view view_from(const struct tensor_view *view, uint64_t byt
     return moved;
 }
 
-/* Blocks of all ranks become one of all their rows. */
+/* Whose results a piece has, owner after owner. */
+static uint64_t count_piece(struct vkring_cache *cache, const struct piece *piece)
+{
+    struct gathered *gathered = &cache->gathered;
+    uint64_t all = 0;
+    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
+        const uint64_t rows = rows_in_piece(cache, piece, rank);
+        gathered->starts[rank] = all;
+        gathered->counts[rank] = rows * cache->problem.heads;
+        all += rows;
+    }
+    return all;
+}
+
+/* Blocks of all ranks become one of all their rows, sequence after sequence. */
 static uint64_t put_together(struct vkring_cache *cache, const struct piece *piece, const unsigned char *blocks)
 {
     const struct row_parts parts = gathered_query_parts(&cache->problem, cache->gathered.columns);
-    struct gathered *gathered = &cache->gathered;
-    unsigned char *queries = gathered->queries.of_host->mapped;
-    uint64_t all = 0, before = 0;
-    for (uint32_t rank = 0; rank < cache->ranks; rank++)
-        all += rows_in_piece(cache, piece, rank);
-    for (uint32_t rank = 0; rank < cache->ranks; rank++) {
-        const unsigned char *block = blocks + rank * row_parts_end(&parts, piece->count);
-        const uint64_t rows = rows_in_piece(cache, piece, rank);
+    const uint64_t all = count_piece(cache, piece), block_bytes = row_parts_end(&parts, piece->count);
+    unsigned char *queries = cache->gathered.queries.of_host->mapped;
+    struct cache_line line = cache_line_start(cache, piece->first, piece->count);
+    struct cache_place place;
+    while (cache_line_next(&line, cache, &place)) {
+        const unsigned char *block = blocks + place.rank * block_bytes;
         for (int part = 0; part < ROW_PARTS; part++)
-            memcpy(queries + row_parts_offset(&parts, part, all) + before * parts.bytes[part],
-                   block + row_parts_offset(&parts, part, piece->count), (size_t)(rows * parts.bytes[part]));
-        gathered->counts[rank] = rows * cache->problem.heads;
-        before += rows;
+            memcpy(queries + row_parts_offset(&parts, part, all) + place.row * parts.bytes[part],
+                   block + row_parts_offset(&parts, part, piece->count) + (place.run.own - piece->first) * parts.bytes[part],
+                   (size_t)(place.run.rows * parts.bytes[part]));
     }
     return all;
 }
@@ -290,6 +319,23 @@ fail:
     return status;
 }
 
+/* Of results of the piece's rows, back in the order of their owners. */
+static enum vkring_status make_records(struct vkring_cache *cache, const struct piece *piece, uint64_t rows)
+{
+    enum vkring_status status;
+    struct gathered *gathered = &cache->gathered;
+    struct cache_line line = cache_line_start(cache, piece->first, piece->count);
+    struct cache_place place;
+    TRY(gathered_see_results(gathered), fail);
+    while (cache_line_next(&line, cache, &place)) {
+        const struct gathered_move move = {place.row, gathered->starts[place.rank] + place.run.own - piece->first, place.run.rows};
+        gathered_make_records(gathered, rows, &move);
+    }
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 /* What the queries of all ranks get of this rank's keys. */
 static enum vkring_status attend_to_shard(struct attend *attend, const struct piece *piece, uint64_t rows)
 {
@@ -307,7 +353,7 @@ static enum vkring_status attend_to_shard(struct attend *attend, const struct pi
     TRY(attend_to_keys(attend, &queries, piece), fail);
     gathered_record_download(gathered, &cache->work);
     TRY(device_work_run(&cache->work), fail);
-    return gathered_make_records(gathered, rows);
+    return make_records(cache, piece, rows);
 fail:
     return status;
 }
@@ -334,14 +380,11 @@ static enum vkring_status write_own(struct attend *attend, const struct piece *p
     enum vkring_status status;
     struct vkring_cache *cache = attend->cache;
     const uint64_t own = rows_in_piece(cache, piece, cache->rank);
-    uint64_t before = 0;
     if (own == 0)
         return VKRING_OK;
-    for (uint32_t rank = 0; rank < cache->rank; rank++)
-        before += rows_in_piece(cache, piece, rank);
     const struct tensor_view output = view_from(&attend->queries.output, piece->first * attend->queries.output.row_stride);
     const struct tensor_view lse = view_from(&attend->queries.lse, piece->first * sizeof(float));
-    TRY(gathered_round(&cache->gathered, before, own), fail);
+    TRY(gathered_round(&cache->gathered, cache->gathered.starts[cache->rank], own), fail);
     TRY(device_work_begin(&cache->work), fail);
     gathered_record_outputs(&cache->gathered, &cache->work, &output, &lse, own);
     TRY(device_work_run(&cache->work), fail);

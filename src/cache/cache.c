@@ -18,7 +18,7 @@
 /* Of rows that are stored at a time. */
 #define STORE_BYTES ((uint64_t)2 << 20)
 #define STORE_ROWS ((uint64_t)4096)
-/* Of query rows that are attended at a time on one rank. */
+/* Of query rows that are attended at a time: on one rank, and at least. */
 #define ATTEND_BYTES ((uint64_t)8 << 20)
 #define ATTEND_LEAST_ROWS ((uint64_t)64)
 
@@ -181,6 +181,14 @@ static struct gathered_size gathered_size_of(const struct vkring_cache *cache)
     };
 }
 
+/* Of one sequence at a time: where rows are so long that a rank gives few, those of all ranks still go together. */
+static uint64_t span_rows_of(const struct vkring_cache *cache)
+{
+    const uint64_t piece = piece_rows_of(cache), of_all = gathered_size_of(cache).rows;
+    const uint64_t rows = cache->comm ? min_u64(max_u64(piece, ATTEND_LEAST_ROWS), of_all) : piece;
+    return min_u64(rows, cache->problem.q_len);
+}
+
 static struct partial_size partial_size_of(const struct vkring_cache *cache, const char *kernels)
 {
     return (struct partial_size){
@@ -191,7 +199,7 @@ static struct partial_size partial_size_of(const struct vkring_cache *cache, con
         .ranks = cache->ranks,
         .slots = cache->slots,
         .call_rows = cache->comm ? gathered_size_of(cache).rows : cache->problem.batch * cache->problem.q_len,
-        .most_rows = min_u64(piece_rows_of(cache), cache->problem.q_len),
+        .most_rows = span_rows_of(cache),
         .dispatch_seconds = cache->dispatch_seconds,
     };
 }

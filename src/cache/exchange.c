@@ -30,7 +30,7 @@ uint64_t exchange_piece_rows(const struct exchange_size *size)
 
 uint64_t exchange_bytes(const struct exchange_size *size)
 {
-    const uint64_t words = (1 + (uint64_t)size->ranks) * word_count_of(size) + size->ranks * size->batch + size->batch + 1;
+    const uint64_t words = (1 + (uint64_t)size->ranks) * word_count_of(size) + size->ranks * (size->batch + 1) + size->batch + 1;
     const uint64_t rows = exchange_piece_rows(size), block_bytes = rows > 0 ? rows * size->row_bytes + ROW_PARTS_SLACK : 0;
     return words * sizeof(uint64_t) + max_u64(size->ranks * block_bytes, size->dealt_bytes);
 }
@@ -43,8 +43,9 @@ enum vkring_status exchange_create(const struct exchange_size *size, struct exch
         .words = calloc((size_t)((1 + (uint64_t)size->ranks) * word_count_of(size)), sizeof(uint64_t)),
         .before = calloc((size_t)(size->ranks * size->batch + 1), sizeof(uint64_t)),
         .starts = calloc((size_t)(size->batch + 1), sizeof(uint64_t)),
+        .passed = calloc(size->ranks, sizeof(uint64_t)),
     };
-    if (!exchange.words || !exchange.before || !exchange.starts) {
+    if (!exchange.words || !exchange.before || !exchange.starts || !exchange.passed) {
         exchange_destroy(&exchange);
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for what %" PRIu32 " ranks tell each other", size->ranks);
     }
@@ -57,6 +58,7 @@ void exchange_destroy(struct exchange *exchange)
     free(exchange->words);
     free(exchange->before);
     free(exchange->starts);
+    free(exchange->passed);
     *exchange = (struct exchange){0};
 }
 
@@ -277,6 +279,48 @@ bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, 
     };
     runs->next += out_run->rows;
     return true;
+}
+
+struct cache_line cache_line_start(struct vkring_cache *cache, uint64_t first, uint64_t count)
+{
+    memset(cache->exchange.passed, 0, cache->ranks * sizeof(*cache->exchange.passed));
+    return (struct cache_line){.first = first, .count = count};
+}
+
+/* Of a rank's rows of a sequence, those in the line. */
+static struct cache_run run_in_line(const struct cache_line *line, const struct vkring_cache *cache)
+{
+    const uint64_t batch = cache->exchange.batch, begin = cache->exchange.passed[line->rank];
+    const uint64_t end = begin + cache_rows_of_rank(cache, line->rank)[line->sequence];
+    const uint64_t first = max_u64(begin, line->first), past = min_u64(end, line->first + line->count);
+    return (struct cache_run){
+        .sequence = line->sequence,
+        .own = first,
+        .index = cache->exchange.before[line->rank * batch + line->sequence] + first - begin,
+        .rows = past > first ? past - first : 0,
+    };
+}
+
+static void step(struct cache_line *line, struct vkring_cache *cache)
+{
+    cache->exchange.passed[line->rank] += cache_rows_of_rank(cache, line->rank)[line->sequence];
+    line->rank++;
+    if (line->rank == cache->ranks) {
+        line->rank = 0;
+        line->sequence++;
+    }
+}
+
+bool cache_line_next(struct cache_line *line, struct vkring_cache *cache, struct cache_place *out_place)
+{
+    while (line->sequence < cache->exchange.batch) {
+        *out_place = (struct cache_place){run_in_line(line, cache), line->rank, line->row};
+        step(line, cache);
+        line->row += out_place->run.rows;
+        if (out_place->run.rows > 0)
+            return true;
+    }
+    return false;
 }
 
 enum vkring_status cache_gather_piece(struct vkring_cache *cache, const void *mine, uint64_t block_bytes, const unsigned char **out_blocks)

@@ -16,6 +16,7 @@ struct exchange {
     uint64_t *before;   /* [ranks][batch]: rows of the sequence that ranks before it bring */
     uint64_t *starts;   /* [batch + 1]: where a sequence's rows begin among the call's, sequence after sequence */
     uint64_t most_rows; /* that any rank brings, of all sequences */
+    uint64_t *passed;   /* [ranks], of a line: own rows of sequences before */
 };
 
 /** row_bytes: of rows that will be gathered, all parts of them, 0 if none will be; most_rows: the most that a rank brings. */
@@ -85,6 +86,25 @@ struct cache_runs {
 };
 /** False after the last. */
 bool cache_runs_next(struct cache_runs *runs, const struct vkring_cache *cache, struct cache_run *out_run);
+
+/** Rows of all ranks in the order in which they are attended: sequence after sequence, of each by their positions. */
+struct cache_line {
+    uint64_t first, count; /* own rows [first, first + count) of each rank, as far as it has them */
+    uint64_t sequence, row;
+    uint32_t rank;
+};
+
+/** A run of a rank's rows, and the first one's place in the line. */
+struct cache_place {
+    struct cache_run run;
+    uint32_t rank;
+    uint64_t row;
+};
+
+/** After cache_agree. One line at a time. */
+struct cache_line cache_line_start(struct vkring_cache *cache, uint64_t first, uint64_t count);
+/** False after the last. */
+bool cache_line_next(struct cache_line *line, struct vkring_cache *cache, struct cache_place *out_place);
 
 /**
  * Gathers a block of each rank, all of the same size. Collective, of several ranks; the cache is lost when it fails. out_blocks: those of

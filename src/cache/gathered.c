@@ -100,7 +100,7 @@ enum vkring_status gathered_measure(vkring_device *device, const struct gathered
     if (size->own_rows == 0)
         return VKRING_OK;
     TRY(memory_wish_measure(device, wishes, list_memory(device, size, wishes), memory), fail);
-    memory->host_bytes += record_bytes(size) + size->ranks * sizeof(uint64_t);
+    memory->host_bytes += record_bytes(size) + 2 * size->ranks * sizeof(uint64_t);
     return VKRING_OK;
 fail:
     return status;
@@ -115,7 +115,8 @@ static enum vkring_status take(vkring_device *device, const struct gathered_size
     TRY(memory_wish_take(device, wishes, list_memory(device, size, wishes), buffers), fail);
     gathered->records = malloc((size_t)record_bytes(size) + 1);
     gathered->counts = calloc(size->ranks, sizeof(*gathered->counts));
-    if (!gathered->records || !gathered->counts)
+    gathered->starts = calloc(size->ranks, sizeof(*gathered->starts));
+    if (!gathered->records || !gathered->counts || !gathered->starts)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for partial results of %" PRIu64 " rows", size->rows);
     TRY(pack_kernel_create(device, vkring_type_bytes(size->problem->type), &gathered->pack), fail);
     TRY(pack_kernel_create(device, sizeof(float), &gathered->pack_words), fail);
@@ -153,6 +154,7 @@ void gathered_destroy(struct gathered *gathered, vkring_device *device)
     vkring_buffer_destroy(&gathered->results.of_device);
     free(gathered->records);
     free(gathered->counts);
+    free(gathered->starts);
     *gathered = (struct gathered){0};
 }
 
@@ -287,19 +289,22 @@ static float decode(enum vkring_type type, const void *elements, uint64_t i)
     return ((const float *)elements)[i];
 }
 
-enum vkring_status gathered_make_records(struct gathered *gathered, uint64_t rows)
+enum vkring_status gathered_see_results(struct gathered *gathered)
 {
-    enum vkring_status status;
+    return vk_buffer_invalidate(gathered->results.of_host, 0, gathered->results.used_bytes);
+}
+
+void gathered_make_records(struct gathered *gathered, uint64_t rows, const struct gathered_move *move)
+{
     const struct problem *problem = &gathered->problem;
     const struct result_parts parts = parts_of(problem, rows);
     const unsigned char *results = gathered->results.of_host->mapped;
     const unsigned char *outputs = results + parts.output, *residuals = results + parts.output_residual;
     const float *lse = (const float *)(const void *)(results + parts.lse);
     const float *lse_residual = (const float *)(const void *)(results + parts.lse_residual);
-    const uint64_t dim = problem->value_dim;
-    float *record = gathered->records;
-    TRY(vk_buffer_invalidate(gathered->results.of_host, 0, gathered->results.used_bytes), fail);
-    for (uint64_t i = 0; i < rows * problem->heads; i++, record += merge_record_floats(dim)) {
+    const uint64_t dim = problem->value_dim, floats = merge_record_floats(dim), end = move->from + move->rows;
+    float *record = gathered->records + move->to * problem->heads * floats;
+    for (uint64_t i = move->from * problem->heads; i < end * problem->heads; i++, record += floats) {
         const uint64_t sum = i % problem->heads * rows + i / problem->heads;
         for (uint64_t d = 0; d < dim; d++) {
             record[d] = decode(problem->type, outputs, i * dim + d);
@@ -308,9 +313,6 @@ enum vkring_status gathered_make_records(struct gathered *gathered, uint64_t row
         }
         merge_encode_sum(lse[sum], lse_residual[sum], record + dim);
     }
-    return VKRING_OK;
-fail:
-    return status;
 }
 
 enum vkring_status gathered_round(struct gathered *gathered, uint64_t first, uint64_t rows)

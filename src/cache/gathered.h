@@ -32,8 +32,9 @@ struct gathered {
     uint64_t lse_offset_bytes;      /* into it */
     struct gathered_buffer queries; /* a block of all rows */
     struct gathered_buffer results; /* outputs alike, their residuals, lse [heads][rows] and its residuals: where the piece is so long */
-    float *records;                 /* [rows][heads] of merge.h */
-    uint64_t *counts;               /* [ranks], records of each owner */
+    float *records;                 /* [rows][heads] of merge.h, owner after owner */
+    uint64_t *counts;               /* [ranks], records of each owner: the caller's to set */
+    uint64_t *starts;               /* [ranks], of which row its first are: the same */
 };
 
 /** Of a query row on its way: [heads][head_dim], its segment id, and its bias [heads or 1][columns] if it has one to itself. */
@@ -60,8 +61,14 @@ struct query_tensors gathered_tensors(struct gathered *gathered, uint64_t rows);
 /** Makes the queries of the piece visible to kernels; recorded, if it takes a copy. */
 enum vkring_status gathered_record_upload(struct gathered *gathered, struct device_work *work);
 void gathered_record_download(struct gathered *gathered, struct device_work *work);
-/** Turns the results of so many rows into records. */
-enum vkring_status gathered_make_records(struct gathered *gathered, uint64_t rows);
+/** After the device: the host sees the results of the piece. */
+enum vkring_status gathered_see_results(struct gathered *gathered);
+/** Rows of results that become records, which are of rows `to` on. */
+struct gathered_move {
+    uint64_t from, to, rows;
+};
+/** Of a piece of so many rows. */
+void gathered_make_records(struct gathered *gathered, uint64_t rows, const struct gathered_move *move);
 /** Rounds records of own rows into `own`, from `first` on. */
 enum vkring_status gathered_round(struct gathered *gathered, uint64_t first, uint64_t rows);
 

@@ -406,6 +406,29 @@ START_TEST(pieces_give_what_the_whole_gives)
 }
 END_TEST
 
+/* As if each rank had guessed a token of every sequence: keys are read once, by one dispatch. */
+START_TEST(queries_of_all_ranks_are_attended_together)
+{
+    struct fixture f = {.c = &cases[0], .dice = {.seed = 40}};
+    const uint64_t batch = f.c->params.attention.batch;
+    struct share share = {0};
+    for (uint64_t sequence = 0; sequence < batch; sequence++)
+        for (uint32_t rank = 0; rank < world_size; rank++) {
+            share.rows[rank][sequence] = 1;
+            share.before[rank][sequence] = share.total[sequence]++;
+        }
+    ck_assert(open_fixture(&f));
+    bool good = true;
+    for (int step = 0; good && step < 2; step++)
+        good = world_agrees(append(&f, &share)) && world_agrees(attend(&f, &share));
+    good = good && judge(&f) &&
+           world_expect(f.cache->partial.arguments_used <= batch, "%" PRIu64 " dispatches for %" PRIu64 " sequences",
+                        f.cache->partial.arguments_used, batch);
+    close_fixture(&f);
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const struct vk_limit_overrides splits = {.split_keys = 8}, lacks = {.split_keys = 8, .no_unified_memory = true};
@@ -417,6 +440,7 @@ int main(int argc, char **argv)
     devices[2] = poor = test_device_open(&lacks);
     comm = world_comm();
     tcase_add_loop_test(tcase, pieces_give_what_the_whole_gives, 0, sizeof(cases) / sizeof(cases[0]));
+    tcase_add_test(tcase, queries_of_all_ranks_are_attended_together);
     suite_add_tcase(suite, tcase);
     return world_end(suite, devices, 3, &comm);
 }

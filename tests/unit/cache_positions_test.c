@@ -82,6 +82,43 @@ START_TEST(rows_follow_each_other_by_sequence_then_by_rank)
 }
 END_TEST
 
+/* Every row of a window of each rank's is met once, sequence after sequence, in order of its place there. */
+static void check_line(uint64_t first, uint64_t count)
+{
+    struct cache_line line = cache_line_start(&cache, first, count);
+    struct cache_place place;
+    uint64_t row = 0, met[RANKS] = {0}, sequence = 0, index = 0;
+    while (cache_line_next(&line, &cache, &place)) {
+        const struct cache_run *run = &place.run;
+        struct cache_runs runs = {.rank = place.rank, .next = run->own, .end = run->own + run->rows};
+        struct cache_run its;
+        ck_assert(run->sequence > sequence || (run->sequence == sequence && run->index >= index));
+        ck_assert_uint_eq(place.row, row);
+        ck_assert_uint_eq(run->own, first + met[place.rank]);
+        ck_assert(cache_runs_next(&runs, &cache, &its) && memcmp(&its, run, sizeof(its)) == 0);
+        sequence = run->sequence;
+        index = run->index + run->rows;
+        row += run->rows;
+        met[place.rank] += run->rows;
+    }
+    for (uint32_t rank = 0; rank < RANKS; rank++) {
+        uint64_t own = 0;
+        for (int i = 0; i < BATCH; i++)
+            own += rows_of[rank][i];
+        ck_assert_uint_eq(met[rank], own > first ? min_u64(own - first, count) : 0);
+    }
+}
+
+START_TEST(rows_line_up_by_sequence)
+{
+    agree_on_rows();
+    for (uint64_t first = 0; first < 9; first++)
+        for (uint64_t count = 1; count < 10; count++)
+            check_line(first, count);
+    exchange_destroy(&cache.exchange);
+}
+END_TEST
+
 /* Which row of which rank is to be stored where, counted one by one. */
 static uint64_t rows_from_to(const struct deal_piece *piece, uint32_t from, uint32_t to)
 {
@@ -139,6 +176,7 @@ int main(void)
     Suite *suite = suite_create("cache positions");
     suite_add(suite, "positions", positions_lie_on_ranks_in_turn);
     suite_add(suite, "rows", rows_follow_each_other_by_sequence_then_by_rank);
+    suite_add(suite, "line", rows_line_up_by_sequence);
     TCase *deals = tcase_create("deals");
     tcase_add_loop_test(deals, rows_are_dealt_in_pieces_that_fit, 0, 3);
     suite_add_tcase(suite, deals);
