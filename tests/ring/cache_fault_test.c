@@ -96,7 +96,7 @@ START_TEST(a_silent_rank_is_named)
 }
 END_TEST
 
-/* It dies with its rows: what it said of them has arrived. */
+/* It dies with its rows: what it said of them has arrived, or also rows for its right neighbour, which finds out in its next call. */
 START_TEST(a_rank_that_dies_among_rows_is_named)
 {
     const uint32_t culprit = world_size - 1;
@@ -107,10 +107,14 @@ START_TEST(a_rank_that_dies_among_rows_is_named)
     ck_assert(set_stage(&stage));
     if (world_rank == culprit) {
         stage.rules.lose = true;
-        stage.rules.good_sends = stage.rules.sends + world_size - 1;
+        stage.rules.good_sends = stage.rules.sends + world_size - 1 + (uint64_t)_i;
     }
-    const double begin = clock_seconds();
-    const enum vkring_status status = append_split(stage.cache, &stage.model, &split, 0);
+    double begin = clock_seconds();
+    enum vkring_status status = append_split(stage.cache, &stage.model, &split, 0);
+    if (world_rank == 0 && _i > 0 && world_expect(status == VKRING_OK, "rows that are there are not stored")) {
+        begin = clock_seconds();
+        status = append_split(stage.cache, &stage.model, &split, 0);
+    }
     bool good = world_rank == culprit || (is_named(status, VKRING_ERROR_TIMEOUT, culprit, clock_seconds() - begin) && is_lost(&stage));
     good = clear_stage(&stage) && good;
     ck_assert(world_agrees(good));
@@ -186,7 +190,7 @@ int main(int argc, char **argv)
     device = world_begin(&argc, &argv);
     comm = world_comm();
     tcase_add_test(tcase, a_silent_rank_is_named);
-    tcase_add_test(tcase, a_rank_that_dies_among_rows_is_named);
+    tcase_add_loop_test(tcase, a_rank_that_dies_among_rows_is_named, 0, 2);
     tcase_add_test(tcase, spoilt_rows_are_found);
     tcase_add_loop_test(tcase, a_rank_whose_device_fails_is_named, 0, 2);
     suite_add_tcase(suite, tcase);

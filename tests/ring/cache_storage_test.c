@@ -149,6 +149,28 @@ START_TEST(rows_beyond_a_piece_are_stored)
 }
 END_TEST
 
+/* Of rows that take so much that a rank gives two at a time: one gets more than that of all, in the first call rank 0. */
+START_TEST(rows_that_all_go_to_one_rank_are_stored)
+{
+    const struct vkring_cache_params params = {
+        .attention = {.batch = 4, .q_len = 1, .kv_len = 8, .heads = 512, .head_dim = 256, .value_dim = 100, .segment_ids = true},
+        .pass = VKRING_CACHE_PASS_KEYS};
+    vkring_cache *cache = NULL;
+    struct cache_model model;
+    struct split split = {0};
+    bool good = true;
+    ck_assert(open_cache(device, comm, &params, &cache, &model));
+    for (uint64_t sequence = 0; sequence < params.attention.batch; sequence++)
+        for (uint32_t rank = 0; rank < world_size; rank++)
+            add_rows(&split, rank, sequence, rank == (sequence > 0 ? (sequence - 1) % world_size : 0));
+    for (int step = 0; good && step < 2; step++)
+        good = world_agrees(append_well(cache, &model, &split, 0));
+    good = good && cache_model_matches(&model, cache);
+    close_cache(&cache, &model);
+    ck_assert(world_agrees(good));
+}
+END_TEST
+
 START_TEST(what_is_not_finite_stays_so_in_integers)
 {
     const struct vkring_cache_params params = {.attention = {.batch = 1, .q_len = 4 * MOST_RANKS, .kv_len = 64, .heads = 1, .head_dim = 8},
@@ -254,6 +276,7 @@ int main(int argc, char **argv)
     comm = world_comm();
     tcase_add_loop_test(tcase, what_is_appended_is_stored, 0, sizeof(stored) / sizeof(stored[0]));
     tcase_add_test(tcase, rows_beyond_a_piece_are_stored);
+    tcase_add_test(tcase, rows_that_all_go_to_one_rank_are_stored);
     tcase_add_test(tcase, what_is_not_finite_stays_so_in_integers);
     tcase_add_test(tcase, ranks_hold_the_same_but_for_one_row);
     tcase_add_loop_test(tcase, memory_is_as_measured, 0, 4);
