@@ -112,7 +112,8 @@ struct vkring_cache_append_io {
 };
 
 /**
- * Adds rows at the end of sequences. Collective. Buffers are borrowed until it returns.
+ * Adds rows at the end of sequences: each goes to the rank that stores it, and to no other. Collective. Buffers are borrowed until it
+ * returns.
  *
  * VKRING_ERROR_CACHE_FULL on every rank: a sequence would pass kv_len; the message names it. _INVALID_ARGUMENT on every rank: a sequence
  * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the
@@ -149,7 +150,8 @@ struct vkring_cache_attend_io {
 
 /**
  * Attends queries to the cache. Those of a sequence, over all ranks, stand at its last positions: rows are appended first, then attended,
- * each (with causal) to those up to itself. Output and lse as of vkring_forward, on the rank that brought the query.
+ * each (with causal) to those up to itself. Where queries go to all ranks, those of a sequence are attended together, whoever brought them,
+ * and read keys as one rank's would. Output and lse as of vkring_forward, on the rank that brought the query.
  *
  * Collective. Buffers are borrowed until it returns; output and lse alias nothing. Same bits every run with the same ranks, devices, lengths
  * and rows, and the same pass. Errors as of vkring_cache_append; with more queries than a sequence has rows VKRING_ERROR_INVALID_ARGUMENT on every rank.

@@ -8,7 +8,7 @@
 #include "cache.h"
 
 /* What a rank gives at a time. */
-#define GIVEN_BYTES ((uint64_t)2 << 20)
+#define GIVEN_BYTES ((uint64_t)1 << 20)
 
 /* Memory ------------------------------------------------------------------------------------------------------------------ */
 

@@ -153,7 +153,7 @@ END_TEST
 START_TEST(rows_that_all_go_to_one_rank_are_stored)
 {
     const struct vkring_cache_params params = {
-        .attention = {.batch = 4, .q_len = 1, .kv_len = 8, .heads = 512, .head_dim = 256, .value_dim = 100, .segment_ids = true},
+        .attention = {.batch = 4, .q_len = 1, .kv_len = 8, .heads = 256, .head_dim = 256, .value_dim = 100, .segment_ids = true},
         .pass = VKRING_CACHE_PASS_KEYS};
     vkring_cache *cache = NULL;
     struct cache_model model;

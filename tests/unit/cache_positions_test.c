@@ -149,7 +149,7 @@ static void check_deal(const struct deal_piece *piece, uint64_t most_got)
 /* Rows of so many bytes that a piece has 4 of a rank, all of it one, or 1. */
 START_TEST(rows_are_dealt_in_pieces_that_fit)
 {
-    const uint64_t row_bytes[] = {(uint64_t)1 << 19, 64, (uint64_t)1 << 24}, most_got[] = {4, 12, 3};
+    const uint64_t row_bytes[] = {(uint64_t)1 << 18, 64, (uint64_t)1 << 24}, most_got[] = {4, 12, 3};
     uint64_t lengths[BATCH] = {3, 3, 1, 7};
     const struct deal_size size = {.ranks = RANKS, .row_bytes = row_bytes[_i], .call_rows = 12};
     struct deal_piece piece;
