@@ -2,6 +2,7 @@
 #include "bench_cache.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <ref/compare.h>
 #include <ref/random_input.h>
 #include <ref/reference.h>
@@ -19,7 +20,9 @@
 /* Rows that are appended at a time; the cache holds these, again and again. */
 #define PIECE_ROWS 8192u
 
-#define DECODE(keys, shared) .batch = 1, .q_len = PIECE_ROWS, .kv_len = (keys), .heads = 8, .kv_heads = (shared), .head_dim = 64
+#define DECODE_WIDE(keys, shared, dim)                                                                                                     \
+    .batch = 1, .q_len = PIECE_ROWS, .kv_len = (keys), .heads = 8, .kv_heads = (shared), .head_dim = (dim)
+#define DECODE(keys, shared) DECODE_WIDE(keys, shared, 64)
 
 static const struct cache_case {
     const char *name;
@@ -27,6 +30,8 @@ static const struct cache_case {
     struct vkring_cache_params params;
 } cases[] = {
     {"f32-64k", 1, {.attention = {DECODE(65536, 8)}}},
+    {"f32-64k-rows8", 8, {.attention = {DECODE(65536, 8), .causal = true}}},
+    {"f32-32k-d128", 1, {.attention = {DECODE_WIDE(32768, 8, 128)}}},
     {"f32-64k-kv2", 1, {.attention = {DECODE(65536, 2)}}},
     {"f32-64k-kv2-rows16", 16, {.attention = {DECODE(65536, 2), .causal = true}}},
     {"f16-64k", 1, {.attention = {DECODE(65536, 8), .type = VKRING_TYPE_F16}}},
@@ -151,8 +156,14 @@ static bool validate(struct trial *trial, vkring_device *device, struct failure 
         memcpy(keys + row * dim, trial->values[KEY] + from, dim * sizeof(float));
         memcpy(values + row * dim, trial->values[VALUE] + from, dim * sizeof(float));
     }
-    const struct reference_problem problem = {
-        .batch = 1, .q_len = 1, .kv_len = rows, .heads = 1, .kv_heads = 1, .head_dim = dim, .value_dim = dim, .scale = 0.125};
+    const struct reference_problem problem = {.batch = 1,
+                                              .q_len = 1,
+                                              .kv_len = rows,
+                                              .heads = 1,
+                                              .kv_heads = 1,
+                                              .head_dim = dim,
+                                              .value_dim = dim,
+                                              .scale = 1 / sqrt((double)dim)};
     const uint64_t bytes = vkring_type_bytes(attention->type);
     if (!good)
         fail_memory(failure);
