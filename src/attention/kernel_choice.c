@@ -17,9 +17,10 @@
  * faster. */
 #define CPU_KEYS_PER_STEP 8u
 #define CPU_NARROW_KEYS_PER_STEP 4u
-/* Most rows of elements of 16 bits or less that lanes share, and most lanes: of 16 each 64-bit integer takes two vectors. */
-#define CPU_SHARING_ROWS 4u
+/* Most rows that lanes share, and most lanes: of 16 each 64-bit integer takes two vectors. */
+#define CPU_SHARED_ROWS 4u
 #define CPU_SHARING_LANES 8u
+#define CPU_WIDE_DIM 96u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -43,28 +44,32 @@ static bool loads_uniform_addresses_once(const vkring_device *device)
 }
 
 /*
- * Fewer rows than lanes: lanes share them, and what of a key is loaded once goes to those that share. Of elements of 32 bits with more than
- * 2 rows lanes that compute the same cost less than taking loads apart. Measured on llvmpipe, with vectors of 8 lanes: a third to two
- * thirds of the time.
+ * Fewer rows than lanes: lanes share them, and what of a key is loaded once goes to those that share. Wide rows are then in registers,
+ * where one lane would not hold them; of narrow ones with elements of 32 bits, more than two, lanes that compute the same cost less than
+ * taking loads apart. Measured on llvmpipe with vectors of 8 lanes: a quarter to two thirds of the time.
  */
 static void share_rows(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
 {
     const uint64_t rows = kernel_choice_group(problem) * problem->q_len;
-    const bool narrow_elements = problem->type != VKRING_TYPE_F32 || problem->int8_keys;
+    const uint64_t dim = max_u64(problem->head_dim, problem->value_dim);
+    const bool short_elements = problem->type != VKRING_TYPE_F32 || problem->int8_keys;
     const uint32_t lanes = device->limits.subgroup_size;
-    if (problem->backward || !problem_has_whole_quads(problem) || !device->limits.integers_64bit || !device->limits.subgroup_shuffle ||
-        lanes < CPU_SHARING_ROWS || lanes > CPU_SHARING_LANES || rows > (narrow_elements ? CPU_SHARING_ROWS : CPU_SHARING_ROWS / 2))
+    const bool can_share = !problem->backward && problem_has_whole_quads(problem) && device->limits.integers_64bit &&
+                           device->limits.subgroup_shuffle && lanes >= CPU_SHARED_ROWS && lanes <= CPU_SHARING_LANES;
+    if (!can_share || rows > (dim >= CPU_WIDE_DIM || short_elements ? CPU_SHARED_ROWS : CPU_SHARED_ROWS / 2))
         return;
+    const bool by_halves = rows > 2 && dim < CPU_WIDE_DIM;
     choice->uniform_loads = choice->shuffle = true;
-    choice->lanes_per_row = rows > 2 ? lanes / 2 : lanes;
-    choice->rows_per_lane = rows > 1 ? 2 : 1;
-    choice->keys_per_step = rows == 2 ? CPU_KEYS_PER_STEP / 2 : CPU_KEYS_PER_STEP;
+    choice->lanes_per_row = by_halves ? lanes / 2 : lanes;
+    choice->rows_per_lane = by_halves || rows == 2 ? 2 : rows == 1 ? 1 : CPU_SHARED_ROWS;
+    const uint64_t own_quads = choice->rows_per_lane * divide_up(divide_up(dim, 4), choice->lanes_per_row);
+    choice->keys_per_step = own_quads > (short_elements ? 8 : 2) ? CPU_KEYS_PER_STEP / 2 : CPU_KEYS_PER_STEP;
 }
 
 /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
 static struct kernel_choice choose_for_cpu(const vkring_device *device, const struct problem *problem)
 {
-    const bool narrow = !problem->backward && kernel_choice_group(problem) * problem->q_len < device->limits.subgroup_size;
+    const bool narrow = !problem->backward && kernel_choice_group(problem) * problem->q_len <= device->limits.subgroup_size;
     struct kernel_choice choice = {
         .workgroup_size = device->limits.subgroup_size,
         .lanes_per_row = 1,

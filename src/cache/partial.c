@@ -50,29 +50,42 @@ static uint64_t state_bytes_of(const struct problem *problem, const struct kerne
     return max_u64(workgroups, split) * attention_kernel_state_bytes(SPIRV_FORWARD, choice, problem);
 }
 
-/* Two kinds of calls, of which the second may not be. */
-static bool has_many(const struct partial_size *size)
+/* One more kind: chosen for so many rows, for spans of up to so many. */
+static enum vkring_status add_kind(vkring_device *device, const struct partial_size *size, uint64_t rows, uint64_t most_rows,
+                                   struct partial_kernels kinds[PARTIAL_KINDS], uint32_t *count)
 {
-    return size->most_rows > PARTIAL_FEW_ROWS;
+    kinds[*count] = (struct partial_kernels){.most_rows = most_rows};
+    return choose(device, size, rows, &kinds[(*count)++].choice);
 }
 
-static enum vkring_status find_state_bytes(vkring_device *device, const struct partial_size *size, uint64_t *out_bytes)
+/* With their choices alone. */
+static enum vkring_status list_kinds(vkring_device *device, const struct partial_size *size, struct partial_kernels kinds[PARTIAL_KINDS],
+                                     uint32_t *out_count)
 {
     enum vkring_status status;
-    const struct problem problem = problem_of(size);
-    struct kernel_choice choice;
-    *out_bytes = 0;
+    const uint64_t few = min_u64(size->most_rows, PARTIAL_FEW_ROWS);
+    *out_count = 0;
     if (size->most_rows == 0)
         return VKRING_OK;
-    TRY(choose(device, size, 1, &choice), fail);
-    *out_bytes = state_bytes_of(&problem, &choice, min_u64(size->most_rows, PARTIAL_FEW_ROWS), size->slots);
-    if (has_many(size)) {
-        TRY(choose(device, size, size->most_rows, &choice), fail);
-        *out_bytes = max_u64(*out_bytes, state_bytes_of(&problem, &choice, size->most_rows, size->slots));
+    TRY(add_kind(device, size, 1, few, kinds, out_count), fail);
+    if (kinds[0].choice.uniform_loads && few > 1) {
+        kinds[0].most_rows = 1;
+        TRY(add_kind(device, size, few, few, kinds, out_count), fail);
     }
+    if (size->most_rows > few)
+        TRY(add_kind(device, size, size->most_rows, size->most_rows, kinds, out_count), fail);
     return VKRING_OK;
 fail:
     return status;
+}
+
+static uint64_t most_state_bytes(const struct partial_size *size, const struct partial_kernels kinds[PARTIAL_KINDS], uint32_t count)
+{
+    const struct problem problem = problem_of(size);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes = max_u64(bytes, state_bytes_of(&problem, &kinds[i].choice, kinds[i].most_rows, size->slots));
+    return bytes;
 }
 
 enum { PARTIAL_BUFFERS = 4 };
@@ -91,9 +104,10 @@ enum vkring_status partial_measure(vkring_device *device, const struct partial_s
 {
     enum vkring_status status;
     struct memory_wish wishes[PARTIAL_BUFFERS];
-    uint64_t state_bytes;
-    TRY(find_state_bytes(device, size, &state_bytes), fail);
-    list_memory(size, state_bytes, wishes);
+    struct partial_kernels kinds[PARTIAL_KINDS];
+    uint32_t count;
+    TRY(list_kinds(device, size, kinds, &count), fail);
+    list_memory(size, most_state_bytes(size, kinds, count), wishes);
     TRY(memory_wish_measure(device, wishes, PARTIAL_BUFFERS, memory), fail);
     return VKRING_OK;
 fail:
@@ -102,11 +116,9 @@ fail:
 
 /* Kernels ----------------------------------------------------------------------------------------------------------------- */
 
-static enum vkring_status kernels_create(const struct partial *partial, const struct partial_size *size, uint64_t rows,
-                                         struct partial_kernels *kernels)
+static enum vkring_status kernels_create(const struct partial *partial, const struct partial_size *size, struct partial_kernels *kernels)
 {
     enum vkring_status status;
-    TRY(choose(partial->device, size, rows, &kernels->choice), fail);
     const bool splits = most_splits(&kernels->choice, size->slots) > 1;
     const struct kernel_use use = {.strided = size->ranks > 1, .splits = splits, .int8_keys = size->int8_keys};
     TRY(attention_kernel_create(partial->device, SPIRV_FORWARD, &partial->problem, &kernels->choice, use, &kernels->forward), fail);
@@ -124,16 +136,13 @@ static enum vkring_status take(struct partial *partial, const struct partial_siz
     enum vkring_status status;
     struct memory_wish wishes[PARTIAL_BUFFERS];
     vkring_buffer **const buffers[PARTIAL_BUFFERS] = {&partial->state, &partial->arguments, &partial->query_tables, &partial->key_tables};
-    uint64_t state_bytes;
-    TRY(find_state_bytes(partial->device, size, &state_bytes), fail);
-    list_memory(size, state_bytes, wishes);
+    TRY(list_kinds(partial->device, size, partial->kinds, &partial->kind_count), fail);
+    list_memory(size, most_state_bytes(size, partial->kinds, partial->kind_count), wishes);
     TRY(memory_wish_take(partial->device, wishes, PARTIAL_BUFFERS, buffers), fail);
     if (size->problem->segment_ids)
         TRY(segment_kernels_create(partial->device, &partial->segments), fail);
-    if (size->most_rows > 0)
-        TRY(kernels_create(partial, size, 1, &partial->few), fail);
-    if (has_many(size))
-        TRY(kernels_create(partial, size, size->most_rows, &partial->many), fail);
+    for (uint32_t i = 0; i < partial->kind_count; i++)
+        TRY(kernels_create(partial, size, &partial->kinds[i]), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -161,11 +170,12 @@ fail:
 
 void partial_destroy(struct partial *partial)
 {
-    struct attention_kernel *const kernels[] = {&partial->few.forward, &partial->few.merge, &partial->many.forward, &partial->many.merge};
     if (!partial->device)
         return;
-    for (size_t i = 0; i < sizeof(kernels) / sizeof(kernels[0]); i++)
-        attention_kernel_destroy(partial->device, kernels[i]);
+    for (uint32_t i = 0; i < partial->kind_count; i++) {
+        attention_kernel_destroy(partial->device, &partial->kinds[i].forward);
+        attention_kernel_destroy(partial->device, &partial->kinds[i].merge);
+    }
     vkring_buffer_destroy(&partial->state);
     vkring_buffer_destroy(&partial->arguments);
     vkring_buffer_destroy(&partial->query_tables);

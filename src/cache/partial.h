@@ -15,12 +15,17 @@
 #define PARTIAL_DISPATCHES 256u
 /** Boxes whose splits wait for their merge at a time. */
 #define PARTIAL_MERGES 16u
-/** Kernels for one row of a sequence do for so many: they read keys once for each tile of rows, from the caches. */
+/**
+ * Kernels for one row of a sequence do for so many: they read keys once for each tile of rows, from the caches. But for those that give all
+ * lanes to a row.
+ */
 #define PARTIAL_FEW_ROWS 8u
+/** Kinds of kernels: for one row of a sequence, few, and many. */
+#define PARTIAL_KINDS 3u
 /** Of tables of segment ids for spans of any lengths: the most that one takes, of one row. */
 #define PARTIAL_TABLE_BYTES_PER_ROW segment_table_bytes(1, 1)
 
-/** Kernels for calls with few rows of a sequence, or many. */
+/** Kernels for spans of rows. */
 struct partial_kernels {
     struct kernel_choice choice;
     struct attention_kernel forward, merge; /* merge: of splits, where there can be any */
@@ -53,7 +58,8 @@ struct partial {
     bool int8_keys;
     double dispatch_seconds;
     uint64_t most_rows;
-    struct partial_kernels few, many; /* many: not made if no call has so many rows */
+    struct partial_kernels kinds[PARTIAL_KINDS]; /* for more and more rows */
+    uint32_t kind_count;
     vkring_buffer *state, *arguments;
     /* with segment ids: their tables, of the rows of each span and of the keys of each sequence */
     struct segment_kernels segments;

@@ -31,11 +31,8 @@ enum vkring_status partial_prepare(struct partial *partial, const struct query_t
 {
     enum vkring_status status;
     const bool aligned = are_aligned(partial, queries, keys);
-    if (partial->most_rows == 0)
-        return VKRING_OK;
-    TRY(prepare(partial, aligned, &partial->few), fail);
-    if (partial->most_rows > PARTIAL_FEW_ROWS)
-        TRY(prepare(partial, aligned, &partial->many), fail);
+    for (uint32_t i = 0; i < partial->kind_count; i++)
+        TRY(prepare(partial, aligned, &partial->kinds[i]), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -203,9 +200,18 @@ static struct kernel_choice shared_choice(const struct partial *partial, const s
     return choice;
 }
 
+/* The first that takes so many rows. */
+static const struct partial_kernels *kernels_for(const struct partial *partial, uint64_t rows)
+{
+    uint32_t kind = 0;
+    while (partial->kinds[kind].most_rows < rows)
+        kind++;
+    return &partial->kinds[kind];
+}
+
 static struct walk walk_of(const struct partial *partial, const struct partial_span *span)
 {
-    const struct partial_kernels *kernels = span->rows > PARTIAL_FEW_ROWS ? &partial->many : &partial->few;
+    const struct partial_kernels *kernels = kernels_for(partial, span->rows);
     const struct kernel_choice choice = shared_choice(partial, kernels);
     struct walk walk = {.kernels = kernels, .queries = queries_of(partial, span), .keys = *partial->keys, .sequence = span->sequence};
     const struct own_side own = {1, partial->problem.heads / kernel_choice_packed_heads(&choice), span->rows, partial->ranks};

@@ -111,12 +111,13 @@ static vkring_device cpu(void)
 static const struct {
     enum vkring_type type;
     bool int8_keys;
-    uint32_t rows; /* that share their keys */
+    uint32_t dim, rows; /* that share their keys */
     uint32_t lanes_per_row, rows_per_lane;
 } shared[] = {
-    {VKRING_TYPE_F32, false, 1, 8, 1}, {VKRING_TYPE_F32, false, 2, 8, 2}, {VKRING_TYPE_F32, false, 3, 1, 1},
-    {VKRING_TYPE_F32, true, 3, 4, 2},  {VKRING_TYPE_F16, false, 2, 8, 2}, {VKRING_TYPE_BF16, false, 4, 4, 2},
-    {VKRING_TYPE_F16, true, 5, 1, 1},
+    {VKRING_TYPE_F32, false, 64, 1, 8, 1}, {VKRING_TYPE_F32, false, 64, 2, 8, 2},  {VKRING_TYPE_F32, false, 64, 3, 1, 1},
+    {VKRING_TYPE_F32, true, 64, 3, 4, 2},  {VKRING_TYPE_F16, false, 64, 2, 8, 2},  {VKRING_TYPE_BF16, false, 64, 4, 4, 2},
+    {VKRING_TYPE_F16, true, 64, 5, 1, 1},  {VKRING_TYPE_F32, false, 128, 4, 8, 4}, {VKRING_TYPE_F16, false, 128, 3, 8, 4},
+    {VKRING_TYPE_F32, false, 66, 1, 1, 1},
 };
 
 START_TEST(lanes_of_a_cpu_share_few_rows)
@@ -125,6 +126,7 @@ START_TEST(lanes_of_a_cpu_share_few_rows)
     struct problem few = problem;
     few.type = shared[_i].type;
     few.int8_keys = shared[_i].int8_keys;
+    few.head_dim = few.value_dim = shared[_i].dim;
     few.q_len = shared[_i].rows;
     few.heads = few.kv_heads;
     const struct kernel_choice choice = kernel_choice_best(&device, &few);
