@@ -46,6 +46,13 @@ const uint LEFT_BYTES = LEFT_F32 ? 4 : ELEMENT_BYTES;
 const uint RIGHT_BYTES = RIGHT_F32 ? 4 : ELEMENT_BYTES;
 const uint RESULT_BYTES = RESULT_F32 ? 4 : ELEMENT_BYTES;
 
+/* Columns that are finished together: a quad, or with MATRIX_OPERATIONS one. */
+#ifdef MATRIX_OPERATIONS
+#define COLUMN_VALUES float
+#else
+#define COLUMN_VALUES vec4
+#endif
+
 uint first_row, first_column, written_from; /* of the tile, and the first of the tile's columns that it writes */
 
 float load(bool f32, uvec2 address, uint element)
@@ -61,9 +68,12 @@ vec4 load_quad(bool f32, uvec2 address, uint element)
     return f32 ? FloatQuads(address).at[element / 4] : quad_decode(Quads(address).at[element / 4]);
 }
 
-/* Four columns of the tile from one on, of a row at the address. What is not there is another column. */
-vec4 load_columns(bool f32, uvec2 address, uint element, uint column)
+/* Columns of the tile from one on, of a row at the address. What is not there is another column. */
+COLUMN_VALUES load_columns(bool f32, uvec2 address, uint element, uint column)
 {
+#ifdef MATRIX_OPERATIONS
+    return load(f32, address, element + column);
+#else
     if (!EDGED)
         return load_quad(f32, address, element + column);
     uint last = columns - first_column - 1;
@@ -71,6 +81,15 @@ vec4 load_columns(bool f32, uvec2 address, uint element, uint column)
         return load_quad(f32, address, element + min(column, last - 3));
     uvec4 at = uvec4(element) + min(uvec4(column) + uvec4(0, 1, 2, 3), uvec4(last));
     return vec4(load(f32, address, at.x), load(f32, address, at.y), load(f32, address, at.z), load(f32, address, at.w));
+#endif
+}
+
+void store_one(bool f32, uvec2 address, uint element, float value)
+{
+    if (f32)
+        Floats(address).at[element] = value;
+    else
+        OutElements(address).at[element] = element_encode(value);
 }
 
 /* Of the tile's columns, those that it writes. */
@@ -79,8 +98,11 @@ bool is_written(uint column)
     return column >= written_from && (!EDGED || column < columns - first_column);
 }
 
-void store(bool f32, uvec2 address, uint element, uint column, vec4 values)
+void store(bool f32, uvec2 address, uint element, uint column, COLUMN_VALUES values)
 {
+#ifdef MATRIX_OPERATIONS
+    store_one(f32, address, element + column, values);
+#else
     if (ALIGNED) {
         if (is_written(column)) {
             if (f32)
@@ -91,16 +113,23 @@ void store(bool f32, uvec2 address, uint element, uint column, vec4 values)
         return;
     }
     [[unroll]] for (uint c = 0; c < 4; c++) {
-        if (is_written(column + c)) {
-            if (f32)
-                Floats(address).at[element + column + c] = values[c];
-            else
-                OutElements(address).at[element + column + c] = element_encode(values[c]);
-        }
+        if (is_written(column + c))
+            store_one(f32, address, element + column + c, values[c]);
     }
+#endif
 }
 
 #include "activation.glsl"
+
+COLUMN_VALUES activated(COLUMN_VALUES t)
+{
+    return COLUMN_VALUES(activation(vec4(t)));
+}
+
+COLUMN_VALUES derivative_of(COLUMN_VALUES t)
+{
+    return COLUMN_VALUES(activation_derivative(vec4(t)));
+}
 
 uvec2 result_tile(uvec2 address)
 {
@@ -112,21 +141,21 @@ uvec2 result_tile(uvec2 address)
  * gradients by what the activation was given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0]
  * that of the gate; others get the gradients by these, others[1] the other's, and result the hidden layer.
  */
-void finish_gradient(uint element, uint column, vec4 sum)
+void finish_gradient(uint element, uint column, COLUMN_VALUES sum)
 {
-    vec4 given = load_columns(true, result_tile(result), element, column);
+    COLUMN_VALUES given = load_columns(true, result_tile(result), element, column);
     if (EPILOGUE == EPILOGUE_GRADIENT) {
-        store(true, result_tile(others[0]), element, column, sum * activation_derivative(given));
-        store(true, result_tile(result), element, column, activation(given));
+        store(true, result_tile(others[0]), element, column, sum * derivative_of(given));
+        store(true, result_tile(result), element, column, activated(given));
         return;
     }
-    vec4 gate = load_columns(true, result_tile(others[0]), element, column), opened = activation(gate);
-    store(true, result_tile(others[0]), element, column, sum * given * activation_derivative(gate));
+    COLUMN_VALUES gate = load_columns(true, result_tile(others[0]), element, column), opened = activated(gate);
+    store(true, result_tile(others[0]), element, column, sum * given * derivative_of(gate));
     store(true, result_tile(others[1]), element, column, sum * opened);
     store(true, result_tile(result), element, column, opened * given);
 }
 
-void finish(uvec2 address, uint element, uint column, vec4 sum)
+void finish(uvec2 address, uint element, uint column, COLUMN_VALUES sum)
 {
     if (EPILOGUE == EPILOGUE_GRADIENT || EPILOGUE == EPILOGUE_GATED_GRADIENT) {
         finish_gradient(element, column, sum);
@@ -135,7 +164,7 @@ void finish(uvec2 address, uint element, uint column, vec4 sum)
     if (BIAS)
         sum += load_columns(false, address_add(bias, first_column * ELEMENT_BYTES), 0, column);
     if (EPILOGUE == EPILOGUE_STORE)
-        sum = activation(sum);
+        sum = activated(sum);
     if (EPILOGUE == EPILOGUE_MULTIPLY)
         sum *= load_columns(true, address, element, column);
     if (EPILOGUE == EPILOGUE_ACCUMULATE && first == 0)

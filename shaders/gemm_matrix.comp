@@ -5,8 +5,8 @@
  *
  * A workgroup computes TILE_ROWS rows of TILE_COLUMNS columns. Its subgroups lie ACROSS beside each other, and each has ROW_TILES x COLUMN_TILES sums
  * in registers. STEP_TERMS terms at a time are staged in shared memory for all of them, as f16 and as they lie: zeros past the last row, column and
- * term. Lanes hold the quads of a step in registers until those before were multiplied. Finished sums come back to lanes a matrix at a time, through
- * shared memory that only their subgroup touches.
+ * term. Lanes hold the quads of a step in registers until those before were multiplied. How sums are finished: see gemm_sums.glsl, or with
+ * MATRIX_OPERATIONS (VK_NV_cooperative_matrix2) gemm_sums_by_operations.glsl.
  *
  * bf16 has more range than f16, and so has what is f32 whatever the type. Such rows of left and columns of right are multiplied by powers of two, which
  * shrink as greater elements come; the sums have these factors too, until they are finished.
@@ -58,10 +58,8 @@ const bool RIGHT_SCALED = RIGHT_F32;
 #endif
 const bool SCALED = LEFT_SCALED || RIGHT_SCALED;
 const uint SCALES = SCALED ? TILE_ROWS + TILE_COLUMNS : 1; /* of rows, then of columns */
-const uint SHOWN_STRIDE = MATRIX_N / 4;
 
 shared f16vec4 staged[STAGED_RIGHT + RIGHT_LINES * RIGHT_LINE_STRIDE];
-shared vec4 shown[SUBGROUPS * MATRIX_M * SHOWN_STRIDE];
 shared uint greatest[SCALES];  /* so far, as bits of f32 without sign */
 shared uint exponents[SCALES]; /* of the factor, as f32 has it */
 shared float changes[SCALES];  /* by what it changed with the last step */
@@ -166,6 +164,11 @@ float scale_of(uint i)
     return uintBitsToFloat(scale_exponent(greatest[i]) << 23);
 }
 
+float inverse_of(uint i)
+{
+    return uintBitsToFloat((254u - scale_exponent(greatest[i])) << 23);
+}
+
 vec4 scales_of(uint first, bool same)
 {
     if (same)
@@ -225,18 +228,11 @@ uint subgroup_column()
     return gl_SubgroupID % ACROSS * SUBGROUP_COLUMNS;
 }
 
-void change_sums()
-{
-    SUMS_MATRIX of_columns[COLUMN_TILES];
-    [[unroll]] for (uint n = 0; n < COLUMN_TILES; n++)
-        coopMatLoad(of_columns[n], changes, TILE_ROWS + subgroup_column() + n * MATRIX_N, 0, gl_CooperativeMatrixLayoutRowMajor);
-    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
-        SUMS_MATRIX of_rows;
-        coopMatLoad(of_rows, changes, subgroup_row() + t * MATRIX_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
-        [[unroll]] for (uint n = 0; n < COLUMN_TILES; n++)
-            sums[t * COLUMN_TILES + n] = sums[t * COLUMN_TILES + n] * of_rows * of_columns[n];
-    }
-}
+#ifdef MATRIX_OPERATIONS
+#include "gemm_sums_by_operations.glsl"
+#else
+#include "gemm_sums.glsl"
+#endif
 
 void load_rows(uint k, out ROWS_MATRIX of_rows[ROW_TILES])
 {
@@ -285,55 +281,6 @@ uint add_product(uvec2 left_from, uvec2 right_from, uint right_line_stride, uint
         multiply_staged();
     } while (term < terms);
     return steps;
-}
-
-float inverse_of(uint i)
-{
-    return uintBitsToFloat((254u - scale_exponent(greatest[i])) << 23);
-}
-
-/* Of four columns from one on. */
-vec4 without_scales(uint row, uint column, vec4 sum)
-{
-    float of_row = LEFT_SCALED ? inverse_of(row) : 1.0;
-    vec4 of_columns = vec4(1);
-    if (RIGHT_SCALED)
-        [[unroll]] for (uint c = 0; c < 4; c++)
-            of_columns[c] = inverse_of(TILE_ROWS + column + c);
-    /* the smaller first: no more may overflow than results do */
-    return sum * min(vec4(of_row), of_columns) * max(vec4(of_row), of_columns);
-}
-
-void finish_quad(uint row, uint column, vec4 sum)
-{
-    if (SCALED)
-        sum = without_scales(row, column, sum);
-    if (ONES && first_row + row == rows)
-        finish(address_add(bias, first_column * 4), 0, column, sum);
-    else
-        finish(result_tile(result), row * (result_stride / RESULT_BYTES), column, sum);
-}
-
-void finish_sums()
-{
-    const uint matrix_quads = MATRIX_M * SHOWN_STRIDE;
-    uint from = gl_SubgroupID * matrix_quads, which = 0;
-    [[dont_unroll]] do {
-        [[unroll]] for (uint i = 0; i < ROW_TILES * COLUMN_TILES; i++)
-            if (i == which)
-                coopMatStore(sums[i], shown, from, SHOWN_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-        meet_subgroup();
-        uint row = subgroup_row() + which / COLUMN_TILES * MATRIX_M, column = subgroup_column() + which % COLUMN_TILES * MATRIX_N;
-        uint quad = gl_SubgroupInvocationID;
-        [[dont_unroll]] do {
-            uint own_row = row + quad / SHOWN_STRIDE, own_column = column + 4 * (quad % SHOWN_STRIDE);
-            if (quad < matrix_quads && first_row + own_row < rows + ones && own_column < columns - first_column)
-                finish_quad(own_row, own_column, shown[from + quad]);
-            quad += SUBGROUP_LANES;
-        } while (quad < matrix_quads);
-        meet_subgroup();
-        which++;
-    } while (which < ROW_TILES * COLUMN_TILES);
 }
 
 void clear()

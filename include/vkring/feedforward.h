@@ -55,8 +55,8 @@ struct vkring_feedforward_params {
     uint64_t chunk_rows; /**< how many rows are taken at a time; 0 for 1024; at most 2^20. The last bits of weight gradients depend on it */
     double timeout_seconds;  /**< how long to wait for the device when it makes no progress; 0 for 300 */
     double dispatch_seconds; /**< how long one piece of device work should take at most; 0 for 0.1 */
-    const char *kernels; /**< in the words of vkring/tune.h, of which matrix and matrix_subgroups are looked at; null: by kind of device.
-                            VKRING_KERNELS in the environment counts more. Borrowed until vkring_feedforward_create returns */
+    const char *kernels; /**< in the words of vkring/tune.h: matrix, matrix_subgroups and matrix_operations are looked at; null: by kind of
+                            device. VKRING_KERNELS in the environment counts more. Borrowed until vkring_feedforward_create returns */
 };
 
 /** A feed-forward layer made ready on a device: kernels compiled, memory taken. One call at a time. */
@@ -67,10 +67,11 @@ typedef struct vkring_feedforward vkring_feedforward;
 struct vkring_feedforward_info {
     uint64_t chunk_rows; /**< as used: no more than there are rows */
     uint64_t device_bytes;
-    double forward_flop;  /**< 2 · rows · hidden_dim · (model_dim + output_dim), model_dim counted twice with `gated`;
-                               of a linear layer 2 · rows · model_dim · output_dim */
-    double backward_flop; /**< of all gradients, with what is computed again */
-    bool matrix_units;    /**< products are computed there, unless vkring_feedforward_create finds that the device gets them wrong */
+    double forward_flop;    /**< 2 · rows · hidden_dim · (model_dim + output_dim), model_dim counted twice with `gated`;
+                                 of a linear layer 2 · rows · model_dim · output_dim */
+    double backward_flop;   /**< of all gradients, with what is computed again */
+    bool matrix_units;      /**< products are computed there, unless vkring_feedforward_create finds that the device gets them wrong */
+    bool matrix_operations; /**< and finished by operations of VK_NV_cooperative_matrix2, unless it finds the same of these */
 };
 
 /** What vkring_feedforward_create would take. Takes nothing itself. Errors as of vkring_feedforward_create. */

@@ -34,7 +34,8 @@
  *
  * Of the three before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
- * Of all of them the feed-forward layer (feedforward.h) looks at matrix and matrix_subgroups.
+ * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
+ * finished in matrices.
  */
 #ifndef VKRING_TUNE_H
 #define VKRING_TUNE_H

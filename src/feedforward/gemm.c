@@ -11,6 +11,10 @@
 #include "gemm_matrix_bf16.spv.h"
 #include "gemm_matrix_f16.spv.h"
 #endif
+#ifdef VKRING_HAS_MATRIX_OPERATIONS
+#include "gemm_matrix_bf16_operations.spv.h"
+#include "gemm_matrix_f16_operations.spv.h"
+#endif
 
 /* As in the shader. */
 struct push {
@@ -48,9 +52,25 @@ static const struct module matrix_modules[VKRING_TYPE_BF16 + 1] = {
 #endif
 };
 
+static const struct module operation_modules[VKRING_TYPE_BF16 + 1] = {
+#ifdef VKRING_HAS_MATRIX_OPERATIONS
+    [VKRING_TYPE_F16] = MODULE(gemm_matrix_f16_operations),
+    [VKRING_TYPE_BF16] = MODULE(gemm_matrix_bf16_operations),
+#else
+    {NULL, 0},
+#endif
+};
+
 static bool is_on_matrices(const struct gemm *gemm)
 {
     return gemm->tile.matrices.shape.m > 0;
+}
+
+static const struct module *module_of(const struct gemm *gemm)
+{
+    if (!is_on_matrices(gemm))
+        return &modules[gemm->kind.type];
+    return gemm->tile.matrices.operations ? &operation_modules[gemm->kind.type] : &matrix_modules[gemm->kind.type];
 }
 
 /* As in gemm.glsl and the kernels; the last six only of that on matrix units. */
@@ -84,7 +104,7 @@ static enum vkring_status acquire(vkring_device *device, const struct gemm *gemm
         matrices->subgroups,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
-    const struct module *module = on_matrices ? &matrix_modules[kind->type] : &modules[kind->type];
+    const struct module *module = module_of(gemm);
     const struct vk_pipeline_params params = {
         .code = module->code,
         .code_bytes = module->bytes,
@@ -105,9 +125,11 @@ static enum vkring_status prepare(vkring_device *device, struct gemm *gemm, bool
 struct gemm_tile gemm_tile_choose(const vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish)
 {
     const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    struct gemm_wish possible = *wish;
     struct gemm_tile tile = {0};
+    possible.operations = wish->operations && operation_modules[kind->type].code;
     if (wish->matrix && matrix_modules[kind->type].code)
-        tile = gemm_tile_on_matrices(&device->limits, is_cpu, wish->subgroups, kind);
+        tile = gemm_tile_on_matrices(&device->limits, is_cpu, &possible, kind);
     return tile.rows ? tile : gemm_tile_scalar(&device->limits, is_cpu, kind);
 }
 

@@ -13,12 +13,6 @@ struct gemm {
     const struct vk_pipeline *aligned, *general;
 };
 
-/** Which kernels are wished for. */
-struct gemm_wish {
-    bool matrix;        /* on matrix units, those that can be */
-    uint32_t subgroups; /* of these: at most so many; 0: what suits the device */
-};
-
 /** How a product would be cut: by a kernel on matrix units where that is wished for and there is one that fits. */
 struct gemm_tile gemm_tile_choose(const vkring_device *device, const struct gemm_kind *kind, const struct gemm_wish *wish);
 

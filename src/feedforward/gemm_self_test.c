@@ -11,8 +11,9 @@ enum { LEFT = 0, RIGHT = ROWS * TERMS * 4, RESULT = RIGHT + TERMS * COLUMNS * 4,
 #define DEADLINE_SECONDS 60.0
 #define DISPATCH_SECONDS 0.1
 
-/* After attention's verdicts. */
+/* After attention's verdicts: one for each type, then those with operations on matrices. */
 #define FIRST_VERDICT 24u
+#define TYPES 3u
 
 struct test {
     vkring_device *device;
@@ -31,10 +32,10 @@ static void close_test(struct test *test)
     gemm_destroy(test->device, &test->gemm);
 }
 
-static enum vkring_status open_test(vkring_device *device, const struct gemm_kind *kind, struct test *test)
+static enum vkring_status open_test(vkring_device *device, const struct gemm_kind *kind, bool operations, struct test *test)
 {
     enum vkring_status status;
-    const struct gemm_wish wish = {.matrix = true};
+    const struct gemm_wish wish = {.matrix = true, .operations = operations};
     *test = (struct test){.device = device, .kind = *kind};
     TRY(gemm_create(device, kind, &wish, true, &test->gemm), fail);
     TRY(vkring_buffer_create(device, BYTES, &test->buffer), fail);
@@ -56,9 +57,15 @@ static int right_of(int term, int column)
     return ((5 * term + 11 * column) % 13 - 6) * (term < TERMS - 8 ? 1 : 16);
 }
 
-static float product_of(int row, int column)
+/* What is there before, added to: an element that is finished twice shows. */
+static int start_of(int row, int column)
 {
-    int sum = 0;
+    return 100 * row - column;
+}
+
+static float result_of(int row, int column)
+{
+    int sum = start_of(row, column);
     for (int term = 0; term < TERMS; term++)
         sum += left_of(row, term) * right_of(term, column);
     return (float)sum;
@@ -80,7 +87,9 @@ static enum vkring_status put_operands(const struct test *test)
 {
     enum vkring_status status;
     const struct gemm_kind *kind = &test->kind;
-    float left[ROWS * TERMS], right[TERMS * COLUMNS];
+    float left[ROWS * TERMS], right[TERMS * COLUMNS], start[ROWS * COLUMNS];
+    for (int i = 0; i < ROWS * COLUMNS; i++)
+        start[i] = (float)start_of(i / COLUMNS, i % COLUMNS);
     for (int term = 0; term < TERMS; term++) {
         for (int row = 0; row < ROWS; row++)
             left[kind->left_transposed ? term * ROWS + row : row * TERMS + term] = (float)left_of(row, term);
@@ -89,6 +98,7 @@ static enum vkring_status put_operands(const struct test *test)
     }
     TRY(put(test, kind->left_f32, LEFT, left, ROWS * TERMS), fail);
     TRY(put(test, kind->right_f32, RIGHT, right, TERMS * COLUMNS), fail);
+    TRY(put(test, true, RESULT, start, ROWS * COLUMNS), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -130,17 +140,17 @@ static enum vkring_status check(const struct test *test, bool *out_right)
     TRY(vkring_buffer_download(test->buffer, RESULT, result, sizeof(result)), fail);
     for (int row = 0; row < ROWS; row++)
         for (int column = 0; column < COLUMNS; column++)
-            *out_right = *out_right && result[row * COLUMNS + column] == product_of(row, column);
+            *out_right = *out_right && result[row * COLUMNS + column] == result_of(row, column);
     return VKRING_OK;
 fail:
     return status;
 }
 
-static enum vkring_status try_kind(vkring_device *device, const struct gemm_kind *kind, bool *out_right)
+static enum vkring_status try_kind(vkring_device *device, const struct gemm_kind *kind, bool operations, bool *out_right)
 {
     enum vkring_status status;
     struct test test;
-    TRY(open_test(device, kind, &test), fail);
+    TRY(open_test(device, kind, operations, &test), fail);
     TRY(put_operands(&test), fail_opened);
     TRY(multiply(&test), fail_opened);
     TRY(check(&test, out_right), fail_opened);
@@ -151,23 +161,26 @@ fail:
 }
 
 /* Every layout, and what is scaled on either side. */
-static enum vkring_status try_kinds(vkring_device *device, enum vkring_type type, bool *out_right)
+static enum vkring_status try_kinds(vkring_device *device, enum vkring_type type, bool operations, bool *out_right)
 {
     enum vkring_status status;
-    const struct gemm_kind across = {.type = type, .left_transposed = true, .right_f32 = true, .result_f32 = true, .columns = COLUMNS};
-    const struct gemm_kind along = {.type = type, .right_transposed = true, .left_f32 = true, .result_f32 = true, .columns = COLUMNS};
-    TRY(try_kind(device, &across, out_right), fail);
+    struct gemm_kind across = {.type = type, .left_transposed = true, .right_f32 = true};
+    struct gemm_kind along = {.type = type, .right_transposed = true, .left_f32 = true};
+    across.epilogue = along.epilogue = GEMM_ACCUMULATE;
+    across.result_f32 = along.result_f32 = true;
+    across.columns = along.columns = COLUMNS;
+    TRY(try_kind(device, &across, operations, out_right), fail);
     if (*out_right)
-        TRY(try_kind(device, &along, out_right), fail);
+        TRY(try_kind(device, &along, operations, out_right), fail);
 fail:
     return status;
 }
 
-enum vkring_status gemm_self_test(vkring_device *device, enum vkring_type type, bool *out_right)
+enum vkring_status gemm_self_test(vkring_device *device, enum vkring_type type, bool operations, bool *out_right)
 {
-    const unsigned bit = 1u << (FIRST_VERDICT + (unsigned)type);
+    const unsigned bit = 1u << (FIRST_VERDICT + (unsigned)type + (operations ? TYPES : 0u));
     if (!((atomic_load(&device->kernels_passed) | atomic_load(&device->kernels_failed)) & bit)) {
-        const enum vkring_status status = try_kinds(device, type, out_right);
+        const enum vkring_status status = try_kinds(device, type, operations, out_right);
         if (status == VKRING_ERROR_DEVICE) /* a compiler that refuses kernels is as good as one that breaks them */
             *out_right = false;
         else if (status != VKRING_OK)

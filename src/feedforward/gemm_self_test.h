@@ -5,7 +5,8 @@
 
 #include "gemm.h"
 
-/** Whether kernels of the type on matrix units, of which there are some, compute what they should; found once for a device and type. */
-enum vkring_status gemm_self_test(vkring_device *device, enum vkring_type type, bool *out_right);
+/** Whether kernels of the type on matrix units, of which there are some, compute what they should, with or without operations on matrices;
+ * found once for a device, a type and these. */
+enum vkring_status gemm_self_test(vkring_device *device, enum vkring_type type, bool operations, bool *out_right);
 
 #endif

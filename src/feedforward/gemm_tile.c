@@ -72,12 +72,12 @@ static uint64_t staged_bytes(uint64_t across_terms, uint64_t terms, bool terms_i
 uint64_t gemm_tile_shared_bytes(const struct gemm_tile *tile, const struct gemm_kind *kind)
 {
     const struct gemm_matrices *matrices = &tile->matrices;
+    const uint64_t shown = matrices->operations ? 0 : 4 * (uint64_t)matrices->subgroups * matrices->shape.m * matrices->shape.n;
     const uint64_t scales = scales_left(kind) || scales_right(kind) ? (uint64_t)tile->rows + tile->columns : 1;
     if (!matrices->shape.m)
         return 0;
     return staged_bytes(tile->rows, matrices->step_terms, !kind->left_transposed) +
-           staged_bytes(tile->columns, matrices->step_terms, kind->right_transposed) +
-           4 * (uint64_t)matrices->subgroups * matrices->shape.m * matrices->shape.n + 12 * scales + 4;
+           staged_bytes(tile->columns, matrices->step_terms, kind->right_transposed) + shown + 12 * scales + 4;
 }
 
 static void settle(struct gemm_tile *tile)
@@ -170,16 +170,18 @@ static bool shrink(struct gemm_tile *tile, const struct gemm_kind *kind, const s
     return true;
 }
 
-struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, uint32_t subgroups, const struct gemm_kind *kind)
+struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, const struct gemm_wish *wish,
+                                       const struct gemm_kind *kind)
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     if (kind->type == VKRING_TYPE_F32 || shape.m < 8)
         return (struct gemm_tile){0};
     struct gemm_tile tile = {.matrices = largest_matrices(limits, shape, is_cpu)};
+    tile.matrices.operations = wish->operations && limits->matrix_operations;
     settle(&tile);
     if (!is_cpu)
         keep_in_registers(&tile, limits);
-    while (subgroups && tile.matrices.subgroups > subgroups)
+    while (wish->subgroups && tile.matrices.subgroups > wish->subgroups)
         take_subgroups(&tile);
     narrow(&tile, kind->columns);
     return shrink(&tile, kind, limits, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES)) ? tile : (struct gemm_tile){0};

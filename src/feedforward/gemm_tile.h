@@ -34,6 +34,7 @@ struct gemm_matrices {
     uint32_t subgroup_size, subgroups, across;
     uint32_t row_tiles, column_tiles; /* of a subgroup */
     uint32_t step_terms;
+    bool operations; /* of VK_NV_cooperative_matrix2 finish sums, which else go through shared memory */
 };
 
 struct gemm_tile {
@@ -41,11 +42,19 @@ struct gemm_tile {
     struct gemm_matrices matrices;
 };
 
+/** Which kernels are wished for. */
+struct gemm_wish {
+    bool matrix;        /* on matrix units, those that can be */
+    uint32_t subgroups; /* of these: at most so many, a power of two; 0: what suits the device */
+    bool operations;    /* where device and build have them */
+};
+
 /** A scalar kernel's. */
 struct gemm_tile gemm_tile_scalar(const struct vk_limits *limits, bool is_cpu, const struct gemm_kind *kind);
 /** A kernel's on matrix units, as large as the device's shared memory has room for; rows are 0 where the build, the device or the type has
- * nothing for it. subgroups: at most so many, a power of two; 0: what suits the device. is_cpu: short code, whatever the speed. */
-struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, uint32_t subgroups, const struct gemm_kind *kind);
+ * nothing for it. is_cpu: short code, whatever the speed. */
+struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, const struct gemm_wish *wish,
+                                       const struct gemm_kind *kind);
 
 /** In shared memory; 0 of a scalar kernel. */
 uint64_t gemm_tile_shared_bytes(const struct gemm_tile *tile, const struct gemm_kind *kind);

@@ -195,7 +195,7 @@ static enum vkring_status wish_for(const vkring_device *device, const char *want
     struct kernel_choice choice = {.matrix = kernel_choice_suits_matrices(device)};
     if (words)
         TRY(choice_parse_words(words, &choice), fail);
-    *out_wish = (struct gemm_wish){choice.matrix, choice.matrix_wish.subgroups};
+    *out_wish = (struct gemm_wish){choice.matrix, choice.matrix_wish.subgroups, choice.matrix_wish.operations};
     return VKRING_OK;
 fail:
     return status;
@@ -212,34 +212,45 @@ static enum vkring_status measure(vkring_device *device, const struct vkring_fee
     bool counts_as_host;
     TRY(vk_buffer_measure(device, VK_MEMORY_DEVICE, scratch_bytes(params), &bytes, &counts_as_host), fail);
     TRY(wish_for(device, params->kernels, &wish), fail);
+    const struct gemm_matrices matrices = gemm_tile_choose(device, &kind, &wish).matrices;
     count_flop(params, &forward_flop, &backward_flop);
     *out_info = (struct vkring_feedforward_info){
         .chunk_rows = params->chunk_rows,
         .device_bytes = bytes * (uint64_t)scratch_count(params),
         .forward_flop = (double)params->rows * forward_flop,
         .backward_flop = params->backward ? (double)params->rows * backward_flop : 0,
-        .matrix_units = gemm_tile_choose(device, &kind, &wish).matrices.shape.m > 0,
+        .matrix_units = matrices.shape.m > 0,
+        .matrix_operations = matrices.operations,
     };
     return VKRING_OK;
 fail:
     return status;
 }
 
-/* Without matrix units where the device computes wrong products there. */
+/* Leaves out what the device computes wrong products with. */
+static enum vkring_status try_products(struct vkring_feedforward *layer, bool operations, bool *in_use)
+{
+    enum vkring_status status;
+    TRY(gemm_self_test(layer->device, layer->params.type, operations, in_use), fail);
+    if (!*in_use)
+        log_line(&layer->device->log, VKRING_LOG_WARNING, "%s: products on matrix units are wrong%s; others take over",
+                 layer->device->info.name, operations ? " by operations on matrices" : "");
+fail:
+    return status;
+}
+
 static enum vkring_status settle_wish(struct vkring_feedforward *layer)
 {
     enum vkring_status status;
-    bool right = true;
+    struct vkring_feedforward_info *info = &layer->info;
     TRY(wish_for(layer->device, layer->params.kernels, &layer->wish), fail);
     layer->params.kernels = NULL; /* the caller's */
-    if (layer->info.matrix_units)
-        TRY(gemm_self_test(layer->device, layer->params.type, &right), fail);
-    if (!right) {
-        log_line(&layer->device->log, VKRING_LOG_WARNING, "%s: products on matrix units are wrong; others take over",
-                 layer->device->info.name);
-        layer->wish.matrix = layer->info.matrix_units = false;
-    }
-    return VKRING_OK;
+    if (info->matrix_operations)
+        TRY(try_products(layer, true, &info->matrix_operations), fail);
+    if (info->matrix_units && !info->matrix_operations)
+        TRY(try_products(layer, false, &info->matrix_units), fail);
+    layer->wish.operations = info->matrix_operations;
+    layer->wish.matrix = info->matrix_units;
 fail:
     return status;
 }

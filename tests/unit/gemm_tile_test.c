@@ -22,7 +22,8 @@ static const struct gemm_kind wide = {.type = VKRING_TYPE_F16, .columns = 4096};
 START_TEST(tiles_are_large_where_registers_are_many)
 {
     const struct vk_limits limits = limits_of((struct vkring_matrix_shape){16, 16, 16}, 32, 256, 65536);
-    const struct gemm_tile tile = gemm_tile_on_matrices(&limits, false, 0, &wide);
+    const struct gemm_wish wish = {.matrix = true};
+    const struct gemm_tile tile = gemm_tile_on_matrices(&limits, false, &wish, &wide);
     ck_assert_uint_eq(tile.rows, 128);
     ck_assert_uint_eq(tile.columns, 128);
     ck_assert_uint_eq(tile.workgroup_size, 256);
@@ -72,7 +73,8 @@ START_TEST(tiles_fit_every_device)
                                                .left_f32 = form & 8,
                                                .right_f32 = form & 16,
                                                .columns = columns[c]};
-                const struct gemm_tile tile = gemm_tile_on_matrices(limits, form & 32, subgroups, &kind);
+                const struct gemm_wish wish = {.matrix = true, .subgroups = subgroups};
+                const struct gemm_tile tile = gemm_tile_on_matrices(limits, form & 32, &wish, &kind);
                 check_tile(&tile, &kind, limits);
                 ck_assert(!subgroups || tile.matrices.subgroups <= subgroups);
                 ck_assert(columns[c] > 4 * tile.matrices.shape.n || tile.columns < 2 * columns[c] + tile.matrices.shape.n);
@@ -86,10 +88,23 @@ START_TEST(what_does_not_fit_is_left_to_others)
     const struct vk_limits short_rows = limits_of((struct vkring_matrix_shape){4, 16, 16}, 32, 256, 65536);
     const struct vk_limits none = limits_of((struct vkring_matrix_shape){0}, 32, 256, 65536);
     const struct gemm_kind f32 = {.type = VKRING_TYPE_F32, .columns = 4096};
-    ck_assert_uint_eq(gemm_tile_on_matrices(&tiny, false, 0, &wide).rows, 0);
-    ck_assert_uint_eq(gemm_tile_on_matrices(&short_rows, false, 0, &wide).rows, 0);
-    ck_assert_uint_eq(gemm_tile_on_matrices(&none, false, 0, &wide).rows, 0);
-    ck_assert_uint_eq(gemm_tile_on_matrices(device_of(0), false, 0, &f32).rows, 0);
+    const struct gemm_wish wish = {.matrix = true};
+    ck_assert_uint_eq(gemm_tile_on_matrices(&tiny, false, &wish, &wide).rows, 0);
+    ck_assert_uint_eq(gemm_tile_on_matrices(&short_rows, false, &wish, &wide).rows, 0);
+    ck_assert_uint_eq(gemm_tile_on_matrices(&none, false, &wish, &wide).rows, 0);
+    ck_assert_uint_eq(gemm_tile_on_matrices(device_of(0), false, &wish, &f32).rows, 0);
+}
+END_TEST
+
+START_TEST(operations_take_no_shared_memory_for_sums)
+{
+    struct vk_limits limits = limits_of((struct vkring_matrix_shape){16, 16, 16}, 32, 256, 65536);
+    const struct gemm_wish wish = {.matrix = true, .operations = true};
+    const struct gemm_tile without = gemm_tile_on_matrices(&limits, false, &wish, &wide);
+    limits.matrix_operations = true;
+    const struct gemm_tile with = gemm_tile_on_matrices(&limits, false, &wish, &wide);
+    ck_assert(!without.matrices.operations && with.matrices.operations);
+    ck_assert_uint_eq(gemm_tile_shared_bytes(&without, &wide) - gemm_tile_shared_bytes(&with, &wide), 8 * 16 * 16 * 4);
 }
 END_TEST
 
@@ -99,6 +114,7 @@ int main(void)
     TCase *tcase = tcase_create("tiles");
     tcase_add_test(tcase, tiles_are_large_where_registers_are_many);
     tcase_add_loop_test(tcase, tiles_fit_every_device, 0, 7);
+    tcase_add_test(tcase, operations_take_no_shared_memory_for_sums);
     tcase_add_test(tcase, what_does_not_fit_is_left_to_others);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
