@@ -137,6 +137,7 @@ void main()
     first_row = (first_row_tile + gl_WorkGroupID.x) * TILE_ROWS;
     first_column = EDGED ? 0 : min(tile_column, columns - TILE_COLUMNS);
     written_from = tile_column - first_column;
+    find_tiles();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         row_of[r] = min(r * gl_WorkGroupSize.x + gl_LocalInvocationID.x, last_row - first_row);
     [[unroll]] for (uint i = 0; i < ROWS_PER_LANE * QUAD_COLUMNS; i++)
@@ -146,7 +147,7 @@ void main()
     if (TWO_PRODUCTS)
         add_product(others[0], others[1], other_right_stride);
 
-    uvec2 address = result_tile(result), ones_address = address_add(bias, first_column * 4);
+    uvec2 address = tiles[0], ones_address = address_add(bias, first_column * 4);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = r * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
         if (row <= last_row - first_row) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What kernels of result = left · right have in common: matrices and their forms, and what follows a product in a feed-forward layer.
- * A kernel sets first_row, first_column and written_from.
+ * A kernel sets first_row, first_column and written_from, and then finds the tiles.
  */
 
 /* The host's copy is the array in gemm.c. */
@@ -54,6 +54,7 @@ const uint RESULT_BYTES = RESULT_F32 ? 4 : ELEMENT_BYTES;
 #endif
 
 uint first_row, first_column, written_from; /* of the tile, and the first of the tile's columns that it writes */
+uvec2 tiles[3];                             /* where it begins in the result and the others */
 
 float load(bool f32, uvec2 address, uint element)
 {
@@ -136,6 +137,13 @@ uvec2 result_tile(uvec2 address)
     return address_add(address_advance(address, uvec2(result_stride, 0), first_row), first_column * RESULT_BYTES);
 }
 
+void find_tiles()
+{
+    tiles[0] = result_tile(result);
+    tiles[1] = result_tile(others[0]);
+    tiles[2] = result_tile(others[1]);
+}
+
 /*
  * Sums are gradients by the hidden layer. EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets
  * gradients by what the activation was given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0]
@@ -143,16 +151,16 @@ uvec2 result_tile(uvec2 address)
  */
 void finish_gradient(uint element, uint column, COLUMN_VALUES sum)
 {
-    COLUMN_VALUES given = load_columns(true, result_tile(result), element, column);
+    COLUMN_VALUES given = load_columns(true, tiles[0], element, column);
     if (EPILOGUE == EPILOGUE_GRADIENT) {
-        store(true, result_tile(others[0]), element, column, sum * derivative_of(given));
-        store(true, result_tile(result), element, column, activated(given));
+        store(true, tiles[1], element, column, sum * derivative_of(given));
+        store(true, tiles[0], element, column, activated(given));
         return;
     }
-    COLUMN_VALUES gate = load_columns(true, result_tile(others[0]), element, column), opened = activated(gate);
-    store(true, result_tile(others[0]), element, column, sum * given * derivative_of(gate));
-    store(true, result_tile(others[1]), element, column, sum * opened);
-    store(true, result_tile(result), element, column, opened * given);
+    COLUMN_VALUES gate = load_columns(true, tiles[1], element, column), opened = activated(gate);
+    store(true, tiles[1], element, column, sum * given * derivative_of(gate));
+    store(true, tiles[2], element, column, sum * opened);
+    store(true, tiles[0], element, column, opened * given);
 }
 
 void finish(uvec2 address, uint element, uint column, COLUMN_VALUES sum)

@@ -14,10 +14,8 @@ void finish_columns(uint row, uint column, COLUMN_VALUES sum)
 {
     if (SCALED)
         sum = without_scales(row, column, sum);
-    if (ONES && first_row + row == rows)
-        finish(address_add(bias, first_column * 4), 0, column, sum);
-    else
-        finish(result_tile(result), row * (result_stride / RESULT_BYTES), column, sum);
+    bool is_ones = ONES && first_row + row == rows;
+    finish(is_ones ? address_add(bias, first_column * 4) : tiles[0], is_ones ? 0 : row * (result_stride / RESULT_BYTES), column, sum);
 }
 
 bool is_of_result(uint row, uint column)

@@ -303,6 +303,7 @@ void main()
     first_row = (first_row_tile + gl_WorkGroupID.x) * TILE_ROWS;
     first_column = (first_column_tile + gl_WorkGroupID.y) * TILE_COLUMNS;
     written_from = 0;
+    find_tiles();
     [[unroll]] for (uint i = 0; i < ROW_TILES * COLUMN_TILES; i++)
         sums[i] = SUMS_MATRIX(0.0);
     if (SCALED)
