@@ -186,10 +186,10 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, do
         !bench_time(run_backward, trial, repeats, &backward, failure))
         return false;
     vkring_feedforward_get_info(trial->layer, &info);
-    printf("%-16s %9.2f ms %7.1f GFLOP/s %4.0f %%   %9.2f ms %7.1f GFLOP/s %4.0f %%%s\n", trial->which->name, forward.median * 1e3,
+    printf("%-16s %9.2f ms %7.1f GFLOP/s %4.0f %%   %9.2f ms %7.1f GFLOP/s %4.0f %%%s%s\n", trial->which->name, forward.median * 1e3,
            info.forward_flop / forward.median * 1e-9, info.forward_flop / forward.median * 1e-7 / peak_gflops, backward.median * 1e3,
            info.backward_flop / backward.median * 1e-9, info.backward_flop / backward.median * 1e-7 / peak_gflops,
-           info.matrix_units ? "   on matrix units" : "");
+           info.matrix_units ? "   on matrix units" : "", info.matrix_operations ? ", by operations" : "");
     fflush(stdout);
     json_array_append_new(results, json_pack("{s:s, s:b, s:o, s:o}", "case", trial->which->name, "matrix_units", info.matrix_units,
                                              "forward", timing_json(&forward, info.forward_flop, peak_gflops), "backward",

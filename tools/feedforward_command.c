@@ -121,10 +121,11 @@ static json_t *device_json(const struct feedforward *command)
 static json_t *problem_json(const struct feedforward *command, const struct vkring_feedforward_info *info)
 {
     const struct vkring_feedforward_params *params = &command->params;
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:b}", "dtype", element_text(command->files.type), "rows",
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:b, s:b}", "dtype", element_text(command->files.type), "rows",
                      json_size(params->rows), "model_dim", json_size(params->model_dim), "hidden_dim", json_size(params->hidden_dim),
                      "output_dim", json_size(params->output_dim), "activation", vkring_activation_string(params->activation), "gated",
-                     params->gated, "chunk_rows", json_size(info->chunk_rows), "matrix_units", info->matrix_units);
+                     params->gated, "chunk_rows", json_size(info->chunk_rows), "matrix_units", info->matrix_units, "matrix_operations",
+                     info->matrix_operations);
 }
 
 static json_t *pass_json(double seconds, double flop)

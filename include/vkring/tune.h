@@ -35,7 +35,7 @@
  * Of the three before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
- * finished in matrices.
+ * finished in matrices, as they are on CPUs unless it is 0.
  */
 #ifndef VKRING_TUNE_H
 #define VKRING_TUNE_H

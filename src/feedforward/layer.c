@@ -187,12 +187,13 @@ static bool has_whole_quads(const struct vkring_feedforward_params *params)
     return (params->model_dim | params->hidden_dim | params->output_dim) % 4 == 0;
 }
 
-/* By the words of vkring/tune.h, of which most are of attention. */
+/* By the words of vkring/tune.h, of which most are of attention. Operations on matrices are faster on lavapipe; of GPUs it is not known. */
 static enum vkring_status wish_for(const vkring_device *device, const char *wanted, struct gemm_wish *out_wish)
 {
     enum vkring_status status;
     const char *words = choose_words(wanted);
     struct kernel_choice choice = {.matrix = kernel_choice_suits_matrices(device)};
+    choice.matrix_wish.operations = device->info.kind == VKRING_DEVICE_CPU;
     if (words)
         TRY(choice_parse_words(words, &choice), fail);
     *out_wish = (struct gemm_wish){choice.matrix, choice.matrix_wish.subgroups, choice.matrix_wish.operations};

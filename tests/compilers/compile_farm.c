@@ -280,16 +280,16 @@ static const struct {
     {"gemm_two_products", LAYER_INPUT_GRAD},
 };
 
-static void compile_product(struct farm *farm, const struct gemm_kind *kind, const char *name, bool matrix)
+static void compile_product(struct farm *farm, const struct gemm_kind *kind, const char *name, const struct gemm_wish *wish)
 {
-    const struct gemm_wish wish = {.matrix = matrix};
+    const struct gemm_matrices matrices = gemm_tile_choose(farm->device, kind, wish).matrices;
     struct gemm gemm = {0};
     char full_name[64];
-    snprintf(full_name, sizeof(full_name), "%s%s", name, matrix ? "_matrix" : "");
-    if (matrix && !gemm_tile_choose(farm->device, kind, &wish).matrices.shape.m)
+    snprintf(full_name, sizeof(full_name), "%s%s%s", name, wish->matrix ? "_matrix" : "", wish->operations ? "_operations" : "");
+    if ((wish->matrix && !matrices.shape.m) || (wish->operations && !matrices.operations))
         return;
     name_next(farm, full_name, NULL, farm->problem);
-    check(farm, gemm_create(farm->device, kind, &wish, true, &gemm));
+    check(farm, gemm_create(farm->device, kind, wish, true, &gemm));
     gemm_destroy(farm->device, &gemm);
 }
 
@@ -309,12 +309,13 @@ static void compile_feedforward(struct farm *farm, enum vkring_type type)
         .output_bias = true,
         .backward = true,
     };
+    static const struct gemm_wish wishes[] = {{.matrix = false}, {.matrix = true}, {.matrix = true, .operations = true}};
     for (size_t i = 0; i < sizeof(products) / sizeof(products[0]); i++) {
         const struct gemm_kind kind = layer_product_kind(&params, products[i].product);
         name_next(farm, products[i].name, NULL, type_names[type]);
-        compile_product(farm, &kind, products[i].name, false);
-        if (kernel_choice_suits_matrices(farm->device))
-            compile_product(farm, &kind, products[i].name, true);
+        compile_product(farm, &kind, products[i].name, &wishes[0]);
+        for (int w = 1; w < 3 && kernel_choice_suits_matrices(farm->device); w++)
+            compile_product(farm, &kind, products[i].name, &wishes[w]);
     }
 }
 
