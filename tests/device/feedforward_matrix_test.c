@@ -189,6 +189,7 @@ static bool has_matrices(const char *words, enum vkring_type type)
     return vkring_feedforward_measure(device, &params, &info) == VKRING_OK && info.matrix_units;
 }
 
+/* Where the device and this build have them. */
 static bool has_operations(void)
 {
     const struct vkring_feedforward_params params = {
@@ -196,6 +197,16 @@ static bool has_operations(void)
     struct vkring_feedforward_info info;
     return vkring_feedforward_measure(device, &params, &info) == VKRING_OK && info.matrix_operations;
 }
+
+START_TEST(operations_are_the_default_on_cpus)
+{
+    const struct vkring_feedforward_params params = {
+        .type = VKRING_TYPE_F16, .rows = 9, .model_dim = 8, .output_dim = 4, .kernels = "matrix=1"};
+    struct vkring_feedforward_info info;
+    ck_assert_int_eq(vkring_feedforward_measure(device, &params, &info), VKRING_OK);
+    ck_assert(info.matrix_operations == (device->info.kind == VKRING_DEVICE_CPU));
+}
+END_TEST
 
 START_TEST(they_are_used_where_asked_for)
 {
@@ -230,6 +241,7 @@ int main(void)
         tcase_add_loop_test(tcase, operations_do_the_same, 0, 2);
         tcase_add_test(tcase, others_take_over_from_operations);
         tcase_add_test(tcase, wrong_answers_are_refused);
+        tcase_add_test(tcase, operations_are_the_default_on_cpus);
     }
     tcase_add_test(tcase, all_products_are_there);
     tcase_add_loop_test(tcase, others_take_over, 0, sizeof(poorer) / sizeof(poorer[0]));
