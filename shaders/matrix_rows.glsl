@@ -63,12 +63,14 @@ void multiply_own_tile(uint n, uint first, uint depth, uint staged_own, uint sta
     [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
         sum[t] = SUMS_MATRIX(0.0);
     [[unroll]] for (uint d = 0; d < depth; d++) {
-        OTHER_MATRIX other;
-        coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
-        [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
-            if (FEW_REGISTERS)
-                coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
-            sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
+        if (part_apart(d)) {
+            OTHER_MATRIX other;
+            coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
+            [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+                if (FEW_REGISTERS)
+                    coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+                sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
  * multiplied by their magnitudes, which rounds nothing.
  */
 
-const uint STAGED_AT_ONCE = 4; /* quads that a lane loads before it stores any */
+const uint STAGED_AT_ONCE = PARTS_APART && !ALIGNED ? 1 : 4; /* quads that a lane loads before it stores any */
 
 /* Which of the two tensors of a side. */
 const uint HEAD_TENSOR = 0;

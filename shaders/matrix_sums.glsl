@@ -36,7 +36,11 @@ void scale_sums(uint first, uint width)
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
         SUMS_MATRIX factor = row_factors_of(t);
         [[unroll]] for (uint n = first; n < first + width; n++)
-            sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] * factor;
+            if (part_apart(n)) {
+                if (PARTS_APART)
+                    factor = row_factors_of(t);
+                sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] * factor;
+            }
     }
 }
 
@@ -44,10 +48,12 @@ void scale_sums(uint first, uint width)
 void add_products_of(ROWS_MATRIX factor[ROW_TILES], uint k, uint first, uint width, uint staged_other, uint stride)
 {
     [[unroll]] for (uint n = 0; n < width; n++) {
-        COLUMNS_MATRIX other;
-        coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
-        [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-            sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
+        if (part_apart(n)) {
+            COLUMNS_MATRIX other;
+            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+                sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
+        }
     }
 }
 
@@ -77,9 +83,11 @@ void add_state(bool by_factors)
         if (by_factors)
             factor = row_factors_of(t);
         [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++) {
-            SUMS_MATRIX before;
-            coopMatLoad(before, state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-            sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] + before * factor;
+            if (part_apart(n)) {
+                SUMS_MATRIX before;
+                coopMatLoad(before, state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+                sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] + before * factor;
+            }
         }
     }
 }
@@ -89,7 +97,8 @@ void store_state()
     FloatQuads state = FloatQuads(state_address());
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
         [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++)
-            coopMatStore(sums[t * SUM_WIDTH + n], state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            if (part_apart(n))
+                coopMatStore(sums[t * SUM_WIDTH + n], state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
     subgroupMemoryBarrierBuffer();
 }
 

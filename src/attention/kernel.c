@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 5u
+#define MATRIX_CONSTANTS 6u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -74,7 +74,7 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last five only of kernels on matrix units. */
+/* As in constants.glsl; the last six only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
 {
@@ -116,6 +116,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         matrices->shape.k,
         matrices->subgroups,
         problem->backward,
+        matrices->parts_apart,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);

@@ -271,6 +271,13 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
     return !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS;
 }
 
+/* Forward as it is without backward, with scores that take little: the rest spills where registers are few. */
+static bool holds_forward(const vkring_device *device, const struct problem *problem, const struct matrix_tiles *forward)
+{
+    return !is_cpu(device) && !problem->backward && !has_costly_scores(problem) &&
+           matrix_tiles_fit_registers(&device->limits, forward, problem);
+}
+
 /* Of few query rows scalar kernels split the keys. */
 enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem)
 {
@@ -278,7 +285,7 @@ enum kernel_family kernel_choice_best_family(const vkring_device *device, const 
     find_matrices(device, problem, &choice);
     const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
     const bool few = !problem->backward && forward->shape.m && kernel_choice_group(problem) * problem->q_len < matrix_tiles_rows(forward);
-    if (forward->shape.m && !few && kernel_choice_suits_matrices(device))
+    if (forward->shape.m && !few && (kernel_choice_suits_matrices(device) || holds_forward(device, problem, forward)))
         return KERNELS_MATRIX;
     return pays_broadcast(device, problem) ? KERNELS_BROADCAST : KERNELS_SCALAR;
 }

@@ -8,6 +8,9 @@
 
 /* What RADV and NVK can have in registers, of own rows and their sums, without spilling. */
 #define MOST_COLUMNS_IN_REGISTERS 256u
+/* Of a lane's registers what ANV can fill with sums where there are few, own rows in shared memory. */
+#define FEW_LANE_REGISTERS 128u
+#define SHARE_OF_SUMS 4u
 
 static uint64_t padded(uint64_t dim, const struct vkring_matrix_shape *shape)
 {
@@ -52,6 +55,12 @@ static uint64_t columns_of(enum spirv_kernel which, const struct problem *proble
 {
     const uint64_t head = problem->head_dim, value = problem->value_dim;
     return which == SPIRV_FORWARD ? value + head : which == SPIRV_QUERY_GRADIENT ? 2 * head + value : 2 * (head + value);
+}
+
+/* Or tests say so. */
+static bool has_few_registers(const struct vk_limits *limits, bool is_cpu)
+{
+    return limits->matrix_columns || (!is_cpu && limits->lane_registers <= FEW_LANE_REGISTERS);
 }
 
 static bool owns_keys(enum spirv_kernel which)
@@ -147,7 +156,8 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
         .subgroup_size = limits->min_subgroup_size,
         .subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4),
         .separate_sums = which == SPIRV_KEY_GRADIENT && row_tiles * (problem->head_dim + problem->value_dim) > columns,
-        .few_registers = row_tiles * columns_of(which, problem) > columns,
+        .parts_apart = has_few_registers(limits, is_cpu),
+        .few_registers = has_few_registers(limits, is_cpu) || row_tiles * columns_of(which, problem) > columns,
     };
     tiles.operations = wish->operations && has_operations(which, limits, &tiles.shape, problem);
     const uint32_t least_rows = owns_keys(which) ? greatest(&tiles.shape) : tiles.shape.m;
@@ -173,12 +183,18 @@ struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk
     return (struct matrix_tiles){0};
 }
 
+bool matrix_tiles_fit_registers(const struct vk_limits *limits, const struct matrix_tiles *forward, const struct problem *problem)
+{
+    const uint64_t sums = matrix_tiles_rows(forward) / forward->subgroups * padded(problem->value_dim, &forward->shape);
+    return sums <= (uint64_t)limits->lane_registers / SHARE_OF_SUMS * forward->subgroup_size;
+}
+
 bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b)
 {
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
            a->rows_per_step == b->rows_per_step && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers &&
-           a->operations == b->operations;
+           a->parts_apart == b->parts_apart && a->operations == b->operations;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)

@@ -16,6 +16,7 @@ struct matrix_tiles {
     uint32_t rows_per_step;
     bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
+    bool parts_apart;   /* matrices of sums are in branches of their own, where compilers have few registers */
     bool operations;    /* of VK_NV_cooperative_matrix2 make weights of scores, which else go through shared memory */
 };
 
@@ -37,6 +38,9 @@ struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);
  * problem has nothing for it. is_cpu: short code, whatever the speed. */
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
                                         const struct matrix_wish *wish, const struct problem *problem);
+
+/** Whether a GPU whose lanes have few registers holds forward's sums, as far as scores take few beside them. */
+bool matrix_tiles_fit_registers(const struct vk_limits *limits, const struct matrix_tiles *forward, const struct problem *problem);
 
 bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b);
 /** As matrix_wish has them. */

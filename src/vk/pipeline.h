@@ -6,7 +6,7 @@
 
 #include "device.h"
 
-#define VK_PIPELINE_MOST_CONSTANTS 32u
+#define VK_PIPELINE_MOST_CONSTANTS 48u
 
 struct vk_pipeline {
     VkPipelineLayout layout;

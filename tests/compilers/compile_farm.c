@@ -30,6 +30,7 @@ static const struct farm_problem {
     {VKRING_TYPE_F16, 64, 64, PLAIN, false},    {VKRING_TYPE_F16, 64, 64, ALL, false},       {VKRING_TYPE_F16, 128, 128, CAUSAL, true},
     {VKRING_TYPE_F16, 128, 128, ALL, true},     {VKRING_TYPE_F16, 256, 256, PLAIN, false},   {VKRING_TYPE_F16, 256, 256, ALL, true},
     {VKRING_TYPE_F16, 40, 72, ALL, false},      {VKRING_TYPE_BF16, 128, 128, CAUSAL, false}, {VKRING_TYPE_BF16, 128, 128, ALL, false},
+    {VKRING_TYPE_F16, 64, 64, CAUSAL, true},    {VKRING_TYPE_F16, 40, 56, CAUSAL, false},    {VKRING_TYPE_BF16, 64, 32, CAUSAL, false},
 };
 
 static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
@@ -223,6 +224,21 @@ static void compile_few_queries(struct farm *farm, const struct farm_problem *fa
     }
 }
 
+/* Where registers are few, forward may be on matrix units if there is no backward. */
+static void compile_forward_alone(struct farm *farm, const struct farm_problem *farmed)
+{
+    struct vkring_plan_params params = params_of(farmed);
+    struct problem problem;
+    params.backward = false;
+    if (problem_resolve(&params, &problem) != VKRING_OK) {
+        check(farm, VKRING_ERROR_INVALID_ARGUMENT);
+        return;
+    }
+    const struct kernel_choice best = kernel_choice_best(farm->device, &problem);
+    if (kernel_choice_matrices(&best, SPIRV_FORWARD))
+        compile_kernel(farm, SPIRV_FORWARD, farmed, &problem, &best);
+}
+
 static void compile_problem(struct farm *farm, const struct farm_problem *farmed)
 {
     const struct vkring_plan_params params = params_of(farmed);
@@ -242,6 +258,8 @@ static void compile_problem(struct farm *farm, const struct farm_problem *farmed
             compile_kernel(farm, which, farmed, &problem, &best);
     }
     compile_operations(farm, farmed, &problem, &best);
+    if (!best.matrix)
+        compile_forward_alone(farm, farmed);
     if (farmed->few)
         compile_few_queries(farm, farmed);
 }

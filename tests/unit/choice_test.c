@@ -250,6 +250,47 @@ START_TEST(tiles_of_matrix_units_are_words)
 }
 END_TEST
 
+/* As those of Intel, whose subgroups have so many lanes; matrices of f16 are 8 high, 16 deep, and as wide. */
+static vkring_device gpu_of_few_registers(uint32_t lanes)
+{
+    vkring_device device = gpu_with_matrices();
+    device.limits.lane_registers = 128;
+    device.limits.subgroup_size = device.limits.min_subgroup_size = lanes;
+    device.limits.shared_memory_bytes = 49152;
+    device.limits.matrix_shapes[0] = (struct vkring_matrix_shape){8, lanes, 16};
+    return device;
+}
+
+/* Forward of a head's dimensions, with rows that lanes find again at each step. */
+static bool is_on_matrix_units(const vkring_device *device, const struct problem *of)
+{
+    const struct kernel_choice best = kernel_choice_best(device, of);
+    const struct matrix_tiles *forward = kernel_choice_matrices(&best, SPIRV_FORWARD);
+    ck_assert(!forward || forward->few_registers);
+    return forward;
+}
+
+START_TEST(few_registers_hold_forward_of_small_heads)
+{
+    const vkring_device narrow = gpu_of_few_registers(8), wide = gpu_of_few_registers(16);
+    struct problem forward = halves, other;
+    forward.backward = false;
+    ck_assert(is_on_matrix_units(&wide, &forward) && !is_on_matrix_units(&narrow, &forward));
+    ck_assert(!is_on_matrix_units(&wide, &halves));
+    other = forward;
+    other.softcap = 30;
+    ck_assert(!is_on_matrix_units(&wide, &other));
+    other = forward;
+    other.value_dim = 65;
+    ck_assert(!is_on_matrix_units(&wide, &other));
+    other.value_dim = 32;
+    other.head_dim = 256;
+    ck_assert(is_on_matrix_units(&wide, &other) && is_on_matrix_units(&narrow, &other));
+    other.value_dim = 33;
+    ck_assert(!is_on_matrix_units(&narrow, &other));
+}
+END_TEST
+
 START_TEST(bias_gradients_are_on_matrix_units)
 {
     const vkring_device device = gpu_with_matrices();
@@ -344,6 +385,7 @@ int main(void)
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
+        tcase_add_test(words, few_registers_hold_forward_of_small_heads);
         tcase_add_test(words, bias_gradients_are_on_matrix_units);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
     }
