@@ -44,8 +44,7 @@ second_run_does_nothing()
     [[ $said == *"no work to do"* && $said != *Installing* ]]
 }
 
-# Once for all parts.
-prepare_fresh_root()
+fill_fresh_root()
 {
     if [[ -d $fresh_root$fresh_checkout ]]; then
         return
@@ -55,6 +54,16 @@ prepare_fresh_root()
     install_from_backports mesa-vulkan-drivers python3-matplotlib python3-numpy ||
         skip "Mesa could not be fetched from Debian 13's backports"
     copy_checkout
+    "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --list
+}
+
+# Once for all parts, with everything built: a lane waits for the other one that is at it.
+prepare_fresh_root()
+{
+    (
+        flock 9
+        fill_fresh_root 9>&-
+    ) 9>"$work/trixie.lock"
 }
 
 # Tests that need nothing say here what they say under the sanitizers; those of the device run under the validation layer.
@@ -67,13 +76,14 @@ fresh_debian()
     timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo"
 }
 
-# The tests count the layer's messages and fail on any. The newest driver compiles kernels soonest, and the newest layer sees most.
+# The tests count the layer's messages and fail on any. The newest driver compiles kernels soonest, and the newest layer sees most. The other
+# lane may run tests of the same build.
 validation()
 {
     if can_make_fresh_root; then
         prepare_fresh_root
-        results_of validation "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" env VKRING_TEST_VALIDATION=1 \
-            "$fresh_checkout/scripts/test" --suite device
+        log_name=validation results_of validation "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" env VKRING_TEST_VALIDATION=1 \
+            meson test -C "$fresh_checkout/build" --no-rebuild --print-errorlogs --logbase validation --suite device
     else
         VKRING_TEST_VALIDATION=1 VKRING_TEST_CASES=$few_cases results_of validation "$build" "$checkout/scripts/test" --suite device
     fi

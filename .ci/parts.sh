@@ -24,10 +24,10 @@ skip()
 }
 
 # Runs tests and keeps their results for the sum: results_of NAME BUILD COMMAND... Fails where no test ran
-# or all were skipped, too.
+# or all were skipped, too. Tests of one build that run at the same time have logs of their own.
 results_of()
 {
-    local name=$1 log=$2/meson-logs/testlog.json status=0 sum="0 passed"
+    local name=$1 log=$2/meson-logs/${log_name:-testlog}.json status=0 sum="0 passed"
     shift 2
     rm -f -- "$log"
     timeout -k 30 "$test_seconds" "$@" || status=$?
