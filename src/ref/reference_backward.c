@@ -2,6 +2,7 @@
 #include "reference.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "reference_row.h"
@@ -11,6 +12,9 @@ struct backward {
     const float *query, *key, *value, *output_grad;
     const struct reference_gradients *gradients;
     struct reference_term_sizes squares; /* sums over all terms */
+    /* [kv_len], of the row at hand: dot(output_grad_i, v_j) under dropout, the gradient by P_ij; and of the products it is summed from */
+    double *by_probability, *product_squares;
+    double *key_squares; /* [kv_len], of the head at hand: dot(k_j, k_j) */
 };
 
 static void clear(double *gradient, uint64_t count)
@@ -29,20 +33,55 @@ static void clear_gradients(const struct reference_problem *p, const struct refe
     clear(gradients->sinks, p->heads);
 }
 
-/* dot(output_grad_i, v_j) under dropout: the gradient by P_ij. */
-static double probability_gradient(const struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j)
+static bool create_room(struct backward *b)
+{
+    const uint64_t kv_len = b->problem->kv_len;
+    double *room = malloc((3 * kv_len + 1) * sizeof(*room));
+    b->by_probability = room;
+    b->product_squares = room ? room + kv_len : NULL;
+    b->key_squares = room ? room + 2 * kv_len : NULL;
+    return room != NULL;
+}
+
+static double squares_of_products(const float *a, const float *b, uint64_t count)
+{
+    double squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (uint64_t i = 0; i < count; i++) {
+        const double product = (double)a[i] * (double)b[i];
+        squares += product * product;
+    }
+    return squares;
+}
+
+static void begin_head(const struct backward *b, const struct reference_row *first)
+{
+    const struct reference_problem *p = b->problem;
+    for (uint64_t j = 0; b->gradients->sizes && j < p->kv_len; j++) {
+        const float *key = b->key + reference_key_element(p, first, j, p->head_dim);
+        b->key_squares[j] = reference_dot(key, key, p->head_dim);
+    }
+}
+
+static void begin_row(const struct backward *b, const struct reference_row *row, const struct row_weights *weights)
 {
     const struct reference_problem *p = b->problem;
     const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
-    return weights->dropout_factor[j] * reference_dot(output_grad, b->value + reference_key_element(p, row, j, p->value_dim), p->value_dim);
+    for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
+        const float *value = b->value + reference_key_element(p, row, j, p->value_dim);
+        const double factor = weights->dropout_factor[j];
+        b->by_probability[j] = factor * reference_dot(output_grad, value, p->value_dim);
+        if (b->gradients->sizes)
+            b->product_squares[j] = factor * factor * squares_of_products(output_grad, value, p->value_dim);
+    }
 }
 
 /* dot(output_grad_i, o_i) */
-static double row_delta(const struct backward *b, const struct reference_row *row, const struct row_weights *weights)
+static double row_delta(const struct backward *b, const struct row_weights *weights)
 {
     double delta = 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        delta += weights->probability[j] * probability_gradient(b, row, weights, j);
+        delta += weights->probability[j] * b->by_probability[j];
     return delta;
 }
 
@@ -66,23 +105,11 @@ static void add_pair(const struct backward *b, const struct reference_row *row, 
         g->bias[reference_bias_element(p, row) + j] += score_gradient;
 }
 
-/* Of the products that dP_ij is summed from. */
-static double squares_of_gradient(const struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j)
-{
-    const struct reference_problem *p = b->problem;
-    const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
-    const float *value = b->value + reference_key_element(p, row, j, p->value_dim);
-    double squares = 0;
-    for (uint64_t d = 0; d < p->value_dim; d++)
-        squares += pow((double)output_grad[d] * (double)value[d], 2);
-    return pow(weights->dropout_factor[j], 2) * squares;
-}
-
-static double squares_of_delta(const struct backward *b, const struct reference_row *row, const struct row_weights *weights)
+static double squares_of_delta(const struct backward *b, const struct row_weights *weights)
 {
     double squares = 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        squares += pow(weights->probability[j], 2) * squares_of_gradient(b, row, weights, j);
+        squares += pow(weights->probability[j], 2) * b->product_squares[j];
     return squares;
 }
 
@@ -94,20 +121,23 @@ static double condition_of_derivative(double derivative)
 }
 
 /* P_ij · dP_ij and P_ij · delta_i count as two terms. */
-static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, uint64_t j,
-                        double delta_squares)
+static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, double delta_squares)
 {
     const struct reference_problem *p = b->problem;
     const float *query = b->query + reference_query_element(p, row, p->head_dim);
-    const float *key = b->key + reference_key_element(p, row, j, p->head_dim);
     const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
-    const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
-    const double score = probability * probability * (squares_of_gradient(b, row, weights, j) + delta_squares);
-    const double by_dot = score * pow(weights->derivative[j] * p->scale, 2) * (1 + pow(condition_of_derivative(weights->derivative[j]), 2));
-    b->squares.query += by_dot * reference_dot(key, key, p->head_dim);
-    b->squares.key += by_dot * reference_dot(query, query, p->head_dim);
-    b->squares.value += dropped * dropped * reference_dot(output_grad, output_grad, p->value_dim);
-    b->squares.bias += score;
+    const double query_squares = reference_dot(query, query, p->head_dim);
+    const double output_grad_squares = reference_dot(output_grad, output_grad, p->value_dim);
+    for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
+        const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
+        const double score = probability * probability * (b->product_squares[j] + delta_squares);
+        const double by_dot =
+            score * pow(weights->derivative[j] * p->scale, 2) * (1 + pow(condition_of_derivative(weights->derivative[j]), 2));
+        b->squares.query += by_dot * b->key_squares[j];
+        b->squares.key += by_dot * query_squares;
+        b->squares.value += dropped * dropped * output_grad_squares;
+        b->squares.bias += score;
+    }
 }
 
 static double mean_root(double squares, uint64_t count)
@@ -130,17 +160,23 @@ static void finish_sizes(const struct backward *b)
 static void backward_row(struct backward *b, const struct reference_row *row, struct row_weights *weights)
 {
     row_weigh(b->problem, row, b->query, b->key, weights);
-    const double delta = row_delta(b, row, weights), delta_squares = b->gradients->sizes ? squares_of_delta(b, row, weights) : 0;
+    begin_row(b, row, weights);
+    const double delta = row_delta(b, weights), delta_squares = b->gradients->sizes ? squares_of_delta(b, weights) : 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        if (weights->probability[j] > 0) {
-            const double by_probability = probability_gradient(b, row, weights, j);
-            add_pair(b, row, weights, j, weights->probability[j] * (by_probability - delta));
-            if (b->gradients->sizes)
-                add_squares(b, row, weights, j, delta_squares);
-        }
+        if (weights->probability[j] > 0)
+            add_pair(b, row, weights, j, weights->probability[j] * (b->by_probability[j] - delta));
+    if (b->gradients->sizes)
+        add_squares(b, row, weights, delta_squares);
     if (b->gradients->sinks)
         b->gradients->sinks[row->head] -= weights->sink_probability * delta;
     b->squares.sinks += pow(weights->sink_probability, 2) * delta_squares;
+}
+
+static void backward_head(struct backward *b, uint64_t batch, uint64_t head, struct row_weights *weights)
+{
+    begin_head(b, &(struct reference_row){.batch = batch, .head = head});
+    for (uint64_t i = 0; i < b->problem->q_len; i++)
+        backward_row(b, &(struct reference_row){.batch = batch, .head = head, .row = i}, weights);
 }
 
 bool reference_backward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
@@ -148,16 +184,17 @@ bool reference_backward(const struct reference_problem *problem, const float *qu
 {
     struct backward b = {
         .problem = problem, .query = query, .key = key, .value = value, .output_grad = output_grad, .gradients = gradients};
-    struct row_weights weights;
-    if (!row_weights_create(problem, &weights))
-        return false;
-    clear_gradients(problem, gradients);
-    for (uint64_t batch = 0; batch < problem->batch; batch++)
-        for (uint64_t head = 0; head < problem->heads; head++)
-            for (uint64_t i = 0; i < problem->q_len; i++)
-                backward_row(&b, &(struct reference_row){.batch = batch, .head = head, .row = i}, &weights);
-    if (gradients->sizes)
-        finish_sizes(&b);
+    struct row_weights weights = {0};
+    const bool has_room = row_weights_create(problem, &weights) && create_room(&b);
+    if (has_room) {
+        clear_gradients(problem, gradients);
+        for (uint64_t batch = 0; batch < problem->batch; batch++)
+            for (uint64_t head = 0; head < problem->heads; head++)
+                backward_head(&b, batch, head, &weights);
+        if (gradients->sizes)
+            finish_sizes(&b);
+    }
+    free(b.by_probability);
     row_weights_destroy(&weights);
-    return true;
+    return has_room;
 }

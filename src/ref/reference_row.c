@@ -51,6 +51,11 @@ static position distance_to_keys(const struct reference_problem *problem, positi
     return p < 0 ? -p : larger(0, p - ((position)problem->kv_len - 1));
 }
 
+static position distance_of(position p, uint64_t key)
+{
+    return p < (position)key ? (position)key - p : p - (position)key;
+}
+
 static bool same_segment(const struct reference_problem *problem, const struct reference_row *row, uint64_t key)
 {
     if (!problem->query_segment_ids)
@@ -71,13 +76,13 @@ static double score_keys(const struct reference_problem *problem, const struct r
     const float *bias = problem->bias.values ? problem->bias.values + reference_bias_element(problem, row) : NULL;
     query += reference_query_element(problem, row, problem->head_dim);
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
-        const position distance = p < (position)j ? (position)j - p : p - (position)j;
         double score =
             problem->scale * reference_dot(query, key + reference_key_element(problem, row, j, problem->head_dim), problem->head_dim);
         weights->derivative[j] = problem->softcap > 0 ? pow(cosh(score / problem->softcap), -2) : 1; /* 1 - tanh² would cancel */
         if (problem->softcap > 0)
             score = problem->softcap * tanh(score / problem->softcap);
-        score -= slope * (double)(distance - common);
+        if (problem->alibi_slopes)
+            score -= slope * (double)(distance_of(p, j) - common);
         if (bias)
             score += (double)bias[j];
         weights->probability[j] = same_segment(problem, row, j) ? score : -INFINITY;
@@ -98,7 +103,7 @@ static void normalise(const struct reference_problem *problem, const struct refe
     const double sink = problem->sinks ? (double)problem->sinks[row->head] : -INFINITY;
     double maximum = -INFINITY, sum = 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        maximum = fmax(maximum, weights->probability[j]);
+        maximum = weights->probability[j] > maximum ? weights->probability[j] : maximum;
     if (maximum == -INFINITY)
         weights->first_key = weights->end_key = 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
