@@ -130,6 +130,20 @@ START_TEST(gradients_can_be_had_one_by_one)
 }
 END_TEST
 
+/* Of one row with two keys of equal weight, by hand: the squares of products with values are 8 and 36, those of delta's terms 11. */
+START_TEST(sizes_of_terms)
+{
+    const struct reference_problem p = {
+        .batch = 1, .q_len = 1, .kv_len = 2, .heads = 1, .kv_heads = 1, .head_dim = 2, .value_dim = 2, .scale = 1};
+    const float query[] = {1, 0}, key[] = {0, 1, 0, 2}, value[] = {1, 2, 3, 0}, output_grad[] = {2, 1};
+    struct reference_term_sizes sizes;
+    ck_assert(reference_backward(&p, query, key, value, output_grad, &(struct reference_gradients){.sizes = &sizes}));
+    ck_assert_double_eq_tol(sizes.query, sqrt((19 + 4 * 47) / 4.0 / 2), 1e-12);
+    ck_assert_double_eq_tol(sizes.key, sqrt((19 + 47) / 4.0 / 4), 1e-12);
+    ck_assert_double_eq_tol(sizes.value, sqrt(2 * 5 / 4.0 / 4), 1e-12);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("oracle gradients");
@@ -140,5 +154,6 @@ int main(void)
     suite_add_tcase(suite, differences);
     suite_add_tcase(suite, exact);
     suite_add(suite, "exact", gradients_can_be_had_one_by_one);
+    suite_add(suite, "sizes", sizes_of_terms);
     return suite_run(suite);
 }
