@@ -405,6 +405,7 @@ static void show_memory(const struct trainer *trainer)
     const uint64_t peak = device_bytes(trainer, true) - trainer->bytes_before - 2 * vkring_buffer_size(trainer->logits);
     struct vkring_plan_info info;
     struct vkring_feedforward_info hidden;
+    char of_tensors[100];
     uint64_t tensors = 0;
     vkring_plan_get_info(block->plan, &info);
     vkring_feedforward_get_info(block->hidden, &hidden);
@@ -414,8 +415,10 @@ static void show_memory(const struct trainer *trainer)
         return;
     printf("\nMemory of rank 0 for a layer, beside weights; b = 1, c = %llu rows, h = %d, elements of 4 bytes:\n",
            (unsigned long long)block->rows, MODEL);
+    snprintf(of_tensors, sizeof(of_tensors), "tensors of forward, %.1f blocks of c x h; Ring Attention counts 6",
+             (double)tensors / (double)(unit * sizeof(float)));
     show_bytes(trainer, 6 * unit, "Ring Attention's table, forward in bf16");
-    show_bytes(trainer, tensors, "tensors of forward");
+    show_bytes(trainer, tensors, of_tensors);
     show_bytes(trainer, block->forward_memory.device_bytes + block->forward_memory.host_bytes, "a plan of attention for forward alone");
     show_bytes(trainer, info.packet_bytes, "of that each packet of keys and values");
     show_bytes(trainer, info.memory.device_bytes + info.memory.host_bytes, "the plan of attention, forward and backward");
