@@ -46,7 +46,7 @@ static bool loads_uniform_addresses_once(const vkring_device *device)
 /*
  * Fewer rows than lanes: lanes share them, and what of a key is loaded once goes to those that share. Wide rows are then in registers,
  * where one lane would not hold them; of narrow ones with elements of 32 bits, more than two, lanes that compute the same cost less than
- * taking loads apart. Measured on llvmpipe with vectors of 8 lanes: a quarter to two thirds of the time.
+ * taking loads apart. Measured on llvmpipe with vectors of 8 lanes: a quarter to three quarters of the time.
  */
 static void share_rows(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
 {
