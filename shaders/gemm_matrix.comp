@@ -5,8 +5,8 @@
  *
  * A workgroup computes TILE_ROWS rows of TILE_COLUMNS columns. Its subgroups lie ACROSS beside each other, and each has ROW_TILES x COLUMN_TILES sums
  * in registers. STEP_TERMS terms at a time are staged in shared memory for all of them, as f16 and as they lie: zeros past the last row, column and
- * term. Lanes hold the quads of a step in registers until those before were multiplied. How sums are finished: see gemm_sums.glsl, or with
- * MATRIX_OPERATIONS (VK_NV_cooperative_matrix2) gemm_sums_by_operations.glsl.
+ * term. Lanes hold the quads of a step in registers until those before were multiplied; with FEW_REGISTERS they load them then. How sums are finished:
+ * see gemm_sums.glsl, or with MATRIX_OPERATIONS (VK_NV_cooperative_matrix2) gemm_sums_by_operations.glsl.
  *
  * bf16 has more range than f16, and so has what is f32 whatever the type. Such rows of left and columns of right are multiplied by powers of two, which
  * shrink as greater elements come; the sums have these factors too, until they are finished.
@@ -28,6 +28,7 @@ layout(constant_id = 17) const uint MATRIX_K = 16;
 layout(constant_id = 18) const uint ROW_TILES = 4; /* matrices of a subgroup, one below the other */
 layout(constant_id = 19) const uint COLUMN_TILES = 2;
 layout(constant_id = 20) const uint SUBGROUPS = 8;
+layout(constant_id = 21) const bool FEW_REGISTERS = false; /* no more is held at a time than has to be, where compilers would spill it */
 #include "matrix_units.glsl"
 
 const uint SUBGROUP_ROWS = ROW_TILES * MATRIX_M;
@@ -245,22 +246,35 @@ void load_rows(uint k, out ROWS_MATRIX of_rows[ROW_TILES])
     }
 }
 
+void load_column(uint k, uint n, out COLUMNS_MATRIX of_column)
+{
+    uint column = subgroup_column() + n * MATRIX_N;
+    if (RIGHT_TRANSPOSED)
+        coopMatLoad(of_column, staged, STAGED_RIGHT + column * RIGHT_LINE_STRIDE + k / 4, RIGHT_LINE_STRIDE,
+                    gl_CooperativeMatrixLayoutColumnMajor);
+    else
+        coopMatLoad(of_column, staged, STAGED_RIGHT + k * RIGHT_LINE_STRIDE + column / 4, RIGHT_LINE_STRIDE,
+                    gl_CooperativeMatrixLayoutRowMajor);
+}
+
+/* Always true, with FEW_REGISTERS by a condition that is each part's own: compilers join ifs of the same one, and load all parts at once. */
+bool part_apart(uint i)
+{
+    return !FEW_REGISTERS || columns != ~i;
+}
+
 void multiply_staged()
 {
     [[unroll]] for (uint k = 0; k < STEP_TERMS; k += MATRIX_K) {
         ROWS_MATRIX of_rows[ROW_TILES];
         load_rows(k, of_rows);
         [[unroll]] for (uint n = 0; n < COLUMN_TILES; n++) {
-            uint column = subgroup_column() + n * MATRIX_N;
-            COLUMNS_MATRIX of_columns;
-            if (RIGHT_TRANSPOSED)
-                coopMatLoad(of_columns, staged, STAGED_RIGHT + column * RIGHT_LINE_STRIDE + k / 4, RIGHT_LINE_STRIDE,
-                            gl_CooperativeMatrixLayoutColumnMajor);
-            else
-                coopMatLoad(of_columns, staged, STAGED_RIGHT + k * RIGHT_LINE_STRIDE + column / 4, RIGHT_LINE_STRIDE,
-                            gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-                sums[t * COLUMN_TILES + n] = coopMatMulAdd(of_rows[t], of_columns, sums[t * COLUMN_TILES + n]);
+            if (part_apart(k * COLUMN_TILES + n)) {
+                COLUMNS_MATRIX of_column;
+                load_column(k, n, of_column);
+                [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
+                    sums[t * COLUMN_TILES + n] = coopMatMulAdd(of_rows[t], of_column, sums[t * COLUMN_TILES + n]);
+            }
         }
     }
 }
@@ -269,18 +283,37 @@ void multiply_staged()
 uint add_product(uvec2 left_from, uvec2 right_from, uint right_line_stride, uint steps)
 {
     uint term = 0;
-    load_step(left_from, right_from, right_line_stride, 0);
+    if (!FEW_REGISTERS)
+        load_step(left_from, right_from, right_line_stride, 0);
     [[dont_unroll]] do {
         steps++;
+        if (FEW_REGISTERS)
+            load_step(left_from, right_from, right_line_stride, term);
         stage_step(steps);
         term += STEP_TERMS;
-        if (term < terms)
+        if (!FEW_REGISTERS && term < terms)
             load_step(left_from, right_from, right_line_stride, term);
         if (SCALED && changed_step == steps)
             change_sums();
         multiply_staged();
     } while (term < terms);
     return steps;
+}
+
+/* With FEW_REGISTERS in a loop, by the same code: sums would be in others for each product. */
+void add_both_products()
+{
+    uint steps = 0, product = 0;
+    if (FEW_REGISTERS) {
+        [[dont_unroll]] do {
+            bool second = product > 0;
+            steps = add_product(second ? others[0] : left, second ? others[1] : right, second ? other_right_stride : right_stride, steps);
+            product++;
+        } while (product < 2);
+        return;
+    }
+    steps = add_product(left, right, right_stride, 0);
+    add_product(others[0], others[1], other_right_stride, steps);
 }
 
 void clear()
@@ -308,8 +341,9 @@ void main()
         sums[i] = SUMS_MATRIX(0.0);
     if (SCALED)
         clear();
-    uint steps = add_product(left, right, right_stride, 0);
     if (TWO_PRODUCTS)
-        add_product(others[0], others[1], other_right_stride, steps);
+        add_both_products();
+    else
+        add_product(left, right, right_stride, 0);
     finish_sums();
 }

@@ -27,7 +27,7 @@ struct push {
 };
 #define PUSH_BYTES (offsetof(struct push, padding))
 
-#define MATRIX_CONSTANTS 6u
+#define MATRIX_CONSTANTS 7u
 
 struct module {
     const uint32_t *code;
@@ -73,7 +73,7 @@ static const struct module *module_of(const struct gemm *gemm)
     return gemm->tile.matrices.operations ? &operation_modules[gemm->kind.type] : &matrix_modules[gemm->kind.type];
 }
 
-/* As in gemm.glsl and the kernels; the last six only of that on matrix units. */
+/* As in gemm.glsl and the kernels; the last seven only of that on matrix units. */
 static enum vkring_status acquire(vkring_device *device, const struct gemm *gemm, bool aligned, const struct vk_pipeline **out_pipeline)
 {
     const struct gemm_kind *kind = &gemm->kind;
@@ -102,6 +102,7 @@ static enum vkring_status acquire(vkring_device *device, const struct gemm *gemm
         matrices->row_tiles,
         matrices->column_tiles,
         matrices->subgroups,
+        matrices->few_registers,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct module *module = module_of(gemm);

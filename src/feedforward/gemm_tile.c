@@ -50,6 +50,9 @@ struct gemm_tile gemm_tile_scalar(const struct vk_limits *limits, bool is_cpu, c
 #define GPU_SUBGROUP_COLUMNS 32u
 #define GPU_STEP_TERMS 32u
 #define GPU_MANY_REGISTERS 256u
+/* What ANV has beside them in fewer: quads of a step, of a lane. More lanes hold fewer each. */
+#define GPU_FEW_LANE_QUADS 6u
+#define GPU_FEW_LANES 256u
 
 /* Nearly every device has them; more leaves fewer workgroups to a processor. */
 #define PORTABLE_SHARED_BYTES 32768u
@@ -93,18 +96,25 @@ static uint32_t at_least_one(uint32_t count)
     return count ? count : 1;
 }
 
+static bool has_few_registers(const struct vk_limits *limits, bool is_cpu)
+{
+    return !is_cpu && limits->lane_registers < GPU_MANY_REGISTERS;
+}
+
 static struct gemm_matrices largest_matrices(const struct vk_limits *limits, struct vkring_matrix_shape shape, bool is_cpu)
 {
     const uint32_t least_step = shape.k > 8 ? shape.k : 8;
-    const bool short_step = is_cpu || limits->lane_registers < GPU_MANY_REGISTERS || least_step > GPU_STEP_TERMS;
+    const bool few_registers = has_few_registers(limits, is_cpu);
+    const uint32_t subgroups = is_cpu ? 4 : few_registers ? at_least_one(GPU_FEW_LANES / limits->min_subgroup_size) : 8;
     return (struct gemm_matrices){
         .shape = shape,
         .subgroup_size = limits->min_subgroup_size,
-        .subgroups = is_cpu ? 4 : 8,
-        .across = is_cpu ? 2 : 4,
+        .subgroups = subgroups,
+        .across = (uint32_t)min_u64(subgroups, is_cpu ? 2 : 4),
         .row_tiles = is_cpu ? 2 : at_least_one(GPU_SUBGROUP_ROWS / shape.m),
         .column_tiles = is_cpu ? 2 : at_least_one(GPU_SUBGROUP_COLUMNS / shape.n),
-        .step_terms = short_step ? least_step : GPU_STEP_TERMS,
+        .step_terms = is_cpu || least_step > GPU_STEP_TERMS ? least_step : GPU_STEP_TERMS,
+        .few_registers = few_registers,
     };
 }
 
@@ -118,18 +128,30 @@ static void take_subgroups(struct gemm_tile *tile)
 }
 
 /* Sums get a quarter of the registers. */
-static void keep_in_registers(struct gemm_tile *tile, const struct vk_limits *limits)
+static bool holds_sums(const struct gemm_matrices *matrices, const struct vk_limits *limits)
+{
+    const uint32_t most = limits->lane_registers / 4 * matrices->subgroup_size;
+    return matrices->row_tiles * matrices->shape.m * matrices->column_tiles * matrices->shape.n <= most;
+}
+
+static bool halve_tiles(struct gemm_matrices *matrices, bool rows_first)
+{
+    if (matrices->row_tiles > 1 && (rows_first || matrices->column_tiles == 1))
+        matrices->row_tiles /= 2;
+    else if (matrices->column_tiles > 1)
+        matrices->column_tiles /= 2;
+    else
+        return false;
+    return true;
+}
+
+/* As many rows as columns, about: the least is read then. */
+static void keep_sums_in_registers(struct gemm_tile *tile, const struct vk_limits *limits)
 {
     struct gemm_matrices *matrices = &tile->matrices;
-    const uint32_t most = limits->lane_registers / 4 * matrices->subgroup_size;
-    while (matrices->row_tiles * matrices->shape.m * matrices->column_tiles * matrices->shape.n > most) {
-        if (matrices->row_tiles > 1)
-            matrices->row_tiles /= 2;
-        else if (matrices->column_tiles > 1)
-            matrices->column_tiles /= 2;
-        else
-            break;
-    }
+    bool halved = true;
+    while (halved && !holds_sums(matrices, limits))
+        halved = halve_tiles(matrices, matrices->row_tiles * matrices->shape.m >= matrices->column_tiles * matrices->shape.n);
     settle(tile);
 }
 
@@ -149,40 +171,60 @@ static bool fits(const struct gemm_tile *tile, const struct gemm_kind *kind, con
     return tile->workgroup_size <= limits->max_workgroup_invocations && gemm_tile_shared_bytes(tile, kind) <= most_bytes;
 }
 
+static bool halve_step(struct gemm_matrices *matrices)
+{
+    if (matrices->step_terms <= matrices->shape.k || matrices->step_terms <= 8)
+        return false;
+    matrices->step_terms /= 2;
+    return true;
+}
+
 /* Short steps before fewer subgroups before small tiles of each. */
 static bool shrink(struct gemm_tile *tile, const struct gemm_kind *kind, const struct vk_limits *limits, uint64_t most_bytes)
 {
     struct gemm_matrices *matrices = &tile->matrices;
     while (!fits(tile, kind, limits, most_bytes)) {
-        if (matrices->step_terms > matrices->shape.k && matrices->step_terms > 8 &&
-            tile->workgroup_size <= limits->max_workgroup_invocations)
-            matrices->step_terms /= 2;
-        else if (matrices->subgroups > 1)
+        if (tile->workgroup_size <= limits->max_workgroup_invocations && halve_step(matrices))
+            continue;
+        if (matrices->subgroups > 1)
             take_subgroups(tile);
-        else if (matrices->row_tiles > 1)
-            matrices->row_tiles /= 2;
-        else if (matrices->column_tiles > 1)
-            matrices->column_tiles /= 2;
-        else
+        else if (!halve_tiles(matrices, true))
             return false;
         settle(tile);
     }
     return true;
 }
 
+static uint64_t lane_quads(const struct gemm_tile *tile)
+{
+    const uint64_t line_quads = tile->matrices.step_terms / 4;
+    return divide_up(tile->rows * line_quads, tile->workgroup_size) + divide_up(tile->columns * line_quads, tile->workgroup_size);
+}
+
+static void keep_quads_in_registers(struct gemm_tile *tile)
+{
+    while (lane_quads(tile) > GPU_FEW_LANE_QUADS && (halve_step(&tile->matrices) || halve_tiles(&tile->matrices, true)))
+        settle(tile);
+}
+
 struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, const struct gemm_wish *wish,
                                        const struct gemm_kind *kind)
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
+    const struct gemm_tile none = {0};
     if (kind->type == VKRING_TYPE_F32 || shape.m < 8)
-        return (struct gemm_tile){0};
+        return none;
     struct gemm_tile tile = {.matrices = largest_matrices(limits, shape, is_cpu)};
     tile.matrices.operations = wish->operations && limits->matrix_operations;
     settle(&tile);
     if (!is_cpu)
-        keep_in_registers(&tile, limits);
+        keep_sums_in_registers(&tile, limits);
     while (wish->subgroups && tile.matrices.subgroups > wish->subgroups)
         take_subgroups(&tile);
     narrow(&tile, kind->columns);
-    return shrink(&tile, kind, limits, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES)) ? tile : (struct gemm_tile){0};
+    if (!shrink(&tile, kind, limits, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES)))
+        return none;
+    if (tile.matrices.few_registers)
+        keep_quads_in_registers(&tile);
+    return tile.matrices.few_registers && !holds_sums(&tile.matrices, limits) ? none : tile;
 }

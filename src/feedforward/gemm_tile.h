@@ -34,7 +34,8 @@ struct gemm_matrices {
     uint32_t subgroup_size, subgroups, across;
     uint32_t row_tiles, column_tiles; /* of a subgroup */
     uint32_t step_terms;
-    bool operations; /* of VK_NV_cooperative_matrix2 finish sums, which else go through shared memory */
+    bool few_registers; /* no more is held at a time than has to be, where compilers would spill it */
+    bool operations;    /* of VK_NV_cooperative_matrix2 finish sums, which else go through shared memory */
 };
 
 struct gemm_tile {
@@ -52,7 +53,7 @@ struct gemm_wish {
 /** A scalar kernel's. */
 struct gemm_tile gemm_tile_scalar(const struct vk_limits *limits, bool is_cpu, const struct gemm_kind *kind);
 /** A kernel's on matrix units, as large as the device's shared memory has room for; rows are 0 where the build, the device or the type has
- * nothing for it. is_cpu: short code, whatever the speed. */
+ * nothing for it, or few registers do not hold it. is_cpu: short code, whatever the speed. */
 struct gemm_tile gemm_tile_on_matrices(const struct vk_limits *limits, bool is_cpu, const struct gemm_wish *wish,
                                        const struct gemm_kind *kind);
 

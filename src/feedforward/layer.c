@@ -192,8 +192,9 @@ static enum vkring_status wish_for(const vkring_device *device, const char *want
 {
     enum vkring_status status;
     const char *words = choose_words(wanted);
-    struct kernel_choice choice = {.matrix = kernel_choice_suits_matrices(device)};
-    choice.matrix_wish.operations = device->info.kind == VKRING_DEVICE_CPU;
+    const bool is_cpu = device->info.kind == VKRING_DEVICE_CPU;
+    struct kernel_choice choice = {.matrix = !is_cpu};
+    choice.matrix_wish.operations = is_cpu;
     if (words)
         TRY(choice_parse_words(words, &choice), fail);
     *out_wish = (struct gemm_wish){choice.matrix, choice.matrix_wish.subgroups, choice.matrix_wish.operations};

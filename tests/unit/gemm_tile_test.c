@@ -30,6 +30,26 @@ START_TEST(tiles_are_large_where_registers_are_many)
 }
 END_TEST
 
+/* As Arc A and Xe2: a subgroup has the same sums of both shapes. */
+static const struct {
+    struct vkring_matrix_shape shape;
+    uint32_t subgroup_size, rows, columns;
+} few[] = {{{8, 8, 16}, 8, 128, 64}, {{8, 16, 16}, 16, 64, 128}};
+
+START_TEST(tiles_are_small_where_registers_are_few)
+{
+    const struct vk_limits limits = limits_of(few[_i].shape, few[_i].subgroup_size, 128, 65536);
+    const struct gemm_wish wish = {.matrix = true};
+    const struct gemm_tile tile = gemm_tile_on_matrices(&limits, false, &wish, &wide);
+    ck_assert(tile.matrices.few_registers);
+    ck_assert_uint_eq(tile.matrices.row_tiles, 2);
+    ck_assert_uint_eq(tile.matrices.column_tiles, 2);
+    ck_assert_uint_eq(tile.matrices.step_terms, 32);
+    ck_assert_uint_eq(tile.rows, few[_i].rows);
+    ck_assert_uint_eq(tile.columns, few[_i].columns);
+}
+END_TEST
+
 static const struct vk_limits *device_of(int i)
 {
     static struct vk_limits all[7];
@@ -42,6 +62,15 @@ static const struct vk_limits *device_of(int i)
     all[6] = limits_of((struct vkring_matrix_shape){32, 32, 64}, 32, 256, 16384);
     all[4].max_workgroup_invocations = 128;
     return &all[i];
+}
+
+/* A quarter of them for sums; and six quads of a step, where tiles can be smaller. */
+static void check_registers(const struct gemm_tile *tile, const struct vk_limits *limits)
+{
+    const uint32_t lanes = tile->workgroup_size, quads = tile->matrices.step_terms / 4;
+    ck_assert_uint_le(tile->rows * tile->columns / lanes, limits->lane_registers / 4);
+    ck_assert(tile->matrices.row_tiles * tile->matrices.column_tiles == 1 ||
+              (tile->rows * quads + lanes - 1) / lanes + (tile->columns * quads + lanes - 1) / lanes <= 6);
 }
 
 /* What the kernel takes for granted. */
@@ -58,6 +87,8 @@ static void check_tile(const struct gemm_tile *tile, const struct gemm_kind *kin
     ck_assert_uint_eq(matrices->step_terms % 8, 0);
     ck_assert_uint_le(tile->workgroup_size, limits->max_workgroup_invocations);
     ck_assert_uint_le(gemm_tile_shared_bytes(tile, kind), limits->shared_memory_bytes);
+    if (matrices->few_registers)
+        check_registers(tile, limits);
 }
 
 START_TEST(tiles_fit_every_device)
@@ -76,6 +107,7 @@ START_TEST(tiles_fit_every_device)
                 const struct gemm_wish wish = {.matrix = true, .subgroups = subgroups};
                 const struct gemm_tile tile = gemm_tile_on_matrices(limits, form & 32, &wish, &kind);
                 check_tile(&tile, &kind, limits);
+                ck_assert(tile.matrices.few_registers == (limits->lane_registers < 256 && !(form & 32)));
                 ck_assert(!subgroups || tile.matrices.subgroups <= subgroups);
                 ck_assert(columns[c] > 4 * tile.matrices.shape.n || tile.columns < 2 * columns[c] + tile.matrices.shape.n);
             }
@@ -87,11 +119,13 @@ START_TEST(what_does_not_fit_is_left_to_others)
     const struct vk_limits tiny = limits_of((struct vkring_matrix_shape){16, 16, 16}, 32, 256, 1024);
     const struct vk_limits short_rows = limits_of((struct vkring_matrix_shape){4, 16, 16}, 32, 256, 65536);
     const struct vk_limits none = limits_of((struct vkring_matrix_shape){0}, 32, 256, 65536);
+    const struct vk_limits few_registers = limits_of((struct vkring_matrix_shape){32, 32, 16}, 16, 128, 65536);
     const struct gemm_kind f32 = {.type = VKRING_TYPE_F32, .columns = 4096};
     const struct gemm_wish wish = {.matrix = true};
     ck_assert_uint_eq(gemm_tile_on_matrices(&tiny, false, &wish, &wide).rows, 0);
     ck_assert_uint_eq(gemm_tile_on_matrices(&short_rows, false, &wish, &wide).rows, 0);
     ck_assert_uint_eq(gemm_tile_on_matrices(&none, false, &wish, &wide).rows, 0);
+    ck_assert_uint_eq(gemm_tile_on_matrices(&few_registers, false, &wish, &wide).rows, 0);
     ck_assert_uint_eq(gemm_tile_on_matrices(device_of(0), false, &wish, &f32).rows, 0);
 }
 END_TEST
@@ -113,6 +147,7 @@ int main(void)
     Suite *suite = suite_create("tiles of products");
     TCase *tcase = tcase_create("tiles");
     tcase_add_test(tcase, tiles_are_large_where_registers_are_many);
+    tcase_add_loop_test(tcase, tiles_are_small_where_registers_are_few, 0, sizeof(few) / sizeof(few[0]));
     tcase_add_loop_test(tcase, tiles_fit_every_device, 0, 7);
     tcase_add_test(tcase, operations_take_no_shared_memory_for_sums);
     tcase_add_test(tcase, what_does_not_fit_is_left_to_others);
