@@ -286,7 +286,7 @@ static void compile_helpers(struct farm *farm)
     segment_kernels_destroy(farm->device, &segments);
 }
 
-/* Products of a feed-forward layer, of the f32 where that is told, scalar and on matrix units. */
+/* Products of a feed-forward layer, of the f32 where that is told, scalar and on matrix units: there of uneven rows, too. */
 static const struct {
     const char *name;
     enum layer_product product;
@@ -302,12 +302,18 @@ static void compile_product(struct farm *farm, const struct gemm_kind *kind, con
 {
     const struct gemm_matrices matrices = gemm_tile_choose(farm->device, kind, wish).matrices;
     struct gemm gemm = {0};
-    char full_name[64];
+    char full_name[64], general[80];
     snprintf(full_name, sizeof(full_name), "%s%s%s", name, wish->matrix ? "_matrix" : "", wish->operations ? "_operations" : "");
     if ((wish->matrix && !matrices.shape.m) || (wish->operations && !matrices.operations))
         return;
     name_next(farm, full_name, NULL, farm->problem);
     check(farm, gemm_create(farm->device, kind, wish, true, &gemm));
+    gemm_destroy(farm->device, &gemm);
+    if (!wish->matrix)
+        return;
+    snprintf(general, sizeof(general), "%s_general", full_name);
+    name_next(farm, general, NULL, farm->problem);
+    check(farm, gemm_create(farm->device, kind, wish, false, &gemm));
     gemm_destroy(farm->device, &gemm);
 }
 
@@ -332,7 +338,7 @@ static void compile_feedforward(struct farm *farm, enum vkring_type type)
         const struct gemm_kind kind = layer_product_kind(&params, products[i].product);
         name_next(farm, products[i].name, NULL, type_names[type]);
         compile_product(farm, &kind, products[i].name, &wishes[0]);
-        for (int w = 1; w < 3 && kernel_choice_suits_matrices(farm->device); w++)
+        for (int w = 1; w < 3; w++)
             compile_product(farm, &kind, products[i].name, &wishes[w]);
     }
 }
