@@ -30,18 +30,19 @@ layout(constant_id = 19) const bool PARTIAL = false;  /* gradients of keys are f
 layout(constant_id = 20) const bool STRIDED = false;  /* rows, or keys, lie apart in the sequence */
 layout(constant_id = 21) const bool KEEPS_SCORE_GRADS = false; /* key_gradient leaves gradients of scores for query_sum */
 layout(constant_id = 22) const bool FEW_REGISTERS = false; /* own rows are read again at each step, and nothing far ahead */
-layout(constant_id = 23) const uint PACKED_HEADS = 1; /* query heads of a key/value head that share a tile; 1 with BIAS_PER_HEAD */
+layout(constant_id = 23) const uint PACKED_HEADS = 1; /* query heads of a tile, those of a key/value head or several; 1 with BIAS_PER_HEAD */
 layout(constant_id = 24) const bool SPLITS = false;   /* a tile's keys may be split over workgroups, for merge.comp to put together */
 layout(constant_id = 25) const bool BROADCAST = false; /* lanes read rows of the other side together, and hand them around; a workgroup is a subgroup then */
 layout(constant_id = 26) const bool SEPARATE_SUMS = false; /* key_gradient takes two turns, for keys and for values: both sums are more than registers hold */
+layout(constant_id = 27) const uint KEY_HEADS = 1;      /* of a tile, each with rows and lanes of its own; 1 but with -DUNIFORM_LOADS */
 
 #ifdef MATRIX
-layout(constant_id = 27) const uint MATRIX_M = 16;    /* a product of matrices: M x K times K x N */
-layout(constant_id = 28) const uint MATRIX_N = 16;
-layout(constant_id = 29) const uint MATRIX_K = 16;
-layout(constant_id = 30) const uint SUBGROUPS = 4;    /* of a workgroup; each owns as many rows as the others */
-layout(constant_id = 31) const bool EXACT_WEIGHTS = false; /* forward does not round weights to f16: what backward makes of outputs cancels */
-layout(constant_id = 32) const bool PARTS_APART = false;  /* matrices of sums are in branches of their own, where registers are few */
+layout(constant_id = 28) const uint MATRIX_M = 16;    /* a product of matrices: M x K times K x N */
+layout(constant_id = 29) const uint MATRIX_N = 16;
+layout(constant_id = 30) const uint MATRIX_K = 16;
+layout(constant_id = 31) const uint SUBGROUPS = 4;    /* of a workgroup; each owns as many rows as the others */
+layout(constant_id = 32) const bool EXACT_WEIGHTS = false; /* forward does not round weights to f16: what backward makes of outputs cancels */
+layout(constant_id = 33) const bool PARTS_APART = false;  /* matrices of sums are in branches of their own, where registers are few */
 #endif
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;

@@ -4,7 +4,8 @@
  *
  * A workgroup (x: tile of rows, y: head, z: batch entry) owns TILE_ROWS rows. LANES_PER_ROW neighbouring lanes share each row: lane `slice` of them
  * holds every LANES_PER_ROW-th quad in registers. Lanes past the last row compute that one again and write nothing.
- * With PACKED_HEADS y stands for so many heads, and a tile has the rows of each: row by row, and of a row head by head. With SPLITS z also counts
+ * With PACKED_HEADS y stands for so many heads, and a tile has the rows of each: row by row, and of a row head by head. With KEY_HEADS these share so
+ * many key/value heads, and each of those has lanes of its own: LANES_PER_ROW for a row, then as many of the next key head. With SPLITS z also counts
  * splits, batch entry by batch entry of each: neighbours read the same keys of other heads.
  */
 
@@ -49,21 +50,29 @@ uint slice_of_lane()
     return gl_LocalInvocationID.x % LANES_PER_ROW;
 }
 
-/* What slot r of this lane holds: a row of the tile, and a head of those that are packed. */
+/* What slot r of this lane holds: a row of the tile, and a head of those that share its key head. */
 uint slot_of(uint r)
 {
-    return r * ROW_LANES + gl_LocalInvocationID.x / LANES_PER_ROW;
+    return r * (ROW_LANES / KEY_HEADS) + gl_LocalInvocationID.x / (LANES_PER_ROW * KEY_HEADS);
 }
 #endif
 
+const uint HEADS_OF_KEYS = PACKED_HEADS / KEY_HEADS; /* that are packed, of each key head */
+
+/* Of the workgroup's. */
+uint key_head_of_lane()
+{
+    return KEY_HEADS > 1 ? gl_LocalInvocationID.x / LANES_PER_ROW % KEY_HEADS : 0;
+}
+
 uint row_of(uint r)
 {
-    return slot_of(r) / PACKED_HEADS;
+    return slot_of(r) / HEADS_OF_KEYS;
 }
 
 uint packed_head_of(uint r)
 {
-    return slot_of(r) % PACKED_HEADS;
+    return key_head_of_lane() * HEADS_OF_KEYS + slot_of(r) % HEADS_OF_KEYS;
 }
 
 /* Of the heads of the dispatch, the workgroup's first. */
@@ -240,9 +249,9 @@ vec4 read_together[STEP];
 vec4 load_other_quad(uint k, uvec2 address, uint d, uint dim)
 {
 #ifdef UNIFORM_LOADS
-    if (ALIGNED)
-        return load_slices(address, d, dim);
-#elif !defined(NO_SHUFFLE)
+    return load_parts(address, d, dim);
+#else
+#ifndef NO_SHUFFLE
     if (BROADCAST) {
         uint lane = d % gl_WorkGroupSize.x;
         if (lane == 0)
@@ -251,4 +260,5 @@ vec4 load_other_quad(uint k, uvec2 address, uint d, uint dim)
     }
 #endif
     return load_walked_quad(address, d * LANES_PER_ROW + slice_of_lane(), dim);
+#endif
 }

@@ -22,8 +22,8 @@
  *     separate_sums=0|1         gradients of keys and of values take turns, so that lanes need not hold the sums of both
  *     broadcast=0|1             lanes read rows of the other side together and hand them around; needs lanes_per_row=1, workgroup=subgroup
  *     uniform_loads=0|1         in forward lanes that share a row take their parts of keys from loads of 64 bits that are the same in all lanes;
- *                               needs lanes_per_row greater than 1 and a device with 64-bit integers. Where dimensions are no multiples of 4,
- *                               or tensors do not lie on boundaries of four elements, keys are read element by element all the same
+ *                               needs lanes_per_row greater than 1 and a device with 64-bit integers. Lanes for more rows than there are have
+ *                               those of other key heads, where the number of key heads is a multiple of that
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
  *     matrix=0|1                f16 and bf16 go through matrix units, where there are kernels on them for the device and the problem; the
  *                               other words are then about what is left to other kernels

@@ -512,7 +512,7 @@ VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_
  * A tensor in a buffer: shape [batch][rows][heads][dim], dim contiguous. Strides in elements; 0 for packed.
  * Those of shape [batch][heads][rows] (lse, lse_residual), [batch][rows] (segment ids) and [heads] (slopes, sinks) are contiguous along the last
  * dimension; a bias [batch][heads][queries][keys] along the keys, and sequence_stride is that of queries. Strides of absent dimensions are not used.
- * VKRING_ERROR_UNSUPPORTED: rows lie more than 128 MiB apart; or, of what forward reads and writes of few query rows, heads that share keys do.
+ * VKRING_ERROR_UNSUPPORTED: rows lie more than 128 MiB apart; or, of what forward reads and writes of few query rows, heads do.
  */
 struct vkring_tensor {
     vkring_buffer *buffer;

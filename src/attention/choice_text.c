@@ -216,7 +216,7 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
     if (word->place == offsetof(struct kernel_choice, keeps_score_grads) || word->place == offsetof(struct kernel_choice, separate_sums))
         return problem->backward;
     if (word->place == offsetof(struct kernel_choice, uniform_loads))
-        return whole_quads && !problem->backward && device->info.kind == VKRING_DEVICE_CPU;
+        return !problem->backward && device->info.kind == VKRING_DEVICE_CPU;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))

@@ -111,6 +111,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         !on_matrices && kernel->use.splits,
         !on_matrices && choice->broadcast,
         on_matrices ? matrices->separate_sums : choice->separate_sums,
+        on_matrices ? 1 : kernel_choice_key_heads(choice),
         matrices->shape.m,
         matrices->shape.n,
         matrices->shape.k,
@@ -147,7 +148,8 @@ static void name_kernel(const vkring_device *device, bool aligned, struct attent
         name_matrix_kernel(kernel);
     else
         snprintf(kernel->name, sizeof(kernel->name),
-                 "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s", spirv_kernel_name(kernel->which),
+                 "%s%s workgroup=%u lanes_per_row=%u rows_per_lane=%u keys_per_step=%u subgroup=%u%s%s%s%s",
+                 spirv_kernel_name(kernel->which),
                  loads_uniformly(kernel) ? "_uniform"
                  : choice->shuffle       ? ""
                                          : "_no_shuffle",
@@ -155,7 +157,7 @@ static void name_kernel(const vkring_device *device, bool aligned, struct attent
                  aligned ? choice->keys_per_step : choice->keys_per_step_general,
                  choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size,
                  choice->few_registers ? " few_registers" : "", kernel_choice_packed_heads(choice) > 1 ? " packed" : "",
-                 kernel->use.splits ? " split" : "");
+                 kernel_choice_key_heads(choice) > 1 ? " key_heads" : "", kernel->use.splits ? " split" : "");
 }
 
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,

@@ -21,6 +21,9 @@
 #define CPU_SHARED_ROWS 4u
 #define CPU_SHARING_LANES 8u
 #define CPU_WIDE_DIM 96u
+/* Most key heads whose rows they have, and quads of keys that a lane meets at a step. */
+#define CPU_KEY_HEADS 4u
+#define CPU_QUADS_PER_STEP 16u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -43,27 +46,56 @@ static bool loads_uniform_addresses_once(const vkring_device *device)
     return strstr(device->info.driver, "llvmpipe") && mesa && strtoul(mesa + strlen("Mesa "), NULL, 10) >= 26;
 }
 
+static bool has_short_elements(const struct problem *problem)
+{
+    return problem->type != VKRING_TYPE_F32 || problem->int8_keys;
+}
+
+/*
+ * Key heads whose rows lanes have beside each other: as many as divide those there are, and fit registers with the rows of each. Integers
+ * of 8 bits with their scales took up to 1.6 times as long so.
+ */
+static uint32_t key_heads_beside(const struct problem *problem, uint64_t rows, uint32_t lanes)
+{
+    const uint32_t most = rows <= CPU_SHARED_ROWS / 2 ? CPU_KEY_HEADS : problem->type != VKRING_TYPE_F32 ? CPU_KEY_HEADS / 2 : 1;
+    uint32_t heads = problem_has_bias_of_heads(problem) || problem->int8_keys ? 1 : (uint32_t)min_u64(most, lanes / 2);
+    while (problem->kv_heads % heads != 0)
+        heads /= 2;
+    return heads;
+}
+
+/* Of as many quads as a lane has of a row; short ones come by one load, not two. */
+static uint32_t cpu_keys_per_step(const struct problem *problem, uint64_t lane_quads)
+{
+    const uint64_t quads = has_short_elements(problem) ? 2 * CPU_QUADS_PER_STEP : CPU_QUADS_PER_STEP;
+    uint32_t keys = CPU_KEYS_PER_STEP;
+    while (keys > 1 && keys * lane_quads > quads)
+        keys /= 2;
+    return keys;
+}
+
 /*
  * Fewer rows than lanes: lanes share them, and what of a key is loaded once goes to those that share. Wide rows are then in registers,
  * where one lane would not hold them; of narrow ones with elements of 32 bits, more than two, lanes that compute the same cost less than
- * taking loads apart. Measured on llvmpipe with vectors of 8 lanes: a quarter to three quarters of the time.
+ * taking loads apart. Rows of several key heads at a time, since the keys of heads as a rule lie side by side, and what softmax takes is
+ * then for all of them. Measured on llvmpipe with vectors of 8 lanes: a quarter to three quarters of the time.
  */
 static void share_rows(const vkring_device *device, const struct problem *problem, struct kernel_choice *choice)
 {
     const uint64_t rows = kernel_choice_group(problem) * problem->q_len;
     const uint64_t dim = max_u64(problem->head_dim, problem->value_dim);
-    const bool short_elements = problem->type != VKRING_TYPE_F32 || problem->int8_keys;
     const uint32_t lanes = device->limits.subgroup_size;
-    const bool can_share = !problem->backward && problem_has_whole_quads(problem) && device->limits.integers_64bit &&
-                           device->limits.subgroup_shuffle && lanes >= CPU_SHARED_ROWS && lanes <= CPU_SHARING_LANES;
-    if (!can_share || rows > (dim >= CPU_WIDE_DIM || short_elements ? CPU_SHARED_ROWS : CPU_SHARED_ROWS / 2))
+    const bool can_share = !problem->backward && device->limits.integers_64bit && device->limits.subgroup_shuffle &&
+                           lanes >= CPU_SHARED_ROWS && lanes <= CPU_SHARING_LANES;
+    if (!can_share || rows > (dim >= CPU_WIDE_DIM || has_short_elements(problem) ? CPU_SHARED_ROWS : CPU_SHARED_ROWS / 2))
         return;
-    const bool by_halves = rows > 2 && dim < CPU_WIDE_DIM;
+    const uint32_t key_heads = key_heads_beside(problem, rows, lanes);
+    const bool by_halves = rows > 2 && dim < CPU_WIDE_DIM && key_heads == 1;
     choice->uniform_loads = choice->shuffle = true;
-    choice->lanes_per_row = by_halves ? lanes / 2 : lanes;
+    choice->lanes_per_row = by_halves ? lanes / 2 : lanes / key_heads;
     choice->rows_per_lane = by_halves || rows == 2 ? 2 : rows == 1 ? 1 : CPU_SHARED_ROWS;
-    const uint64_t own_quads = choice->rows_per_lane * divide_up(divide_up(dim, 4), choice->lanes_per_row);
-    choice->keys_per_step = own_quads > (short_elements ? 8 : 2) ? CPU_KEYS_PER_STEP / 2 : CPU_KEYS_PER_STEP;
+    choice->keys_per_step = cpu_keys_per_step(problem, divide_up(divide_up(dim, 4), choice->lanes_per_row));
+    choice->keys_per_step_general = choice->keys_per_step;
 }
 
 /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
@@ -222,12 +254,17 @@ struct kernel_choice kernel_choice_portable(const vkring_device *device)
 
 uint64_t kernel_choice_group(const struct problem *problem)
 {
-    return problem->bias.present && problem->bias.per_head ? 1 : problem->heads / problem->kv_heads;
+    return problem_has_bias_of_heads(problem) ? 1 : problem->heads / problem->kv_heads;
 }
 
 uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice)
 {
     return choice->packed_heads ? choice->packed_heads : 1;
+}
+
+uint32_t kernel_choice_key_heads(const struct kernel_choice *choice)
+{
+    return choice->key_heads ? choice->key_heads : 1;
 }
 
 static struct kernel_choice choose_scalar(const vkring_device *device, const struct problem *problem)

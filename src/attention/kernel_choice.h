@@ -20,7 +20,8 @@ struct kernel_choice {
     bool keeps_score_grads;
     double row_pairs;          /* what loading and storing an own row takes, in pairs */
     double access_flop;        /* what loading or storing an element takes that is only moved, in FLOP of attention; 0: not known */
-    uint32_t packed_heads;     /* in forward: of a group's query heads, that share a tile; 0 for 1 */
+    uint32_t packed_heads;     /* in forward: query heads that share a tile, of a group or of several; 0 for 1 */
+    uint32_t key_heads;        /* whose groups these are; 0 for 1 */
     struct tiling_split split; /* of keys, in forward */
     bool few_registers;        /* lanes read their own rows again at each step, where compilers would spill them */
     bool separate_sums;        /* gradients of keys and of values take turns, where registers do not hold the sums of both */
@@ -38,6 +39,8 @@ enum kernel_family { KERNELS_MATRIX, KERNELS_BROADCAST, KERNELS_SCALAR, KERNELS_
 uint64_t kernel_choice_group(const struct problem *problem);
 /** Query heads that a tile has rows of, and how many of each. */
 uint32_t kernel_choice_packed_heads(const struct kernel_choice *choice);
+/** Key heads that a tile has rows of, each with lanes of its own. */
+uint32_t kernel_choice_key_heads(const struct kernel_choice *choice);
 /** The choice that should be fastest: that of the best family for the device and the problem. */
 struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem);
 enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem);

@@ -34,4 +34,9 @@ static inline bool problem_has_whole_quads(const struct problem *problem)
     return problem->head_dim % 4 == 0 && problem->value_dim % 4 == 0;
 }
 
+static inline bool problem_has_bias_of_heads(const struct problem *problem)
+{
+    return problem->bias.present && problem->bias.per_head;
+}
+
 #endif

@@ -13,6 +13,8 @@ static vkring_device *devices[KERNELS];
 #define ONE_ROW .batch = 1, .q_len = 1, .kv_len = 777, .heads = 8, .kv_heads = 2, .head_dim = 16
 #define FEW_ROWS .batch = 2, .q_len = 5, .kv_len = 333, .heads = 4, .kv_heads = 2, .head_dim = 16
 
+#define OWN_KEYS .batch = 2, .q_len = 1, .kv_len = 201, .heads = 4, .head_dim = 24
+
 static const struct attention_case cases[] = {
     {.name = "one query, wide heads",
      .params = {.batch = 1, .q_len = 1, .kv_len = 200, .heads = 8, .kv_heads = 2, .head_dim = 128, .value_dim = 64}},
@@ -44,6 +46,26 @@ static const struct attention_case cases[] = {
     {.name = "a group past a tile",
      .placement = {ORDER_HEADS_FIRST},
      .params = {.batch = 1, .q_len = 3, .kv_len = 200, .heads = 24, .kv_heads = 1, .head_dim = 16, .alibi = true}},
+    {.name = "heads of own keys", .params = {OWN_KEYS}},
+    {.name = "heads of own keys, f16, all that tells heads apart",
+     .params = {OWN_KEYS, .type = VKRING_TYPE_F16, .alibi = true, .sinks = true, .dropout = 0.3, .causal = true}},
+    {.name = "heads of own keys, bf16, heads first, segments",
+     .segments = SEGMENTS_SORTED,
+     .placement = {ORDER_HEADS_FIRST},
+     .params = {OWN_KEYS, .type = VKRING_TYPE_BF16, .segment_ids = true}},
+    {.name = "heads of own keys, a bias of each", .params = {OWN_KEYS, .bias = {.present = true, .per_head = true, .per_query = true}}},
+    {.name = "heads of own keys, a bias of all", .params = {OWN_KEYS, .bias = {.present = true, .per_batch = true, .per_query = true}}},
+    {.name = "f32 on no boundary of quads", .placement = {ORDER_PADDED, .padding = 1}, .params = {OWN_KEYS, .value_dim = 132}},
+    {.name = "f16 on no boundary of quads", .placement = {ORDER_PADDED, .padding = 1}, .params = {OWN_KEYS, .type = VKRING_TYPE_F16}},
+    {.name = "bf16 on no boundary of quads", .placement = {ORDER_PADDED, .padding = 2}, .params = {OWN_KEYS, .type = VKRING_TYPE_BF16}},
+    {.name = "groups on no boundary of quads, f16",
+     .placement = {ORDER_PADDED, .padding = 1},
+     .params = {ONE_ROW, .type = VKRING_TYPE_F16, .sinks = true}},
+    {.name = "two rows of own keys, odd dimensions",
+     .placement = {ORDER_PADDED, .padding = 3},
+     .params = {.batch = 1, .q_len = 2, .kv_len = 99, .heads = 6, .head_dim = 33, .value_dim = 7, .causal = true}},
+    {.name = "groups of 3, three key heads, odd dimensions, bf16",
+     .params = {.type = VKRING_TYPE_BF16, .batch = 1, .q_len = 1, .kv_len = 99, .heads = 9, .kv_heads = 3, .head_dim = 5, .value_dim = 9}},
     {.name = "gradients", .params = {FEW_ROWS, .causal = true, .sinks = true, .backward = true}},
     {.name = "gradients, f16", .params = {FEW_ROWS, .type = VKRING_TYPE_F16, .alibi = true, .backward = true}},
     {.name = "no keys", .params = {.batch = 2, .q_len = 3, .kv_len = 0, .heads = 4, .kv_heads = 2, .head_dim = 16}},
@@ -90,6 +112,19 @@ START_TEST(splits_give_the_same_bits_again)
 }
 END_TEST
 
+/* Where lanes take parts of keys from loads that are the same in all, those without rows of one key head have rows of others. */
+START_TEST(key_heads_stand_beside_each_other)
+{
+    const struct vkring_plan_params params = {OWN_KEYS};
+    struct vkring_plan_info info;
+    vkring_plan *plan = NULL;
+    ck_assert_int_eq(vkring_plan_create(devices[OF_DEVICE], NULL, &params, &plan), VKRING_OK);
+    vkring_plan_get_info(plan, &info);
+    ck_assert_int_eq(strstr(info.kernel, "forward_uniform") != NULL, strstr(info.kernel, " key_heads") != NULL);
+    vkring_plan_destroy(&plan);
+}
+END_TEST
+
 /* With as many as keep a device busy there is nothing to split or to pack. */
 START_TEST(many_rows_are_left_as_they_are)
 {
@@ -132,6 +167,7 @@ int main(void)
     devices[OF_DEVICE] = test_device_open(&of_device);
     devices[OF_GPU] = test_device_open(&of_gpu);
     tcase_add_loop_test(tcase, splits_give_the_same_bits_again, 0, KERNELS);
+    tcase_add_test(tcase, key_heads_stand_beside_each_other);
     tcase_add_loop_test(tcase, many_rows_are_left_as_they_are, 0, KERNELS);
     tcase_add_test(tcase, packed_heads_that_lie_far_apart_are_refused);
     tcase_add_loop_test(tcase, a_named_case, 0, named + (named + 2) / 3);

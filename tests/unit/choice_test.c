@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include <attention/choice_text.h>
+#include <attention/forward_choice.h>
+#include <base/checked.h>
 
 #include "../harness/suite.h"
 
@@ -112,33 +114,79 @@ static const struct {
     enum vkring_type type;
     bool int8_keys;
     uint32_t dim, rows; /* that share their keys */
-    uint32_t lanes_per_row, rows_per_lane;
+    uint32_t kv_heads;
+    uint32_t lanes_per_row, rows_per_lane, keys_per_step, key_heads;
 } shared[] = {
-    {VKRING_TYPE_F32, false, 64, 1, 8, 1}, {VKRING_TYPE_F32, false, 64, 2, 8, 2},  {VKRING_TYPE_F32, false, 64, 3, 1, 1},
-    {VKRING_TYPE_F32, true, 64, 3, 4, 2},  {VKRING_TYPE_F16, false, 64, 2, 8, 2},  {VKRING_TYPE_BF16, false, 64, 4, 4, 2},
-    {VKRING_TYPE_F16, true, 64, 5, 1, 1},  {VKRING_TYPE_F32, false, 128, 4, 8, 4}, {VKRING_TYPE_F16, false, 128, 3, 8, 4},
-    {VKRING_TYPE_F32, false, 66, 1, 1, 1},
+    {VKRING_TYPE_F32, false, 64, 1, 8, 2, 1, 2, 4},   {VKRING_TYPE_F32, false, 64, 1, 6, 4, 1, 4, 2},
+    {VKRING_TYPE_F32, false, 64, 1, 1, 8, 1, 8, 1},   {VKRING_TYPE_F32, false, 64, 2, 4, 2, 2, 2, 4},
+    {VKRING_TYPE_F32, false, 64, 2, 3, 8, 2, 8, 1},   {VKRING_TYPE_F32, false, 64, 3, 8, 1, 1, 4, 1},
+    {VKRING_TYPE_F32, true, 64, 3, 4, 4, 2, 8, 1},    {VKRING_TYPE_F16, true, 64, 1, 8, 8, 1, 8, 1},
+    {VKRING_TYPE_F16, false, 64, 2, 4, 2, 2, 4, 4},   {VKRING_TYPE_BF16, false, 64, 4, 2, 4, 4, 8, 2},
+    {VKRING_TYPE_BF16, false, 64, 4, 1, 4, 2, 8, 1},  {VKRING_TYPE_F16, true, 64, 5, 4, 1, 1, 4, 1},
+    {VKRING_TYPE_F32, false, 128, 1, 32, 2, 1, 1, 4}, {VKRING_TYPE_F32, false, 128, 4, 8, 8, 4, 4, 1},
+    {VKRING_TYPE_F16, false, 128, 3, 8, 4, 4, 4, 2},  {VKRING_TYPE_F32, false, 66, 1, 4, 2, 1, 1, 4},
 };
+
+static struct problem few_rows(int i)
+{
+    struct problem few = problem;
+    few.type = shared[i].type;
+    few.int8_keys = shared[i].int8_keys;
+    few.head_dim = few.value_dim = shared[i].dim;
+    few.q_len = shared[i].rows;
+    few.heads = few.kv_heads = shared[i].kv_heads;
+    return few;
+}
 
 START_TEST(lanes_of_a_cpu_share_few_rows)
 {
     vkring_device device = cpu();
-    struct problem few = problem;
-    few.type = shared[_i].type;
-    few.int8_keys = shared[_i].int8_keys;
-    few.head_dim = few.value_dim = shared[_i].dim;
-    few.q_len = shared[_i].rows;
-    few.heads = few.kv_heads;
+    struct problem few = few_rows(_i);
     const struct kernel_choice choice = kernel_choice_best(&device, &few);
     ck_assert_uint_eq(choice.lanes_per_row, shared[_i].lanes_per_row);
     ck_assert_uint_eq(choice.rows_per_lane, shared[_i].rows_per_lane);
+    ck_assert_uint_eq(choice.keys_per_step, shared[_i].keys_per_step);
     ck_assert_int_eq(choice.uniform_loads, shared[_i].lanes_per_row > 1);
+    ck_assert_uint_eq(choice.keys_per_step_general, choice.uniform_loads ? choice.keys_per_step : 2);
     ck_assert_int_eq(choice_check(&device, &few, &choice), VKRING_OK);
     few.backward = true;
     ck_assert(!kernel_choice_best(&device, &few).uniform_loads);
     few.backward = false;
     device.limits.integers_64bit = false;
     ck_assert(!kernel_choice_best(&device, &few).uniform_loads);
+}
+END_TEST
+
+START_TEST(lanes_of_a_cpu_have_rows_of_several_key_heads)
+{
+    const vkring_device device = cpu();
+    struct problem few = few_rows(_i);
+    const struct kernel_choice choice = kernel_choice_best(&device, &few), forward = forward_choice(&device, &few, &choice);
+    ck_assert_uint_eq(kernel_choice_key_heads(&forward), shared[_i].key_heads);
+    ck_assert_uint_eq(kernel_choice_packed_heads(&forward), shared[_i].key_heads);
+    ck_assert_uint_ge(kernel_choice_tile_rows(&forward), min_u64(few.q_len, forward.rows_per_lane));
+    few.bias = (struct vkring_bias_params){.present = true, .per_head = true};
+    const struct kernel_choice biased = kernel_choice_best(&device, &few), apart = forward_choice(&device, &few, &biased);
+    ck_assert_uint_eq(kernel_choice_key_heads(&apart), 1);
+}
+END_TEST
+
+/* Of each key head; and none of several where there are more rows than lanes of one have. */
+START_TEST(groups_of_several_key_heads_are_packed)
+{
+    const vkring_device device = cpu();
+    struct problem few = problem;
+    few.q_len = 1;
+    few.heads = 16;
+    few.kv_heads = 8;
+    const struct kernel_choice choice = kernel_choice_best(&device, &few), forward = forward_choice(&device, &few, &choice);
+    ck_assert_uint_eq(kernel_choice_key_heads(&forward), 4);
+    ck_assert_uint_eq(kernel_choice_packed_heads(&forward), 8);
+    ck_assert_uint_eq(kernel_choice_tile_rows(&forward), 1);
+    few.q_len = 2;
+    const struct kernel_choice more = forward_choice(&device, &few, &choice);
+    ck_assert_uint_eq(kernel_choice_key_heads(&more), 1);
+    ck_assert_uint_eq(kernel_choice_packed_heads(&more), 2);
 }
 END_TEST
 
@@ -381,6 +429,8 @@ int main(void)
     tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
     tcase_add_loop_test(words, lanes_of_a_cpu_share_few_rows, 0, (int)(sizeof(shared) / sizeof(shared[0])));
+    tcase_add_loop_test(words, lanes_of_a_cpu_have_rows_of_several_key_heads, 0, (int)(sizeof(shared) / sizeof(shared[0])));
+    tcase_add_test(words, groups_of_several_key_heads_are_packed);
     tcase_add_test(words, neighbours_can_be_run_and_differ);
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
