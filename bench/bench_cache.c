@@ -37,6 +37,7 @@ static const struct cache_case {
     {"f16-64k", 1, {.attention = {DECODE(65536, 8), .type = VKRING_TYPE_F16}}},
     {"f16-64k-kv2", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_F16}}},
     {"bf16-64k-kv2", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_BF16}}},
+    {"f16-64k-int8", 1, {.attention = {DECODE(65536, 8), .type = VKRING_TYPE_F16}, .storage = VKRING_CACHE_INT8}},
     {"f16-64k-kv2-int8", 1, {.attention = {DECODE(65536, 2), .type = VKRING_TYPE_F16}, .storage = VKRING_CACHE_INT8}},
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]), TENSORS = 4 };
