@@ -1,13 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* Dropout as a function of position: Philox4x32-10 (Salmon, Moraes, Dror & Shaw 2011). */
 
+uvec4 philox_round(uvec4 counter, uvec2 key)
+{
+    uvec2 high, low;
+    umulExtended(uvec2(0xD2511F53u, 0xCD9E8D57u), counter.xz, high, low);
+    return uvec4(high.y ^ counter.y ^ key.x, low.y, high.x ^ counter.w ^ key.y, low.x);
+}
+
+const uvec2 PHILOX_WEYL = uvec2(0x9E3779B9u, 0xBB67AE85u);
+
+/* With PARTS_APART round by round: compilers would hold the keys of all rounds. */
 uvec4 philox(uvec4 counter, uvec2 key)
 {
+#ifdef MATRIX
+    if (PARTS_APART) {
+        int i = 0;
+        [[dont_unroll]] do {
+            counter = philox_round(counter, key);
+            key += PHILOX_WEYL;
+            i++;
+        } while (i < 10);
+        return counter;
+    }
+#endif
     [[unroll]] for (int i = 0; i < 10; i++) {
-        uvec2 high, low;
-        umulExtended(uvec2(0xD2511F53u, 0xCD9E8D57u), counter.xz, high, low);
-        counter = uvec4(high.y ^ counter.y ^ key.x, low.y, high.x ^ counter.w ^ key.y, low.x);
-        key += uvec2(0x9E3779B9u, 0xBB67AE85u);
+        counter = philox_round(counter, key);
+        key += PHILOX_WEYL;
     }
     return counter;
 }

@@ -74,21 +74,23 @@ float bias_gradient[ROWS_PER_LANE * STEP]; /* of the score: for the bias */
 void find_pair_gradients(uint at, uint left, bool whole)
 {
     [[unroll]] for (uint k = 0; k < STEP; k++) {
-        uint row = row_that_is_there(at, k, left);
-        vec4 stats = RowStats(stats_address).at[row];
-        int position = ALIBI ? alibi_position(int(row)) : 0;
-        uvec2 bias_row = BIAS ? address_advance(bias_address, arguments.bias.row_stride, row) : uvec2(0);
-        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
-            uint i = r * STEP + k;
-            float bias = BIAS ? bias_load(bias_row, bias_column(uint(key_of[r]))) : 0.0;
-            float derivative;
-            float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_place(key_of[r])) : 0, bias, derivative);
-            bool kept = (whole || row_is_kept(r, at, k, left)) && !(BIAS && bias_masks(bias));
-            float weight = kept ? pair_probability(score, stats) : 0.0;
-            float keep = DROPOUT ? (row_is_dropped(r, row) ? 0.0 : arguments.dropout_scale) : 1.0;
-            pair_weight[i] = DROPOUT ? weight * keep : weight;
-            bias_gradient[i] = weight * ((DROPOUT ? value_dot[i] * keep : value_dot[i]) - stats.z);
-            pair_gradient[i] = SOFTCAP ? bias_gradient[i] * derivative : bias_gradient[i];
+        if (part_apart(k)) {
+            uint row = row_that_is_there(at, k, left);
+            vec4 stats = RowStats(stats_address).at[row];
+            int position = ALIBI ? alibi_position(int(row)) : 0;
+            uvec2 bias_row = BIAS ? address_advance(bias_address, arguments.bias.row_stride, row) : uvec2(0);
+            [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
+                uint i = r * STEP + k;
+                float bias = BIAS ? bias_load(bias_row, bias_column(uint(key_of[r]))) : 0.0;
+                float derivative;
+                float score = score_of(head_dot[i], head_slope, ALIBI ? abs(position - key_place(key_of[r])) : 0, bias, derivative);
+                bool kept = (whole || row_is_kept(r, at, k, left)) && !(BIAS && bias_masks(bias));
+                float weight = kept ? pair_probability(score, stats) : 0.0;
+                float keep = DROPOUT ? (row_is_dropped(r, row) ? 0.0 : arguments.dropout_scale) : 1.0;
+                pair_weight[i] = DROPOUT ? weight * keep : weight;
+                bias_gradient[i] = weight * ((DROPOUT ? value_dot[i] * keep : value_dot[i]) - stats.z);
+                pair_gradient[i] = SOFTCAP ? bias_gradient[i] * derivative : bias_gradient[i];
+            }
         }
     }
 }

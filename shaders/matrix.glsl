@@ -2,17 +2,18 @@
 /*
  * Products of matrices of f16, summed in f32, by the subgroups of a workgroup (VK_KHR_cooperative_matrix).
  *
- * A subgroup owns SUBGROUP_ROWS rows. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
- * subgroups: see matrix_stage.glsl. What lanes do with each pair goes through shared memory that only the subgroup of the pair's row touches: `products`, written by products of matrices and read by lanes, and
+ * A team of COLUMN_PARTS subgroups owns TEAM_ROWS rows, and each of it a part of the columns of their sums. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
+ * subgroups: see matrix_stage.glsl. What lanes do with each pair goes through shared memory that only the team of the pair's row touches: `products`, written by products of matrices and read by lanes, and
  * what they make of them: see matrix_factors.glsl. Or it is done in matrices, with MATRIX_OPERATIONS (VK_NV_cooperative_matrix2).
  *
- * Barriers of the workgroup are around what changes `staged`; those of the subgroup, between matrices and lanes.
+ * Barriers of the workgroup are around what changes `staged`; those of the team, between matrices and lanes.
  */
 
 #include "matrix_units.glsl"
 
-const uint ROW_TILES = SUBGROUP_ROWS / MATRIX_M;
-const uint DIM_UNIT = MATRIX_N > MATRIX_K ? MATRIX_N : MATRIX_K;
+const uint TEAM_ROWS = SUBGROUP_ROWS * COLUMN_PARTS;
+const uint ROW_TILES = TEAM_ROWS / MATRIX_M;
+const uint DIM_UNIT = MATRIX_N * COLUMN_PARTS > MATRIX_K ? MATRIX_N * COLUMN_PARTS : MATRIX_K;
 const uint PADDED_HEAD = (HEAD_DIM + DIM_UNIT - 1) / DIM_UNIT * DIM_UNIT;
 const uint PADDED_VALUE = (VALUE_DIM + DIM_UNIT - 1) / DIM_UNIT * DIM_UNIT;
 const uint STEP_QUADS = WALK_STEP / 4;
@@ -33,6 +34,7 @@ const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
 shared f16vec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED_QUADS : 0)];
 shared vec4 products[TILE_ROWS * PRODUCT_STRIDE];
 shared float row_factors[TILE_ROWS];
+shared bool told_by[COLUMN_PARTS > 1 ? SUBGROUPS : 1];
 
 /* Row slot r of a lane: what it is at for a quad of the other side. */
 float head_dot[ROWS_PER_LANE * STEP];
@@ -51,6 +53,44 @@ vec4 leading_bits(vec4 a)
 bool part_apart(uint i)
 {
     return !PARTS_APART || arguments.causal_block != ~i;
+}
+
+/* The subgroup, among the workgroup's. */
+uint subgroup()
+{
+    return gl_SubgroupID + unknown_zero();
+}
+
+/* The first of the team's rows. */
+uint team_row()
+{
+    return subgroup() / COLUMN_PARTS * TEAM_ROWS;
+}
+
+/* Which part of columns is the subgroup's. */
+uint column_part()
+{
+    return subgroup() % COLUMN_PARTS;
+}
+
+void meet_team()
+{
+    if (COLUMN_PARTS > 1)
+        barrier();
+    else
+        meet_subgroup();
+}
+
+/* The same, and whether it is so on any lane of the team. */
+bool meet_and_ask(bool is_so)
+{
+    bool any = subgroupAny(is_so);
+    if (COLUMN_PARTS > 1 && subgroupElect())
+        told_by[gl_SubgroupID] = any;
+    meet_team();
+    [[unroll]] for (uint i = 1; i < COLUMN_PARTS; i++)
+        any = any || told_by[gl_SubgroupID ^ i];
+    return any;
 }
 
 /* How many of `left` rows from the beginning of a step on are left from its quad on. */

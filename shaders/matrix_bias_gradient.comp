@@ -2,7 +2,7 @@
 #version 460
 /*
  * The gradient of a bias for a tile of keys on matrix units: what bias_gradient.comp computes, past what no key of the tile keeps by position.
- * Subgroups own keys; queries and gradients of outputs of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
+ * Teams of subgroups own keys; queries and gradients of outputs of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
  */
 #extension GL_GOOGLE_include_directive : require
 #define OWN_IS_KEY
@@ -30,7 +30,7 @@
 vec4 pair_sums[LANE_QUADS];                          /* of a step's pairs, over heads and batch entries */
 float key_sums[ROWS_PER_LANE], block[ROWS_PER_LANE]; /* of the rows that the lane looked at; of those since the block began */
 
-/* The head and batch entry whose keys and values the subgroups hold. */
+/* The head and batch entry whose keys and values the teams hold. */
 uint held_head, held_batch;
 
 void clear_sums()
@@ -76,11 +76,11 @@ void add_step(uint at)
     walk_b = address_advance(rows_address(arguments.output_grad, query_batch, query_head), arguments.output_grad.row_stride, at);
     stage_step(arguments.query.row_stride.x, arguments.output_grad.row_stride.x, left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
-    meet_subgroup();
+    meet_team();
     take_products(dots);
-    meet_subgroup();
+    meet_team();
     multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
@@ -167,6 +167,7 @@ void store_keys(uint tile, uint last_key)
 void main()
 {
     uint tile = gl_WorkGroupID.x, at = 0;
+    hide_zero();
     uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     uint first = BAND ? uint(band_first(int(tile * TILE_ROWS), arguments.rows)) : 0;
     uint end = BAND ? uint(band_end(int(tile * TILE_ROWS + last_key), arguments.rows)) : arguments.rows;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Factors of staged rows that lanes make, through shared memory that only the subgroup of a row touches: written by lanes and read as matrices.
+ * Factors of staged rows that lanes make, through shared memory that only the team of a row touches: written by lanes and read as matrices.
  * Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
  */
 
@@ -11,12 +11,11 @@ shared f16vec4 factors[TILE_ROWS * FACTOR_STRIDE];
 /* Adds to sums from `first` on, `width` along a row: factors[] times staged rows. */
 void add_factors(uint first, uint width, uint staged_other, uint stride)
 {
-    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
     uint k = 0;
     [[dont_unroll]] do {
         ROWS_MATRIX factor[ROW_TILES];
         [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-            coopMatLoad(factor[t], factors, (own_row + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
+            coopMatLoad(factor[t], factors, (team_row() + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
                         gl_CooperativeMatrixLayoutRowMajor);
         add_products_of(factor, k, first, width, staged_other, stride);
         k++;
@@ -41,14 +40,13 @@ void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
 void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uint width, uint staged_other, uint stride)
 {
     store_factors(exact, pairs);
-    meet_subgroup();
-    if (subgroupAny(rescale))
+    if (meet_and_ask(rescale))
         scale_sums(first, width);
     add_factors(first, width, staged_other, stride);
     if (exact) {
-        meet_subgroup();
+        meet_team();
         store_factors(false, pairs);
-        meet_subgroup();
+        meet_team();
         add_factors(first, width, staged_other, stride);
     }
 }

@@ -2,7 +2,7 @@
 #version 460
 /*
  * Forward attention of a tile of query rows to a block of keys on matrix units, with the running state (unnormalised output, maximum, sum) in f32.
- * Subgroups own queries; keys and values of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
+ * Teams of subgroups own queries; keys and values of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
  */
 #extension GL_GOOGLE_include_directive : require
 #include "extensions.glsl"
@@ -24,7 +24,7 @@
 #include "query_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * HEAD_DEPTH)
 #include "matrix_rows.glsl"
-const uint SUM_WIDTH = PADDED_VALUE / MATRIX_N;
+const uint SUM_WIDTH = PADDED_VALUE / MATRIX_N / COLUMN_PARTS;
 #include "matrix_sums.glsl"
 #ifndef MATRIX_OPERATIONS
 #include "matrix_factors.glsl"
@@ -74,7 +74,7 @@ void walk_begin_block()
 void meet_state()
 {
     uvec2 pairs = state_pairs();
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         vec2 before = StatePairs(pairs).at[row_of(r)];
         float shrink = exp2(before.x - maximum[r]);
@@ -82,7 +82,7 @@ void meet_state()
         if (slice_of_lane() == 0)
             row_factors[row_of(r)] = shrink;
     }
-    meet_subgroup();
+    meet_team();
     add_state(true);
 }
 
@@ -146,14 +146,15 @@ void store_result(uint tile, uint last_row)
 {
     float row_scale[ROWS_PER_LANE];
     finish_rows(tile, last_row, row_scale);
-    [[unroll]] for (uint n = 0; n < SUM_WIDTH; n += WALK_STEP / MATRIX_N) {
-        show_sums(n, SUM_WIDTH);
+    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * SUM_WIDTH; n += WALK_STEP / MATRIX_N) {
+        show_sums(0, SUM_WIDTH, n);
         store_columns(tile, last_row, n * (MATRIX_N / 4), row_scale);
     }
 }
 
 void main()
 {
+    hide_zero();
     uint tile = query_tile();
     uint last_row = last_query_row(tile);
     load_query_rows(tile, last_row);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #version 460
 /*
- * The gradients of a tile of keys and values on matrix units, from a block of query rows of all query heads of their group. Subgroups own keys; queries
+ * The gradients of a tile of keys and values on matrix units, from a block of query rows of all query heads of their group. Teams of subgroups own keys; queries
  * and gradients of outputs of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
  */
 #extension GL_GOOGLE_include_directive : require
@@ -28,8 +28,8 @@
 #include "matrix_dots.glsl"
 
 /* Sums are those of keys, then those of values; or those of one, in a turn for each. */
-const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N;
-const uint VALUE_WIDTH = PADDED_VALUE / MATRIX_N;
+const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N / COLUMN_PARTS;
+const uint VALUE_WIDTH = PADDED_VALUE / MATRIX_N / COLUMN_PARTS;
 const uint VALUE_SUMS = SEPARATE_SUMS ? 0 : KEY_WIDTH;
 const uint SUM_WIDTH = !SEPARATE_SUMS ? KEY_WIDTH + VALUE_WIDTH : KEY_WIDTH > VALUE_WIDTH ? KEY_WIDTH : VALUE_WIDTH;
 #define TAKES_TURNS
@@ -94,17 +94,17 @@ void walk_step(uint at, uint left, bool whole)
     vec4 dots[LANE_QUADS], weights[LANE_QUADS], gradients[LANE_QUADS];
     stage_step(arguments.query.row_stride.x, arguments.output_grad.row_stride.x, left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
-    meet_subgroup();
+    meet_team();
     take_products(dots);
     if (sums_keys()) {
-        meet_subgroup();
+        meet_team();
         multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
-        meet_subgroup();
+        meet_team();
     }
     find_pairs(at, left, whole, dots, weights, gradients);
     if (sums_values()) {
         add_scaled_pairs(OF_VALUES, false, weights, VALUE_SUMS, VALUE_WIDTH, VALUE_TENSOR);
-        meet_subgroup();
+        meet_team();
     }
     if (sums_keys())
         add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
@@ -115,8 +115,8 @@ void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint width,
 {
     uvec2 address = tile_address(rows, tile);
     uint stride = rows.row_stride.x / (PARTIAL ? 4 : ELEMENT_BYTES);
-    [[unroll]] for (uint n = 0; n < width; n += WALK_STEP / MATRIX_N) {
-        show_sums(first + n, first + width);
+    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * width; n += WALK_STEP / MATRIX_N) {
+        show_sums(first, width, n);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
                 uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
@@ -153,6 +153,7 @@ void store_result(uint tile, uint last_key)
 
 void main()
 {
+    hide_zero();
     uint tile = gl_WorkGroupID.x;
     uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #version 460
 /*
- * The gradient of a tile of query rows on matrix units, from a block of keys. Subgroups own queries; keys and values of a step are staged for all of
+ * The gradient of a tile of query rows on matrix units, from a block of keys. Teams of subgroups own queries; keys and values of a step are staged for all of
  * them. Shared memory and barriers: see matrix.glsl.
  */
 #extension GL_GOOGLE_include_directive : require
@@ -26,7 +26,7 @@
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
 #include "matrix_dots.glsl"
-const uint SUM_WIDTH = PADDED_HEAD / MATRIX_N;
+const uint SUM_WIDTH = PADDED_HEAD / MATRIX_N / COLUMN_PARTS;
 #include "matrix_sums.glsl"
 #include "matrix_factors.glsl"
 const uint SCALES = 1;
@@ -63,11 +63,11 @@ void walk_step(uint at, uint left, bool whole)
     vec4 dots[LANE_QUADS], gradients[LANE_QUADS];
     stage_step(arguments.key.row_stride.x, arguments.value.row_stride.x, left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
-    meet_subgroup();
+    meet_team();
     take_products(dots);
-    meet_subgroup();
+    meet_team();
     multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         find_gradients(r, at, left, whole, dots, gradients);
     add_scaled_pairs(0, true, gradients, 0, SUM_WIDTH, HEAD_TENSOR);
@@ -77,8 +77,8 @@ void store_result(uint tile, uint last_row)
 {
     uvec2 address = tile_address(arguments.query_grad, tile);
     uint stride = arguments.query_grad.row_stride.x / ELEMENT_BYTES;
-    [[unroll]] for (uint n = 0; n < SUM_WIDTH; n += WALK_STEP / MATRIX_N) {
-        show_sums(n, SUM_WIDTH);
+    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * SUM_WIDTH; n += WALK_STEP / MATRIX_N) {
+        show_sums(0, SUM_WIDTH, n);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
                 uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
@@ -90,6 +90,7 @@ void store_result(uint tile, uint last_row)
 
 void main()
 {
+    hide_zero();
     uint tile = query_tile();
     uint last_row = min(TILE_ROWS, arguments.rows - tile * TILE_ROWS) - 1;
     load_query_rows(tile, last_row);

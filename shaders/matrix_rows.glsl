@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows that subgroups own as matrices, and their dot products with the rows of the other side that are staged. Queries are always the left matrix and
+ * Rows that teams own as matrices, and their dot products with the rows of the other side that are staged. Queries are always the left matrix and
  * keys the right one, summed in one order: backward needs the bits that forward had.
  * OWN_MATRICES: how many a subgroup holds, those of head_dim, then those of value_dim.
  */
@@ -23,9 +23,14 @@ const int OWN_LAYOUT = gl_CooperativeMatrixLayoutRowMajor;
 const int OTHER_LAYOUT = gl_CooperativeMatrixLayoutColumnMajor;
 #endif
 
-const uint OWN_TILES = SUBGROUP_ROWS / OWN_SIDE;
+const uint OWN_TILES = TEAM_ROWS / OWN_SIDE;
 const uint HEAD_DEPTH = PADDED_HEAD / MATRIX_K; /* matrices along a row */
 const uint VALUE_DEPTH = PADDED_VALUE / MATRIX_K;
+
+/* A team's subgroups share its products: along a step first, then along own rows; any that are left have none. */
+const uint STEP_PARTS = COLUMN_PARTS < WALK_STEP / OTHER_SIDE ? COLUMN_PARTS : WALK_STEP / OTHER_SIDE;
+const uint TILE_PARTS = COLUMN_PARTS / STEP_PARTS < OWN_TILES ? COLUMN_PARTS / STEP_PARTS : OWN_TILES;
+const uint PART_TILES = OWN_TILES / TILE_PARTS;
 
 OWN_MATRIX own[FEW_REGISTERS ? 1 : OWN_MATRICES];
 
@@ -33,7 +38,7 @@ OWN_MATRIX own[FEW_REGISTERS ? 1 : OWN_MATRICES];
 void load_staged_own(uint begin, uint first, uint depth, uint stride)
 {
     [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
-        uint row = gl_SubgroupID * SUBGROUP_ROWS + t * OWN_SIDE;
+        uint row = team_row() + t * OWN_SIDE;
         if (row >= begin && row < begin + WALK_STEP) {
             [[unroll]] for (uint d = 0; d < depth; d++)
                 coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
@@ -56,17 +61,17 @@ void load_own(Rows rows, uint tile, uint last_row, uint first, uint depth, uint 
     }
 }
 
-/* Of own rows, with those that the n-th matrix of staged rows has. */
-void multiply_own_tile(uint n, uint first, uint depth, uint staged_own, uint staged_other, uint stride, out SUMS_MATRIX sum[OWN_TILES])
+/* Of PART_TILES tiles of own rows from own_row on, with those that the n-th matrix of staged rows has. */
+void multiply_own_tiles(uint own_row, uint n, uint first, uint depth, uint staged_own, uint staged_other, uint stride,
+                        out SUMS_MATRIX sum[PART_TILES])
 {
-    uint own_row = gl_SubgroupID * SUBGROUP_ROWS;
-    [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
+    [[unroll]] for (uint t = 0; t < PART_TILES; t++)
         sum[t] = SUMS_MATRIX(0.0);
     [[unroll]] for (uint d = 0; d < depth; d++) {
         if (part_apart(d)) {
             OTHER_MATRIX other;
             coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
-            [[unroll]] for (uint t = 0; t < OWN_TILES; t++) {
+            [[unroll]] for (uint t = 0; t < PART_TILES; t++) {
                 if (FEW_REGISTERS)
                     coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
                 sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
@@ -78,12 +83,14 @@ void multiply_own_tile(uint n, uint first, uint depth, uint staged_own, uint sta
 /* Into products[], a row of them for each own row. */
 void multiply_own(uint first, uint depth, uint staged_own, uint staged_other, uint stride)
 {
-    uint own_row = gl_SubgroupID * SUBGROUP_ROWS, n = 0;
+    uint own_row = team_row() + column_part() / STEP_PARTS * PART_TILES * OWN_SIDE, n = column_part() % STEP_PARTS;
+    if (column_part() >= STEP_PARTS * TILE_PARTS)
+        return;
     [[dont_unroll]] do {
-        SUMS_MATRIX sum[OWN_TILES];
-        multiply_own_tile(n, first, depth, staged_own, staged_other, stride, sum);
-        [[unroll]] for (uint t = 0; t < OWN_TILES; t++)
+        SUMS_MATRIX sum[PART_TILES];
+        multiply_own_tiles(own_row, n, first, depth, staged_own, staged_other, stride, sum);
+        [[unroll]] for (uint t = 0; t < PART_TILES; t++)
             coopMatStore(sum[t], products, (own_row + t * OWN_SIDE) * PRODUCT_STRIDE + n * (OTHER_SIDE / 4), PRODUCT_STRIDE, OWN_LAYOUT);
-        n++;
+        n += STEP_PARTS;
     } while (n < WALK_STEP / OTHER_SIDE);
 }

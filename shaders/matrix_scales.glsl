@@ -45,10 +45,10 @@ bool scale_pairs(uint scale, uint r, float shrink, inout vec4 pairs[LANE_QUADS])
 /* Takes the scale out of sums from `first` on, `width` along a row. */
 void unscale_sums(uint scale, uint first, uint width)
 {
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         if (slice_of_lane() == 0)
             row_factors[row_of(r)] = 1.0 / row_scales[scale * ROWS_PER_LANE + r];
-    meet_subgroup();
+    meet_team();
     scale_sums(first, width);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sums of a subgroup's rows as matrices, in registers for a block of the other side and in memory between blocks and dispatches: SUM_WIDTH of them
- * along a row. The state of a workgroup is rows of sums, of TURNS one after the other, then a pair for each row.
+ * The sums of a team's rows as matrices, in registers for a block of the other side and in memory between blocks and dispatches: each subgroup has SUM_WIDTH
+ * of them along a row. The state of a workgroup is rows of sums, of TURNS one after the other, then a pair for each row.
  */
 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
@@ -12,7 +12,7 @@ layout(buffer_reference, scalar, buffer_reference_align = 8) buffer StatePairs {
 const uint TURNS = 1;
 const uint turn = 0;
 #endif
-const uint STATE_STRIDE = SUM_WIDTH * MATRIX_N / 4; /* in quads */
+const uint STATE_STRIDE = COLUMN_PARTS * SUM_WIDTH * MATRIX_N / 4; /* in quads */
 
 SUMS_MATRIX sums[ROW_TILES * SUM_WIDTH];
 
@@ -22,11 +22,11 @@ void clear_sums()
         sums[i] = SUMS_MATRIX(0.0);
 }
 
-/* row_factors[] of the subgroup's row tile t, the same in all columns. */
+/* row_factors[] of the team's row tile t, the same in all columns. */
 SUMS_MATRIX row_factors_of(uint t)
 {
     SUMS_MATRIX factor;
-    coopMatLoad(factor, row_factors, gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
+    coopMatLoad(factor, row_factors, team_row() + t * MATRIX_M, 0, gl_CooperativeMatrixLayoutColumnMajor);
     return factor;
 }
 
@@ -50,9 +50,10 @@ void add_products_of(ROWS_MATRIX factor[ROW_TILES], uint k, uint first, uint wid
     [[unroll]] for (uint n = 0; n < width; n++) {
         if (part_apart(n)) {
             COLUMNS_MATRIX other;
-            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + n * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + (column_part() * width + n) * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-                sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
+                if (part_apart(SUM_WIDTH + t))
+                    sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
         }
     }
 }
@@ -71,7 +72,7 @@ uvec2 state_pairs()
 
 uint state_index(uint t, uint n)
 {
-    return (turn * TILE_ROWS + gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * STATE_STRIDE + n * (MATRIX_N / 4);
+    return (turn * TILE_ROWS + team_row() + t * MATRIX_M) * STATE_STRIDE + (column_part() * SUM_WIDTH + n) * (MATRIX_N / 4);
 }
 
 /* Adds what the state holds from before, times row_factors[] if wanted. */
@@ -102,15 +103,17 @@ void store_state()
     subgroupMemoryBarrierBuffer();
 }
 
-/* Sums `first` … of each row into products[], as many as a step is wide; `end`: of the sums that are wanted. */
-void show_sums(uint first, uint end)
+/* Of sums from `first` on, `width` along a row of each subgroup's: those of the team from column matrix `from` on into products[], as many as a step is wide. */
+void show_sums(uint first, uint width, uint from)
 {
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-        [[unroll]] for (uint n = 0; n < WALK_STEP / MATRIX_N; n++)
-            if (first + n < end)
+        [[unroll]] for (uint n = 0; n < width; n++) {
+            uint column = column_part() * width + n;
+            if (column >= from && column < from + WALK_STEP / MATRIX_N)
                 coopMatStore(sums[t * SUM_WIDTH + first + n], products,
-                             (gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * PRODUCT_STRIDE + n * (MATRIX_N / 4), PRODUCT_STRIDE,
+                             (team_row() + t * MATRIX_M) * PRODUCT_STRIDE + (column - from) * (MATRIX_N / 4), PRODUCT_STRIDE,
                              gl_CooperativeMatrixLayoutRowMajor);
-    meet_subgroup();
+        }
+    meet_team();
 }

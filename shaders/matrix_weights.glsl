@@ -77,7 +77,7 @@ void walk_step(uint at, uint left, bool whole)
     vec4 weights[LANE_QUADS];
     stage_step(arguments.key.row_stride.x, arguments.value.row_stride.x, left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
-    meet_subgroup();
+    meet_team();
     bool grows = weigh_keys(at, left, whole, weights);
     add_pairs(EXACT_WEIGHTS, grows, weights, 0, SUM_WIDTH, STAGED_VALUE, VALUE_STRIDE);
 }

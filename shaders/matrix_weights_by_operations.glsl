@@ -67,11 +67,11 @@ float leading_of(const in uint row, const in uint column, const in float weight)
 void find_scores(uint at, uint left, bool whole, out SUMS_MATRIX scores[STEP_MATRICES])
 {
     [[unroll]] for (uint n = 0; n < STEP_TILES; n++) {
-        SUMS_MATRIX products_of_rows[OWN_TILES];
+        SUMS_MATRIX products_of_rows[PART_TILES];
         uint first_key = at + n * MATRIX_N, keys_left = left_from(n * (MATRIX_N / 4), left);
-        multiply_own_tile(n, 0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE, products_of_rows);
+        multiply_own_tiles(team_row(), n, 0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE, products_of_rows);
         [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
-            uint first_row = gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M, i = t * STEP_TILES + n;
+            uint first_row = team_row() + t * MATRIX_M, i = t * STEP_TILES + n;
             coopMatPerElementNV(scores[i], products_of_rows[t], score_of_product, first_row, first_key, keys_left);
             if (!whole)
                 coopMatPerElementNV(scores[i], scores[i], score_if_kept, first_row, first_key, keys_left);
@@ -142,11 +142,11 @@ void walk_step(uint at, uint left, bool whole)
 
 void begin_weights()
 {
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         if (slice_of_lane() == 0)
             row_factors[row_of(r)] = maximum[r];
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
         maxima[t] = row_factors_of(t);
         weight_sums[t] = SUMS_MATRIX(0.0);
@@ -156,11 +156,11 @@ void begin_weights()
 /* Matrices that are the same in all columns, as numbers of the lanes' rows. */
 void show_rows(SUMS_MATRIX of_rows[ROW_TILES], out float of_slots[ROWS_PER_LANE])
 {
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-        coopMatStore(of_rows[t], products, (gl_SubgroupID * SUBGROUP_ROWS + t * MATRIX_M) * PRODUCT_STRIDE, PRODUCT_STRIDE,
+        coopMatStore(of_rows[t], products, (team_row() + t * MATRIX_M) * PRODUCT_STRIDE, PRODUCT_STRIDE,
                      gl_CooperativeMatrixLayoutRowMajor);
-    meet_subgroup();
+    meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         of_slots[r] = product_of(r, 0).x;
 }

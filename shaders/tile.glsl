@@ -31,12 +31,32 @@ bool apart()
     return !FEW_REGISTERS || always();
 }
 
+bool part_apart(uint i);
 #ifdef MATRIX
 const uint SUBGROUP_ROWS = TILE_ROWS / SUBGROUPS;
 
+/*
+ * With PARTS_APART what follows from a lane's place is found anew each time, by a zero that compilers don't know: they would keep all that they can make
+ * of it in registers.
+ */
+shared uint zero;
+
+void hide_zero()
+{
+    if (PARTS_APART) {
+        zero = 0;
+        barrier();
+    }
+}
+
+uint unknown_zero()
+{
+    return PARTS_APART ? zero : 0;
+}
+
 uint slice_of_lane()
 {
-    return gl_SubgroupInvocationID % LANES_PER_ROW;
+    return (gl_SubgroupInvocationID + unknown_zero()) % LANES_PER_ROW;
 }
 
 /* The row of the tile that slot r of this lane holds: those of a subgroup follow each other. No heads are packed. */
@@ -45,6 +65,7 @@ uint slot_of(uint r)
     return gl_SubgroupID * SUBGROUP_ROWS + r * (ROW_LANES / SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
 }
 #else
+bool part_apart(uint i) { return true; }
 uint slice_of_lane()
 {
     return gl_LocalInvocationID.x % LANES_PER_ROW;

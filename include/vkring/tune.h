@@ -30,10 +30,11 @@
  *     matrix_row_tiles=T        matrices of own rows that a subgroup has one below the other
  *     matrix_subgroups=S        subgroups of a workgroup, which walk together
  *     matrix_rows_per_step=K    rows of the other side that they have at a time
+ *     matrix_column_parts=P     subgroups that have rows together, each a part of the columns of their sums, so that lanes need fewer registers
  *     matrix_operations=0|1     forward of f16 without dropout makes weights of scores in matrices, not through shared memory, where the device
  *                               has reductions, conversions and per-element operations of VK_NV_cooperative_matrix2
  *
- * Of the three before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
+ * Of the four before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
  * finished in matrices, as they are on CPUs unless it is 0.

@@ -40,6 +40,7 @@ static const struct word words[] = {
     WORD("matrix_row_tiles", matrix_wish.row_tiles, false, false),
     WORD("matrix_subgroups", matrix_wish.subgroups, false, false),
     WORD("matrix_rows_per_step", matrix_wish.rows_per_step, false, false),
+    WORD("matrix_column_parts", matrix_wish.column_parts, false, false),
     WORD("matrix_operations", matrix_wish.operations, true, false),
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
@@ -189,6 +190,8 @@ enum vkring_status choice_check(const vkring_device *device, const struct proble
         wrong = "matrix_subgroups";
     else if (!is_wish(choice->matrix_wish.rows_per_step, MATRIX_MOST_ROWS_PER_STEP))
         wrong = "matrix_rows_per_step";
+    else if (!is_wish(choice->matrix_wish.column_parts, MATRIX_MOST_COLUMN_PARTS))
+        wrong = "matrix_column_parts";
     if (wrong)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the choice of kernels is out of range on %s: %s=%" PRIu32, device->info.name,
                            wrong, value_of(choice, find(wrong, strlen(wrong))));
@@ -233,6 +236,8 @@ static uint32_t notch_of(const struct kernel_choice *choice, const struct word *
         return value;
     if (word->place == offsetof(struct kernel_choice, matrix_wish.row_tiles))
         return matrix_tiles_row_tiles(tiles);
+    if (word->place == offsetof(struct kernel_choice, matrix_wish.column_parts))
+        return tiles->column_parts;
     return word->place == offsetof(struct kernel_choice, matrix_wish.subgroups) ? tiles->subgroups : tiles->rows_per_step;
 }
 

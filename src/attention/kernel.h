@@ -26,7 +26,7 @@ struct attention_kernel {
     const struct vk_pipeline *aligned, *general;
     uint64_t state_bytes_per_workgroup;
     struct kernel_use use;
-    char name[128];
+    char name[160];
 };
 
 /** State that a workgroup keeps between blocks and dispatches, in bytes; 0 for kernels without. */

@@ -10,11 +10,14 @@
 #define MOST_COLUMNS_IN_REGISTERS 256u
 /* Of a lane's registers what ANV can fill with sums where there are few, own rows in shared memory. */
 #define FEW_LANE_REGISTERS 128u
-#define SHARE_OF_SUMS 4u
+#define SHARE_OF_SUMS 8u
+/* That share a row, where subgroups share columns: each takes a quad of a step. */
+#define MOST_LANES_OF_PART 8u
 
-static uint64_t padded(uint64_t dim, const struct vkring_matrix_shape *shape)
+/* Each part of columns is whole matrices. */
+static uint64_t padded(uint64_t dim, const struct matrix_tiles *tiles)
 {
-    const uint64_t unit = shape->n > shape->k ? shape->n : shape->k;
+    const uint64_t unit = max_u64((uint64_t)tiles->shape.n * tiles->column_parts, tiles->shape.k);
     return divide_up(dim, unit) * unit;
 }
 
@@ -30,13 +33,14 @@ uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles)
 
 uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
 {
-    const uint64_t head_bytes = 2 * padded(problem->head_dim, &tiles->shape) + 16;
-    const uint64_t value_bytes = 2 * padded(problem->value_dim, &tiles->shape) + 16;
+    const uint64_t head_bytes = 2 * padded(problem->head_dim, tiles) + 16;
+    const uint64_t value_bytes = 2 * padded(problem->value_dim, tiles) + 16;
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
     const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) +
+    const uint64_t told_bytes = tiles->column_parts > 1 ? 4 * tiles->subgroups : 4;
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) + told_bytes +
            (tiles->few_registers ? rows * own_bytes : 0);
 }
 
@@ -44,7 +48,7 @@ uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_t
 {
     if (which == SPIRV_BIAS_GRADIENT)
         return 0;
-    const uint64_t head = padded(problem->head_dim, &tiles->shape), value = padded(problem->value_dim, &tiles->shape);
+    const uint64_t head = padded(problem->head_dim, tiles), value = padded(problem->value_dim, tiles);
     const uint64_t both = tiles->separate_sums ? 2 * max_u64(head, value) : head + value;
     const uint64_t columns = which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : both;
     return matrix_tiles_rows(tiles) * (4 * columns + 8);
@@ -66,6 +70,27 @@ static bool has_few_registers(const struct vk_limits *limits, bool is_cpu)
 static bool owns_keys(enum spirv_kernel which)
 {
     return which == SPIRV_KEY_GRADIENT || which == SPIRV_BIAS_GRADIENT;
+}
+
+static uint64_t sum_columns(enum spirv_kernel which, const struct problem *problem)
+{
+    const uint64_t head = problem->head_dim, value = problem->value_dim;
+    return which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : max_u64(head, value);
+}
+
+static uint64_t room_of_sums(const struct vk_limits *limits)
+{
+    return (uint64_t)limits->lane_registers / SHARE_OF_SUMS * limits->min_subgroup_size;
+}
+
+/* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, as far as a row is left for a few lanes. */
+static uint32_t fitting_column_parts(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem, uint64_t rows)
+{
+    uint32_t parts = 1;
+    while (parts < MATRIX_MOST_COLUMN_PARTS && rows / parts * MOST_LANES_OF_PART > limits->min_subgroup_size &&
+           rows * sum_columns(which, problem) > room_of_sums(limits) * parts)
+        parts *= 2;
+    return parts;
 }
 
 static uint32_t greatest(const struct vkring_matrix_shape *shape)
@@ -114,11 +139,11 @@ static bool fits(enum spirv_kernel which, const struct matrix_tiles *tiles, cons
 
 /* Short steps before fewer subgroups: a step costs barriers, but a subgroup less reads all of the other side more often. */
 static bool shrink(enum spirv_kernel which, struct matrix_tiles *tiles, const struct problem *problem, uint64_t most_bytes,
-                   uint32_t least_subgroups)
+                   uint32_t least_teams)
 {
     while (!fits(which, tiles, problem, most_bytes) && tiles->rows_per_step > least_step(tiles))
         tiles->rows_per_step /= 2;
-    while (!fits(which, tiles, problem, most_bytes) && tiles->subgroups > least_subgroups)
+    while (!fits(which, tiles, problem, most_bytes) && tiles->subgroups > least_teams * tiles->column_parts)
         tiles->subgroups /= 2;
     return fits(which, tiles, problem, most_bytes);
 }
@@ -151,20 +176,25 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
                                     const struct problem *problem, uint32_t row_tiles)
 {
     const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : MOST_COLUMNS_IN_REGISTERS;
+    const bool few = has_few_registers(limits, is_cpu);
     struct matrix_tiles tiles = {
         .shape = matrix_tiles_shape(limits),
         .subgroup_size = limits->min_subgroup_size,
-        .subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4),
-        .separate_sums = which == SPIRV_KEY_GRADIENT && row_tiles * (problem->head_dim + problem->value_dim) > columns,
-        .parts_apart = has_few_registers(limits, is_cpu),
-        .few_registers = has_few_registers(limits, is_cpu) || row_tiles * columns_of(which, problem) > columns,
+        .separate_sums = which == SPIRV_KEY_GRADIENT && (few || row_tiles * (problem->head_dim + problem->value_dim) > columns),
+        .parts_apart = few,
+        .few_registers = wish->column_parts > 1 || few || row_tiles * columns_of(which, problem) > columns,
     };
     tiles.operations = wish->operations && has_operations(which, limits, &tiles.shape, problem);
     const uint32_t least_rows = owns_keys(which) ? greatest(&tiles.shape) : tiles.shape.m;
-    share_rows(&tiles, (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m));
+    const uint32_t rows = (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m);
+    const uint32_t parts = few && !is_cpu ? fitting_column_parts(which, limits, problem, rows) : 1;
+    tiles.column_parts = tiles.operations ? 1 : wished(wish->column_parts, MATRIX_MOST_COLUMN_PARTS, parts);
+    tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4 * tiles.column_parts);
+    tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, tiles.subgroups);
+    share_rows(&tiles, rows / tiles.column_parts);
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
     tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
-    while (tiles.subgroups > 1 && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
+    while (tiles.subgroups > tiles.column_parts && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
         tiles.subgroups /= 2;
     return tiles;
 }
@@ -183,21 +213,22 @@ struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk
     return (struct matrix_tiles){0};
 }
 
-bool matrix_tiles_fit_registers(const struct vk_limits *limits, const struct matrix_tiles *forward, const struct problem *problem)
+bool matrix_tiles_fit_registers(enum spirv_kernel which, const struct vk_limits *limits, const struct matrix_tiles *tiles,
+                                const struct problem *problem)
 {
-    const uint64_t sums = matrix_tiles_rows(forward) / forward->subgroups * padded(problem->value_dim, &forward->shape);
-    return sums <= (uint64_t)limits->lane_registers / SHARE_OF_SUMS * forward->subgroup_size;
+    const uint64_t rows = matrix_tiles_rows(tiles) / tiles->subgroups;
+    return rows * sum_columns(which, problem) <= room_of_sums(limits);
 }
 
 bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b)
 {
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
-           a->rows_per_step == b->rows_per_step && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers &&
+           a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers &&
            a->parts_apart == b->parts_apart && a->operations == b->operations;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)
 {
-    return tiles->shape.m ? matrix_tiles_rows(tiles) / tiles->subgroups / tiles->shape.m : 0;
+    return tiles->shape.m ? matrix_tiles_rows(tiles) / tiles->subgroups * tiles->column_parts / tiles->shape.m : 0;
 }

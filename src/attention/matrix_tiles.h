@@ -14,6 +14,7 @@ struct matrix_tiles {
     uint32_t subgroup_size, subgroups;
     uint32_t lanes_per_row, rows_per_lane;
     uint32_t rows_per_step;
+    uint32_t column_parts; /* subgroups that own rows together, each a part of the columns of their sums */
     bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
     bool parts_apart;   /* matrices of sums are in branches of their own, where compilers have few registers */
@@ -22,14 +23,16 @@ struct matrix_tiles {
 
 /** What is asked for, in powers of two up to the greatest; 0: what suits the device. */
 struct matrix_wish {
-    uint32_t row_tiles; /* of a subgroup: matrices one below the other */
+    uint32_t row_tiles; /* of a subgroup, or those that own rows together: matrices one below the other */
     uint32_t subgroups;
     uint32_t rows_per_step;
+    uint32_t column_parts;
     bool operations; /* where device, build and problem have them */
 };
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u
 #define MATRIX_MOST_ROWS_PER_STEP 128u
+#define MATRIX_MOST_COLUMN_PARTS 8u
 
 /** Of the shapes that kernels can take the one with most products; m is 0 where there is none. */
 struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);
@@ -39,8 +42,9 @@ struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);
 struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu,
                                         const struct matrix_wish *wish, const struct problem *problem);
 
-/** Whether a GPU whose lanes have few registers holds forward's sums, as far as scores take few beside them. */
-bool matrix_tiles_fit_registers(const struct vk_limits *limits, const struct matrix_tiles *forward, const struct problem *problem);
+/** Whether what a GPU's lanes keep of sums is as little as they should where their registers are few. */
+bool matrix_tiles_fit_registers(enum spirv_kernel which, const struct vk_limits *limits, const struct matrix_tiles *tiles,
+                                const struct problem *problem);
 
 bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b);
 /** As matrix_wish has them. */

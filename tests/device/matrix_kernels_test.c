@@ -54,6 +54,14 @@ static const struct attention_case of_few_registers[] = {
      .params = {.backward = true, .q_len = 33, .kv_len = 65, OF_FEW_REGISTERS}},
 };
 
+/* Of columns that parts of them fill, or not. */
+static const struct attention_case in_parts[] = {
+    {.name = "everything in parts",
+     .bias = BIAS_MASKS_SOME,
+     .params = {.backward = true, .q_len = 61, .kv_len = 150, EVERY_OPTION(30), .dispatch_seconds = 1e-9}},
+    {.name = "odd dimensions in parts", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 69}},
+};
+
 static const struct attention_case of_bf16[] = {
     {.name = "magnitudes", .inputs = INPUTS_MAGNITUDES, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
     {.name = "everything, odd dimensions",
@@ -124,15 +132,31 @@ START_TEST(few_registers_hold_enough)
 END_TEST
 
 /* Of the kernels that are asked for beside those of VKRING_KERNELS. */
-static void check_with_operations(vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations, int seed)
+static void check_with(const char *words, vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations,
+                       int seed)
 {
     char *usual = strdup(getenv("VKRING_KERNELS")), with[256];
-    snprintf(with, sizeof(with), "%s matrix_operations=1", usual);
+    snprintf(with, sizeof(with), "%s %s", usual, words);
     setenv("VKRING_KERNELS", with, 1);
     check(on, *c, type, operations, seed);
     setenv("VKRING_KERNELS", usual, 1);
     free(usual);
 }
+
+static void check_with_operations(vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations, int seed)
+{
+    check_with("matrix_operations=1", on, c, type, operations, seed);
+}
+
+START_TEST(subgroups_share_columns)
+{
+    vkring_device *other = test_device_open(&few_registers);
+    check_with("matrix_column_parts=2", device, &in_parts[0], VKRING_TYPE_BF16, false, 4700);
+    check_with("matrix_column_parts=4", other, &in_parts[0], VKRING_TYPE_F16, false, 4701);
+    check_with("matrix_column_parts=8", device, &in_parts[1], VKRING_TYPE_F16, false, 4702);
+    vkring_device_destroy(&other);
+}
+END_TEST
 
 START_TEST(operations_match_the_oracle)
 {
@@ -217,6 +241,7 @@ int main(void)
     tcase_add_loop_test(tcase, f16_matches_the_oracle, 0, sizeof(of_f16) / sizeof(of_f16[0]));
     tcase_add_loop_test(tcase, bf16_matches_the_oracle, 0, sizeof(of_bf16) / sizeof(of_bf16[0]));
     tcase_add_test(tcase, few_registers_hold_enough);
+    tcase_add_test(tcase, subgroups_share_columns);
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
     tcase_add_test(tcase, wished_tiles_are_right);
     if (device->limits.matrix_operations && spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {

@@ -213,6 +213,8 @@ static const char *const beyond[] = {
     "matrix_subgroups=32",
     "matrix_rows_per_step=24",
     "matrix_rows_per_step=256",
+    "matrix_column_parts=3",
+    "matrix_column_parts=16",
     "matrix_row_tiles=268435456",
 };
 
@@ -318,24 +320,59 @@ static bool is_on_matrix_units(const vkring_device *device, const struct problem
     return forward;
 }
 
-START_TEST(few_registers_hold_forward_of_small_heads)
+START_TEST(few_registers_hold_some)
 {
     const vkring_device narrow = gpu_of_few_registers(8), wide = gpu_of_few_registers(16);
     struct problem forward = halves, other;
     forward.backward = false;
-    ck_assert(is_on_matrix_units(&wide, &forward) && !is_on_matrix_units(&narrow, &forward));
-    ck_assert(!is_on_matrix_units(&wide, &halves));
+    ck_assert(is_on_matrix_units(&wide, &forward) && is_on_matrix_units(&narrow, &forward));
+    ck_assert(is_on_matrix_units(&wide, &halves) && !is_on_matrix_units(&narrow, &halves));
     other = forward;
     other.softcap = 30;
+    ck_assert(is_on_matrix_units(&wide, &other) && !is_on_matrix_units(&narrow, &other));
+    other.value_dim = 256;
     ck_assert(!is_on_matrix_units(&wide, &other));
-    other = forward;
-    other.value_dim = 65;
-    ck_assert(!is_on_matrix_units(&wide, &other));
-    other.value_dim = 32;
-    other.head_dim = 256;
+    other.softcap = 0;
     ck_assert(is_on_matrix_units(&wide, &other) && is_on_matrix_units(&narrow, &other));
-    other.value_dim = 33;
-    ck_assert(!is_on_matrix_units(&narrow, &other));
+    other = halves;
+    other.softcap = 30;
+    ck_assert(!is_on_matrix_units(&wide, &other));
+}
+END_TEST
+
+/* Each subgroup's sums of so many rows and columns are an eighth of its lanes' registers. */
+START_TEST(subgroups_share_columns_where_registers_are_few)
+{
+    const vkring_device device = gpu_of_few_registers(16);
+    struct problem of = halves;
+    const uint32_t parts[][2] = {{32, 1}, {64, 2}, {128, 4}};
+    for (int i = 0; i < 3; i++) {
+        of.head_dim = of.value_dim = parts[i][0];
+        const struct kernel_choice best = kernel_choice_best(&device, &of);
+        ck_assert_uint_eq(best.matrices[SPIRV_FORWARD].column_parts, parts[i][1]);
+        ck_assert_uint_eq(best.matrices[SPIRV_KEY_GRADIENT].column_parts, 2 * parts[i][1]);
+        ck_assert(best.matrices[SPIRV_KEY_GRADIENT].separate_sums);
+        ck_assert_uint_eq(matrix_tiles_row_tiles(&best.matrices[SPIRV_FORWARD]), 1);
+        ck_assert_uint_eq(matrix_tiles_row_tiles(&best.matrices[SPIRV_KEY_GRADIENT]), 2);
+        check_room(&device, &best);
+    }
+}
+END_TEST
+
+START_TEST(columns_are_shared_on_request)
+{
+    const vkring_device device = gpu_with_matrices();
+    struct kernel_choice choice = kernel_choice_best(&device, &halves);
+    const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
+    ck_assert_uint_eq(forward->column_parts, 1);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_column_parts=2", &choice), VKRING_OK);
+    ck_assert_int_eq(choice_check(&device, &halves, &choice), VKRING_OK);
+    ck_assert(forward->column_parts == 2 && forward->few_registers);
+    ck_assert_uint_eq(forward->subgroups % 2, 0);
+    ck_assert_uint_eq(matrix_tiles_rows(forward), forward->subgroups / 2 * forward->shape.m);
+    check_room(&device, &choice);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_subgroups=1", &choice), VKRING_OK);
+    ck_assert_uint_eq(forward->column_parts, 1);
 }
 END_TEST
 
@@ -435,7 +472,9 @@ int main(void)
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
-        tcase_add_test(words, few_registers_hold_forward_of_small_heads);
+        tcase_add_test(words, few_registers_hold_some);
+        tcase_add_test(words, subgroups_share_columns_where_registers_are_few);
+        tcase_add_test(words, columns_are_shared_on_request);
         tcase_add_test(words, bias_gradients_are_on_matrix_units);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
     }
