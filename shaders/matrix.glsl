@@ -46,15 +46,6 @@ vec4 leading_bits(vec4 a)
     return uintBitsToFloat(floatBitsToUint(a) & 0xffffe000u);
 }
 
-/*
- * Always true, with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all parts in
- * an if twice.
- */
-bool part_apart(uint i)
-{
-    return !PARTS_APART || arguments.causal_block != ~i;
-}
-
 /* The subgroup, among the workgroup's. */
 uint subgroup()
 {

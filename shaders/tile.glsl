@@ -31,7 +31,19 @@ bool apart()
     return !FEW_REGISTERS || always();
 }
 
-bool part_apart(uint i);
+/*
+ * Always true, on matrix units with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all
+ * parts in an if twice.
+ */
+bool part_apart(uint i)
+{
+#ifdef MATRIX
+    return !PARTS_APART || arguments.causal_block != ~i;
+#else
+    return true;
+#endif
+}
+
 #ifdef MATRIX
 const uint SUBGROUP_ROWS = TILE_ROWS / SUBGROUPS;
 
@@ -65,7 +77,6 @@ uint slot_of(uint r)
     return gl_SubgroupID * SUBGROUP_ROWS + r * (ROW_LANES / SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
 }
 #else
-bool part_apart(uint i) { return true; }
 uint slice_of_lane()
 {
     return gl_LocalInvocationID.x % LANES_PER_ROW;

@@ -31,7 +31,6 @@ static const struct farm_problem {
     {VKRING_TYPE_F16, 128, 128, ALL, true},     {VKRING_TYPE_F16, 256, 256, PLAIN, false},   {VKRING_TYPE_F16, 256, 256, ALL, true},
     {VKRING_TYPE_F16, 40, 72, ALL, false},      {VKRING_TYPE_BF16, 128, 128, CAUSAL, false}, {VKRING_TYPE_BF16, 128, 128, ALL, false},
     {VKRING_TYPE_F16, 64, 64, CAUSAL, true},    {VKRING_TYPE_F16, 40, 56, CAUSAL, false},    {VKRING_TYPE_BF16, 64, 32, CAUSAL, false},
-    {VKRING_TYPE_F16, 128, 96, CAUSAL, false},
 };
 
 static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
