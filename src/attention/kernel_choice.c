@@ -310,8 +310,9 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
 }
 
 /*
- * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most, and scores of
- * which all is asked. In subgroups of 8 lanes matrices take as many registers of a lane as twice the columns do in those of 16.
+ * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most,
+ * and scores of which all is asked. In subgroups of 8 lanes matrices take as many registers of a lane as twice the columns do in those
+ * of 16.
  */
 static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct matrix_tiles *forward)
 {

@@ -39,8 +39,8 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
     const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
-    const uint64_t told_bytes = tiles->column_parts > 1 ? 4 * tiles->subgroups : 4;
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) + told_bytes +
+    const uint64_t words = 1 + (tiles->column_parts > 1 ? tiles->subgroups : 1);
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) + 4 * words +
            (tiles->few_registers ? rows * own_bytes : 0);
 }
 
@@ -83,7 +83,8 @@ static uint64_t room_of_sums(const struct vk_limits *limits)
     return (uint64_t)limits->lane_registers / SHARE_OF_SUMS * limits->min_subgroup_size;
 }
 
-/* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, as far as a row is left for a few lanes. */
+/* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, as far as a row is left for a few lanes.
+ */
 static uint32_t fitting_column_parts(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem, uint64_t rows)
 {
     uint32_t parts = 1;
@@ -190,7 +191,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
     const uint32_t parts = few && !is_cpu ? fitting_column_parts(which, limits, problem, rows) : 1;
     tiles.column_parts = tiles.operations ? 1 : wished(wish->column_parts, MATRIX_MOST_COLUMN_PARTS, parts);
     tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4 * tiles.column_parts);
-    tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, tiles.subgroups);
+    tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, min_u64(tiles.subgroups, rows));
     share_rows(&tiles, rows / tiles.column_parts);
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
     tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
@@ -224,8 +225,8 @@ bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles 
 {
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
-           a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->separate_sums == b->separate_sums && a->few_registers == b->few_registers &&
-           a->parts_apart == b->parts_apart && a->operations == b->operations;
+           a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->separate_sums == b->separate_sums &&
+           a->few_registers == b->few_registers && a->parts_apart == b->parts_apart && a->operations == b->operations;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)

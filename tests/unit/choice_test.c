@@ -376,6 +376,18 @@ START_TEST(columns_are_shared_on_request)
 }
 END_TEST
 
+START_TEST(a_subgroup_has_a_row)
+{
+    vkring_device device = gpu_with_matrices();
+    struct kernel_choice choice;
+    device.limits.matrix_shapes[0] = (struct vkring_matrix_shape){4, 8, 8};
+    choice = kernel_choice_best(&device, &halves);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_column_parts=8", &choice), VKRING_OK);
+    ck_assert_uint_le(choice.matrices[SPIRV_FORWARD].column_parts, 4);
+    check_room(&device, &choice);
+}
+END_TEST
+
 START_TEST(bias_gradients_are_on_matrix_units)
 {
     const vkring_device device = gpu_with_matrices();
@@ -475,6 +487,7 @@ int main(void)
         tcase_add_test(words, few_registers_hold_some);
         tcase_add_test(words, subgroups_share_columns_where_registers_are_few);
         tcase_add_test(words, columns_are_shared_on_request);
+        tcase_add_test(words, a_subgroup_has_a_row);
         tcase_add_test(words, bias_gradients_are_on_matrix_units);
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
     }
