@@ -58,7 +58,7 @@ static const struct attention_case of_few_registers[] = {
 static const struct attention_case in_parts[] = {
     {.name = "everything in parts",
      .bias = BIAS_MASKS_SOME,
-     .params = {.backward = true, .q_len = 61, .kv_len = 150, EVERY_OPTION(30), .dispatch_seconds = 1e-9}},
+     .params = {.backward = true, .q_len = 33, .kv_len = 65, EVERY_OPTION(30), .dispatch_seconds = 1e-9}},
     {.name = "odd dimensions in parts", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 69}},
 };
 
@@ -152,8 +152,7 @@ START_TEST(subgroups_share_columns)
 {
     vkring_device *other = test_device_open(&few_registers);
     check_with("matrix_column_parts=2", device, &in_parts[0], VKRING_TYPE_BF16, false, 4700);
-    check_with("matrix_column_parts=4", other, &in_parts[0], VKRING_TYPE_F16, false, 4701);
-    check_with("matrix_column_parts=8", device, &in_parts[1], VKRING_TYPE_F16, false, 4702);
+    check_with("matrix_column_parts=8", other, &in_parts[1], VKRING_TYPE_F16, false, 4701);
     vkring_device_destroy(&other);
 }
 END_TEST
