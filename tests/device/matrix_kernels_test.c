@@ -85,7 +85,8 @@ static const struct attention_case by_operations[] = {
     {.name = "everything but dropout", .bias = BIAS_MASKS_SOME, .params = {.q_len = 61, .kv_len = 150, EVERY_OPTION_BUT_DROPOUT(60)}},
 };
 
-static void check(vkring_device *on, struct attention_case c, enum vkring_type type, bool operations, int seed)
+/* asked: what the name of forward's kernel has to say. */
+static void check(vkring_device *on, struct attention_case c, enum vkring_type type, const char *asked, int seed)
 {
     struct case_data data = {0};
     struct case_result result = {0};
@@ -97,7 +98,9 @@ static void check(vkring_device *on, struct attention_case c, enum vkring_type t
     c.params.head_dim = c.params.head_dim ? c.params.head_dim : 16;
     bool passes = case_make_data(&c, &data) && case_run(&c, on, NULL, &data, &result) && case_refer(&c, &data, &result.info.rows) &&
                   case_judge(&c, &data, &result);
-    bool as_asked = strstr(result.info.kernel, "forward_matrix") && !strstr(result.info.kernel, " operations") == !operations;
+    const bool operations = strcmp(asked, " operations") == 0;
+    bool as_asked = strstr(result.info.kernel, "forward_matrix") && strstr(result.info.kernel, asked) &&
+                    !strstr(result.info.kernel, " operations") == !operations;
     case_free_result(&result);
     case_free_data(&data);
     ck_assert_msg(passes, "%s", c.name);
@@ -106,19 +109,19 @@ static void check(vkring_device *on, struct attention_case c, enum vkring_type t
 
 START_TEST(both_types_match_the_oracle)
 {
-    check(device, of_both_types[_i / 2], _i % 2 == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_BF16, false, 4000 + _i);
+    check(device, of_both_types[_i / 2], _i % 2 == 0 ? VKRING_TYPE_F16 : VKRING_TYPE_BF16, "", 4000 + _i);
 }
 END_TEST
 
 START_TEST(f16_matches_the_oracle)
 {
-    check(device, of_f16[_i], VKRING_TYPE_F16, false, 4200 + _i);
+    check(device, of_f16[_i], VKRING_TYPE_F16, "", 4200 + _i);
 }
 END_TEST
 
 START_TEST(bf16_matches_the_oracle)
 {
-    check(device, of_bf16[_i], VKRING_TYPE_BF16, false, 4300 + _i);
+    check(device, of_bf16[_i], VKRING_TYPE_BF16, "", 4300 + _i);
 }
 END_TEST
 
@@ -126,33 +129,33 @@ START_TEST(few_registers_hold_enough)
 {
     vkring_device *other = test_device_open(&few_registers);
     for (size_t i = 0; i < sizeof(of_few_registers) / sizeof(of_few_registers[0]); i++)
-        check(other, of_few_registers[i], VKRING_TYPE_F16, false, 4400 + (int)i);
+        check(other, of_few_registers[i], VKRING_TYPE_F16, "", 4400 + (int)i);
     vkring_device_destroy(&other);
 }
 END_TEST
 
 /* Of the kernels that are asked for beside those of VKRING_KERNELS. */
-static void check_with(const char *words, vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations,
+static void check_with(const char *words, vkring_device *on, const struct attention_case *c, enum vkring_type type, const char *asked,
                        int seed)
 {
     char *usual = strdup(getenv("VKRING_KERNELS")), with[256];
     snprintf(with, sizeof(with), "%s %s", usual, words);
     setenv("VKRING_KERNELS", with, 1);
-    check(on, *c, type, operations, seed);
+    check(on, *c, type, asked, seed);
     setenv("VKRING_KERNELS", usual, 1);
     free(usual);
 }
 
 static void check_with_operations(vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations, int seed)
 {
-    check_with("matrix_operations=1", on, c, type, operations, seed);
+    check_with("matrix_operations=1", on, c, type, operations ? " operations" : "", seed);
 }
 
 START_TEST(subgroups_share_columns)
 {
     vkring_device *other = test_device_open(&few_registers);
-    check_with("matrix_column_parts=2", device, &in_parts[0], VKRING_TYPE_BF16, false, 4700);
-    check_with("matrix_column_parts=8", other, &in_parts[1], VKRING_TYPE_F16, false, 4701);
+    check_with("matrix_column_parts=2", device, &in_parts[0], VKRING_TYPE_BF16, " column_parts=2", 4700);
+    check_with("matrix_column_parts=8", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=8", 4701);
     vkring_device_destroy(&other);
 }
 END_TEST
@@ -229,7 +232,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("matrix kernels");
-    TCase *tcase = tcase_create("cases");
+    TCase *tcase = tcase_create("cases"), *parts = tcase_create("parts");
     device = test_device_open(NULL);
     if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_BF16).code) {
         printf("skipped: the device has no matrix units, or this build no kernels for them\n");
@@ -240,7 +243,7 @@ int main(void)
     tcase_add_loop_test(tcase, f16_matches_the_oracle, 0, sizeof(of_f16) / sizeof(of_f16[0]));
     tcase_add_loop_test(tcase, bf16_matches_the_oracle, 0, sizeof(of_bf16) / sizeof(of_bf16[0]));
     tcase_add_test(tcase, few_registers_hold_enough);
-    tcase_add_test(tcase, subgroups_share_columns);
+    tcase_add_test(parts, subgroups_share_columns);
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
     tcase_add_test(tcase, wished_tiles_are_right);
     if (device->limits.matrix_operations && spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
@@ -249,5 +252,6 @@ int main(void)
         tcase_add_test(tcase, shared_memory_serves_where_operations_do_not);
     }
     suite_add_tcase(suite, tcase);
+    suite_add_tcase(suite, parts);
     return device_suite_run(suite, &device, 1);
 }
