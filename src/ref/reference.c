@@ -3,17 +3,6 @@
 
 #include "reference_row.h"
 
-static void forward_row(const struct reference_problem *problem, const struct reference_row *row, const struct row_weights *weights,
-                        const float *value, double *output)
-{
-    output += reference_query_element(problem, row, problem->value_dim);
-    for (uint64_t d = 0; d < problem->value_dim; d++)
-        output[d] = 0;
-    for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        reference_add_scaled(output, weights->probability[j] * weights->dropout_factor[j],
-                             value + reference_key_element(problem, row, j, problem->value_dim), problem->value_dim);
-}
-
 bool reference_forward(const struct reference_problem *problem, const float *query, const float *key, const float *value,
                        uint64_t first_row, uint64_t rows, double *output, double *lse)
 {
@@ -25,9 +14,9 @@ bool reference_forward(const struct reference_problem *problem, const float *que
             for (uint64_t i = first_row; i < first_row + rows; i++) {
                 const struct reference_row row = {.batch = b, .head = h, .row = i};
                 row_weigh(problem, &row, query, key, &weights);
-                forward_row(problem, &row, &weights, value, output);
+                row_forward(problem, &row, &weights, value, output);
                 if (lse)
-                    lse[(b * problem->heads + h) * problem->q_len + i] = weights.lse;
+                    lse[reference_lse_element(problem, &row)] = weights.lse;
             }
     row_weights_destroy(&weights);
     return true;

@@ -62,6 +62,9 @@ struct reference_gradients {
     double *bias;  /* summed over what the bias repeats over; 0 where it is -inf */
     double *sinks; /* [heads] */
     struct reference_term_sizes *sizes;
+    double *output, *lse; /* what reference_forward computes: it is at hand */
+    /* What rows first_row + n · row_stride alone add to the gradients, and their output and lse; a stride of 0 is that of all rows. */
+    uint64_t first_row, row_stride;
 };
 
 /** Gradients of sum(output · output_grad); the forward pass is computed again, in float64. Returns false when out of memory. */

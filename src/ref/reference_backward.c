@@ -14,6 +14,7 @@ struct backward {
     struct reference_term_sizes squares; /* sums over all terms */
     /* [kv_len], of the row at hand: dot(output_grad_i, v_j) under dropout, the gradient by P_ij; and of the products it is summed from */
     double *by_probability, *product_squares;
+    double *derivative, *condition; /* [kv_len], of the row at hand: see cap_row() */
     double *key_squares; /* [kv_len], of the head at hand: dot(k_j, k_j) */
 };
 
@@ -36,10 +37,10 @@ static void clear_gradients(const struct reference_problem *p, const struct refe
 static bool create_room(struct backward *b)
 {
     const uint64_t kv_len = b->problem->kv_len;
-    double *room = malloc((3 * kv_len + 1) * sizeof(*room));
-    b->by_probability = room;
-    b->product_squares = room ? room + kv_len : NULL;
-    b->key_squares = room ? room + 2 * kv_len : NULL;
+    double *room = malloc((5 * kv_len + 1) * sizeof(*room));
+    double **const arrays[] = {&b->by_probability, &b->product_squares, &b->derivative, &b->condition, &b->key_squares};
+    for (uint64_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
+        *arrays[i] = room ? room + i * kv_len : NULL;
     return room != NULL;
 }
 
@@ -60,6 +61,21 @@ static void begin_head(const struct backward *b, const struct reference_row *fir
     for (uint64_t j = 0; b->gradients->sizes && j < p->kv_len; j++) {
         const float *key = b->key + reference_key_element(p, first, j, p->head_dim);
         b->key_squares[j] = reference_dot(key, key, p->head_dim);
+    }
+}
+
+/*
+ * softcap's derivative by scale · dot, 1 / cosh²(x), as 1 - tanh²(x) would cancel; and how much a relative error of a score grows in it,
+ * 2 x tanh(x).
+ */
+static void cap_row(const struct backward *b, const struct row_weights *weights)
+{
+    const double softcap = b->problem->softcap;
+    for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
+        const double x = softcap > 0 ? weights->uncapped[j] / softcap : 0;
+        const double root = softcap > 0 ? 1 / cosh(x) : 1;
+        b->derivative[j] = root * root;
+        b->condition[j] = b->gradients->sizes && b->derivative[j] > 0 ? 2 * x * tanh(x) : 0;
     }
 }
 
@@ -91,7 +107,7 @@ static void add_pair(const struct backward *b, const struct reference_row *row, 
 {
     const struct reference_problem *p = b->problem;
     const struct reference_gradients *g = b->gradients;
-    const double dot_gradient = score_gradient * weights->derivative[j] * p->scale;
+    const double dot_gradient = score_gradient * b->derivative[j] * p->scale;
     const uint64_t query_at = reference_query_element(p, row, p->head_dim), key_at = reference_key_element(p, row, j, p->head_dim);
     if (g->query)
         reference_add_scaled(g->query + query_at, dot_gradient, b->key + key_at, p->head_dim);
@@ -113,13 +129,6 @@ static double squares_of_delta(const struct backward *b, const struct row_weight
     return squares;
 }
 
-/* How much a relative error of a score grows in softcap's derivative 1 / cosh²(x). */
-static double condition_of_derivative(double derivative)
-{
-    const double x = derivative > 0 && derivative < 1 ? acosh(1 / sqrt(derivative)) : 0;
-    return 2 * x * tanh(x);
-}
-
 /* P_ij · dP_ij and P_ij · delta_i count as two terms. */
 static void add_squares(struct backward *b, const struct reference_row *row, const struct row_weights *weights, double delta_squares)
 {
@@ -131,8 +140,7 @@ static void add_squares(struct backward *b, const struct reference_row *row, con
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
         const double probability = weights->probability[j], dropped = probability * weights->dropout_factor[j];
         const double score = probability * probability * (b->product_squares[j] + delta_squares);
-        const double by_dot =
-            score * pow(weights->derivative[j] * p->scale, 2) * (1 + pow(condition_of_derivative(weights->derivative[j]), 2));
+        const double by_dot = score * pow(b->derivative[j] * p->scale, 2) * (1 + pow(b->condition[j], 2));
         b->squares.query += by_dot * b->key_squares[j];
         b->squares.key += by_dot * query_squares;
         b->squares.value += dropped * dropped * output_grad_squares;
@@ -160,6 +168,11 @@ static void finish_sizes(const struct backward *b)
 static void backward_row(struct backward *b, const struct reference_row *row, struct row_weights *weights)
 {
     row_weigh(b->problem, row, b->query, b->key, weights);
+    if (b->gradients->output)
+        row_forward(b->problem, row, weights, b->value, b->gradients->output);
+    if (b->gradients->lse)
+        b->gradients->lse[reference_lse_element(b->problem, row)] = weights->lse;
+    cap_row(b, weights);
     begin_row(b, row, weights);
     const double delta = row_delta(b, weights), delta_squares = b->gradients->sizes ? squares_of_delta(b, weights) : 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
@@ -174,8 +187,9 @@ static void backward_row(struct backward *b, const struct reference_row *row, st
 
 static void backward_head(struct backward *b, uint64_t batch, uint64_t head, struct row_weights *weights)
 {
+    const uint64_t stride = b->gradients->row_stride ? b->gradients->row_stride : 1;
     begin_head(b, &(struct reference_row){.batch = batch, .head = head});
-    for (uint64_t i = 0; i < b->problem->q_len; i++)
+    for (uint64_t i = b->gradients->first_row; i < b->problem->q_len; i += stride)
         backward_row(b, &(struct reference_row){.batch = batch, .head = head, .row = i}, weights);
 }
 

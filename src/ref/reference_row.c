@@ -78,7 +78,7 @@ static double score_keys(const struct reference_problem *problem, const struct r
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
         double score =
             problem->scale * reference_dot(query, key + reference_key_element(problem, row, j, problem->head_dim), problem->head_dim);
-        weights->derivative[j] = problem->softcap > 0 ? pow(cosh(score / problem->softcap), -2) : 1; /* 1 - tanh² would cancel */
+        weights->uncapped[j] = score;
         if (problem->softcap > 0)
             score = problem->softcap * tanh(score / problem->softcap);
         if (problem->alibi_slopes)
@@ -112,8 +112,9 @@ static void normalise(const struct reference_problem *problem, const struct refe
     }
     const double keys_lse = sum > 0 ? common + (maximum + log(sum)) : -INFINITY;
     weights->lse = log_add(keys_lse, sink);
+    const double factor = exp(keys_lse - weights->lse) / sum;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        weights->probability[j] *= exp(keys_lse - weights->lse) / sum;
+        weights->probability[j] *= factor;
     weights->sink_probability = sink > -INFINITY ? exp(sink - weights->lse) : 0;
 }
 
@@ -139,13 +140,24 @@ void row_weigh(const struct reference_problem *problem, const struct reference_r
         drop(problem, row, weights);
 }
 
+void row_forward(const struct reference_problem *problem, const struct reference_row *row, const struct row_weights *weights,
+                 const float *value, double *output)
+{
+    output += reference_query_element(problem, row, problem->value_dim);
+    for (uint64_t d = 0; d < problem->value_dim; d++)
+        output[d] = 0;
+    for (uint64_t j = weights->first_key; j < weights->end_key; j++)
+        reference_add_scaled(output, weights->probability[j] * weights->dropout_factor[j],
+                             value + reference_key_element(problem, row, j, problem->value_dim), problem->value_dim);
+}
+
 bool row_weights_create(const struct reference_problem *problem, struct row_weights *out_weights)
 {
     double *room = malloc((3 * problem->kv_len + 1) * sizeof(*room));
     if (!room)
         return false;
     *out_weights =
-        (struct row_weights){.probability = room, .dropout_factor = room + problem->kv_len, .derivative = room + 2 * problem->kv_len};
+        (struct row_weights){.probability = room, .dropout_factor = room + problem->kv_len, .uncapped = room + 2 * problem->kv_len};
     for (uint64_t j = 0; j < problem->kv_len; j++)
         out_weights->dropout_factor[j] = 1;
     return true;
@@ -160,6 +172,11 @@ void row_weights_destroy(struct row_weights *weights)
 uint64_t reference_query_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t width)
 {
     return ((row->batch * problem->q_len + row->row) * problem->heads + row->head) * width;
+}
+
+uint64_t reference_lse_element(const struct reference_problem *problem, const struct reference_row *row)
+{
+    return (row->batch * problem->heads + row->head) * problem->q_len + row->row;
 }
 
 uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t key, uint64_t width)

@@ -14,7 +14,7 @@ struct row_weights {
     uint64_t first_key, end_key;
     double *probability;    /* P_ij, 0 where not kept */
     double *dropout_factor; /* 0 where dropped, else 1 / (1 - dropout) */
-    double *derivative;     /* of the score by scale · dot: 1, or that of softcap */
+    double *uncapped;       /* scale · dot(q_i, k_j) */
     double sink_probability;
     double lse;
 };
@@ -26,8 +26,13 @@ void row_weights_destroy(struct row_weights *weights);
 void row_weigh(const struct reference_problem *problem, const struct reference_row *row, const float *query, const float *key,
                struct row_weights *weights);
 
+/** The row's output, into its place in the whole tensor. */
+void row_forward(const struct reference_problem *problem, const struct reference_row *row, const struct row_weights *weights,
+                 const float *value, double *output);
+
 /** Where rows begin in packed tensors: of query heads in elements of a width, and of the head of keys and values that they read. */
 uint64_t reference_query_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t width);
+uint64_t reference_lse_element(const struct reference_problem *problem, const struct reference_row *row);
 uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t key, uint64_t width);
 /** The bias of key 0. */
 uint64_t reference_bias_element(const struct reference_problem *problem, const struct reference_row *row);

@@ -277,8 +277,8 @@ bool case_passes(const struct attention_case *c, vkring_device *device, vkring_c
 {
     struct case_data data = {0};
     struct case_result result = {0};
-    bool passes = case_make_data(c, &data) && case_run(c, device, comm, &data, &result) && case_refer(c, &data, &result.info.rows) &&
-                  case_judge(c, &data, &result);
+    const bool ran = case_make_data(c, &data) && case_run(c, device, comm, &data, &result);
+    const bool passes = case_all_ran(ran) && case_refer(c, &data, &result.info.rows) && case_judge(c, &data, &result);
     case_free_result(&result);
     case_free_data(&data);
     return passes;

@@ -76,6 +76,13 @@ struct case_data {
 bool case_make_data(const struct attention_case *c, struct case_data *out_data);
 /** The oracle's answer for a rank's query rows; with backward, for all, and all of the gradients. */
 bool case_refer(const struct attention_case *c, struct case_data *data, const struct vkring_rank_rows *rows);
+/** Ranks that run the same cases in step, and what replaces numbers by their sums over all ranks. */
+struct case_ranks {
+    uint32_t rank, count;
+    void (*sum)(double *values, uint64_t count);
+};
+/** From now on, and for as long as ranks lives, each rank computes its share of what case_refer gives with backward. */
+void case_share_reference(const struct case_ranks *ranks);
 void case_free_data(struct case_data *data);
 
 /** What a rank got: its own rows, packed. */

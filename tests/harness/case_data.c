@@ -191,28 +191,63 @@ static struct reference_problem problem_of(const struct attention_case *c, const
     };
 }
 
-static bool refer_gradients(const struct attention_case *c, const struct reference_problem *problem, struct case_data *data)
+static const struct case_ranks *sharing;
+
+void case_share_reference(const struct case_ranks *ranks)
+{
+    sharing = ranks;
+}
+
+bool case_all_ran(bool mine)
+{
+    double failed = mine ? 0 : 1;
+    if (sharing)
+        sharing->sum(&failed, 1);
+    return failed == 0;
+}
+
+static void sum_shares(const struct attention_case *c, struct case_data *data)
+{
+    sharing->sum(data->output, case_whole_count(c, OUTPUT));
+    sharing->sum(data->lse, case_whole_count(c, LSE));
+    for (int i = 0; i < GRADIENTS; i++) {
+        sharing->sum(data->gradients[i], case_whole_count(c, QUERY_GRAD + (enum case_tensor)i));
+        data->gradient_sizes[i] *= data->gradient_sizes[i];
+    }
+    sharing->sum(data->gradient_sizes, GRADIENTS);
+    for (int i = 0; i < GRADIENTS; i++)
+        data->gradient_sizes[i] = sqrt(data->gradient_sizes[i]);
+}
+
+static bool refer_backward(const struct attention_case *c, const struct reference_problem *problem, struct case_data *data)
 {
     struct reference_term_sizes sizes;
     for (int i = 0; i < GRADIENTS; i++) {
-        uint64_t count = case_whole_count(c, QUERY_GRAD + (enum case_tensor)i);
         if (!data->gradients[i])
-            data->gradients[i] = malloc((count + 1) * sizeof(double));
+            data->gradients[i] = calloc(case_whole_count(c, QUERY_GRAD + (enum case_tensor)i) + 1, sizeof(double));
         if (!data->gradients[i])
             return false;
     }
+    memset(data->output, 0, case_whole_count(c, OUTPUT) * sizeof(double));
+    memset(data->lse, 0, case_whole_count(c, LSE) * sizeof(double));
     const struct reference_gradients gradients = {
+        .output = data->output,
+        .lse = data->lse,
         .query = data->gradients[GRADIENT_QUERY],
         .key = data->gradients[GRADIENT_KEY],
         .value = data->gradients[GRADIENT_VALUE],
         .bias = c->params.bias.present ? data->gradients[GRADIENT_BIAS] : NULL,
         .sinks = c->params.sinks ? data->gradients[GRADIENT_SINKS] : NULL,
         .sizes = &sizes,
+        .first_row = sharing ? sharing->rank : 0,
+        .row_stride = sharing ? sharing->count : 1,
     };
     if (!reference_backward(problem, data->query, data->key, data->value, data->output_grad, &gradients))
         return false;
     const double of[GRADIENTS] = {sizes.query, sizes.key, sizes.value, sizes.bias, sizes.sinks};
     memcpy(data->gradient_sizes, of, sizeof(of));
+    if (sharing)
+        sum_shares(c, data);
     return true;
 }
 
@@ -229,18 +264,16 @@ static bool refer_span(const struct reference_problem *problem, struct case_data
 bool case_refer(const struct attention_case *c, struct case_data *data, const struct vkring_rank_rows *rows)
 {
     const struct reference_problem problem = problem_of(c, data);
-    const uint64_t head_rows = rows_of(c, c->params.q_len, c->params.heads);
     if (!data->output)
-        data->output = calloc(head_rows * case_value_dim(c) + 1, sizeof(double));
+        data->output = calloc(case_whole_count(c, OUTPUT) + 1, sizeof(double));
     if (!data->lse)
-        data->lse = calloc(head_rows + 1, sizeof(double));
-    const struct vkring_span all = {.rows = c->params.q_len, .stride = 1};
+        data->lse = calloc(case_whole_count(c, LSE) + 1, sizeof(double));
     bool referred = data->output && data->lse;
-    for (int i = 0; referred && i < (c->params.backward ? 1 : VKRING_SPANS); i++)
-        referred = refer_span(&problem, data, c->params.backward ? &all : &rows->query_spans[i]);
-    if (!referred || (c->params.backward && !refer_gradients(c, &problem, data)))
-        return case_complain(c, "no memory");
-    return true;
+    if (referred && c->params.backward)
+        referred = refer_backward(c, &problem, data);
+    for (int i = 0; referred && !c->params.backward && i < VKRING_SPANS; i++)
+        referred = refer_span(&problem, data, &rows->query_spans[i]);
+    return referred || case_complain(c, "no memory");
 }
 
 void case_free_data(struct case_data *data)

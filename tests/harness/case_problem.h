@@ -47,6 +47,9 @@ static inline uint64_t case_bias_rows(const struct attention_case *c)
 /* Bias, segment ids, slopes and sinks, of a seed. False when out of memory. */
 bool case_make_options(const struct attention_case *c, struct case_data *data);
 
+/* True where ranks that share a reference all say so; without any, what this one says. */
+bool case_all_ran(bool mine);
+
 bool case_round_to_type(enum vkring_type type, float *values, uint64_t count);
 
 static inline bool environment_says(const char *name)

@@ -389,6 +389,7 @@ int main(int argc, char **argv)
     TCase *named = tcase_create("named"), *drawn = tcase_create("random"), *exact = tcase_create("exact");
     open_devices(world_begin(&argc, &argv));
     comm = world_comm();
+    world_share_reference();
     tcase_add_loop_test(named, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
     tcase_add_loop_test(named, one_rank_holds_all, 0, (int)world_size);
     int first = (int)environment_number("VKRING_TEST_FIRST", 0);

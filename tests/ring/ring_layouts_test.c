@@ -80,6 +80,7 @@ int main(int argc, char **argv)
     TCase *tcase = tcase_create("layouts");
     device = world_begin(&argc, &argv);
     comm = world_comm();
+    world_share_reference();
     tcase_add_loop_test(tcase, every_option_in_every_layout, VKRING_LAYOUT_CONTIGUOUS, VKRING_LAYOUT_AUTO);
     if (!environment_number("VKRING_TEST_F16", 0)) {
         tcase_add_loop_test(tcase, queries_in_one_layout_and_keys_in_another, 0, 2);

@@ -25,6 +25,9 @@ int world_end(Suite *suite, vkring_device **devices, int count, vkring_comm **co
 bool world_agrees(bool mine);
 double world_sum(double mine);
 
+/** From now on ranks share the work of case_refer and case_passes with backward: all must call them for the same cases. */
+void world_share_reference(void);
+
 /** A communicator of all ranks; exits on failure. */
 vkring_comm *world_comm(void);
 

@@ -130,6 +130,52 @@ START_TEST(gradients_can_be_had_one_by_one)
 }
 END_TEST
 
+START_TEST(the_forward_pass_comes_along)
+{
+    struct oracle_case c = oracle_combination(_i);
+    struct reference_problem p;
+    struct oracle_inputs *in = oracle_inputs_create(&c, &p);
+    double output[ORACLE_ROOM], lse[ORACLE_ROOM], same_output[ORACLE_ROOM], same_lse[ORACLE_ROOM];
+    const struct reference_gradients gradients = {.output = same_output, .lse = same_lse};
+    ck_assert(reference_forward(&p, in->query, in->key, in->value, 0, p.q_len, output, lse));
+    ck_assert(reference_backward(&p, in->query, in->key, in->value, in->output_grad, &gradients));
+    ck_assert_mem_eq(output, same_output, oracle_output_count(&p) * sizeof(*output));
+    ck_assert_mem_eq(lse, same_lse, p.batch * p.heads * p.q_len * sizeof(*lse));
+    free(in);
+}
+END_TEST
+
+static void check_sum(const char *of, const double *whole, const double *first, const double *second, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        ck_assert_msg(fabs(first[i] + second[i] - whole[i]) <= 1e-12 * fmax(1, fabs(whole[i])), "gradient %d of %s", (int)i, of);
+}
+
+START_TEST(gradients_add_up_from_shares_of_the_rows)
+{
+    const struct oracle_case c = {.tensors = ORACLE_BIAS | ORACLE_SINKS};
+    struct reference_problem p;
+    struct oracle_inputs *in = oracle_inputs_create(&c, &p);
+    struct gradients_room rooms[3];
+    struct reference_term_sizes sizes[3];
+    memset(rooms, 0, sizeof(rooms));
+    for (uint64_t i = 0; i < 3; i++) {
+        struct reference_gradients gradients = all_of(&rooms[i]);
+        gradients.sizes = &sizes[i];
+        gradients.first_row = i == 2;
+        gradients.row_stride = i == 0 ? 0 : 2;
+        ck_assert(reference_backward(&p, in->query, in->key, in->value, in->output_grad, &gradients));
+    }
+    check_sum("query", rooms[0].query, rooms[1].query, rooms[2].query, oracle_query_count(&p));
+    check_sum("key", rooms[0].key, rooms[1].key, rooms[2].key, oracle_key_count(&p));
+    check_sum("value", rooms[0].value, rooms[1].value, rooms[2].value, oracle_value_count(&p));
+    check_sum("bias", rooms[0].bias, rooms[1].bias, rooms[2].bias, reference_bias_count(&p));
+    check_sum("sinks", rooms[0].sinks, rooms[1].sinks, rooms[2].sinks, p.heads);
+    ck_assert_double_eq_tol(hypot(sizes[1].key, sizes[2].key), sizes[0].key, 1e-12);
+    free(in);
+}
+END_TEST
+
 /* Of one row with two keys of equal weight, by hand: the squares of products with values are 8 and 36, those of delta's terms 11. */
 START_TEST(sizes_of_terms)
 {
@@ -154,6 +200,8 @@ int main(void)
     suite_add_tcase(suite, differences);
     suite_add_tcase(suite, exact);
     suite_add(suite, "exact", gradients_can_be_had_one_by_one);
+    tcase_add_loop_test(exact, the_forward_pass_comes_along, 0, ORACLE_COMBINATIONS);
+    suite_add(suite, "shares", gradients_add_up_from_shares_of_the_rows);
     suite_add(suite, "sizes", sizes_of_terms);
     return suite_run(suite);
 }
