@@ -36,6 +36,7 @@ static const struct word words[] = {
     WORD("subgroup", subgroup_size, false, false),
     WORD("broadcast", broadcast, true, true),
     WORD("uniform_loads", uniform_loads, true, true),
+    WORD("copy_worth_rows", copy_worth_rows, false, false),
     WORD("matrix", matrix, true, false),
     WORD("matrix_row_tiles", matrix_wish.row_tiles, false, false),
     WORD("matrix_subgroups", matrix_wish.subgroups, false, false),
@@ -220,6 +221,8 @@ static bool is_of_use(const vkring_device *device, const struct problem *problem
         return problem->backward;
     if (word->place == offsetof(struct kernel_choice, uniform_loads))
         return !problem->backward && device->info.kind == VKRING_DEVICE_CPU;
+    if (word->place == offsetof(struct kernel_choice, copy_worth_rows)) /* trials have few rows */
+        return false;
     if (word->place == offsetof(struct kernel_choice, keys_per_step))
         return whole_quads;
     if (word->place == offsetof(struct kernel_choice, keys_per_step_general))

@@ -25,6 +25,8 @@
 /* Most key heads whose rows they have, and quads of keys that a lane meets at a step. */
 #define CPU_KEY_HEADS 4u
 #define CPU_QUADS_PER_STEP 16u
+/* Copying takes about as long as 100 rows do; what it saves is a sixth to a third. */
+#define CPU_ROWS_WORTH_COPY 1024u
 
 /* Gathers and scatters: 23 to 65 pairs were measured in forward (head_dim 16 to 256), 10 to 66 in backward. */
 #define LLVMPIPE_ROW_PAIRS 32
@@ -99,6 +101,13 @@ static void share_rows(const vkring_device *device, const struct problem *proble
     choice->keys_per_step_general = choice->keys_per_step;
 }
 
+/* Where most rows meet most keys, and a head's keys don't follow each other as they are. Of 16-bit elements little is gained. */
+static uint32_t rows_worth_copy(const struct problem *problem)
+{
+    const bool meets_most = !problem->segment_ids && problem->window_left < 0 && problem->window_right < 0;
+    return problem->type == VKRING_TYPE_F32 && problem->kv_heads > 1 && meets_most ? CPU_ROWS_WORTH_COPY : 0;
+}
+
 /* A workgroup is one vector: a lane is a row, and keys come from one address for all lanes. */
 static struct kernel_choice choose_for_cpu(const vkring_device *device, const struct problem *problem)
 {
@@ -111,6 +120,7 @@ static struct kernel_choice choose_for_cpu(const vkring_device *device, const st
         .keys_per_step_general = 2,
         /* of one key head at a time, query_sum takes all query heads */
         .keeps_score_grads = problem->heads / problem->kv_heads <= device->limits.max_workgroup_count[1],
+        .copy_worth_rows = rows_worth_copy(problem),
         .row_pairs = LLVMPIPE_ROW_PAIRS,
         .access_flop = LLVMPIPE_ACCESS_FLOP,
     };

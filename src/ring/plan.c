@@ -79,6 +79,17 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
     return plan->problem.segment_ids ? segment_table_bytes(plan->problem.batch, max_u64(layout_most_key_rows(&plan->layout), 1)) : 0;
 }
 
+static bool copies_keys(const struct vkring_plan *plan)
+{
+    const uint64_t worth = plan->forward.choice.copy_worth_rows, group = plan->problem.heads / plan->problem.kv_heads;
+    return worth > 0 && group * layout_query_rows(&plan->layout, plan->layout.rank) >= worth;
+}
+
+static uint64_t keys_by_head_bytes_of(const struct vkring_plan *plan)
+{
+    return copies_keys(plan) ? keys_by_head_bytes(&plan->problem, layout_most_key_rows(&plan->layout)) : 0;
+}
+
 static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
 {
     const struct problem *problem = &plan->problem;
@@ -99,6 +110,7 @@ static enum vkring_status measure(const struct vkring_plan *plan, struct vkring_
         state_bytes(plan),
         query_segments_bytes(plan),
         key_segments_bytes(plan),
+        keys_by_head_bytes_of(plan),
     };
     for (size_t i = 0; i < sizeof(on_device) / sizeof(on_device[0]); i++) {
         TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
@@ -155,6 +167,8 @@ static enum vkring_status take(struct vkring_plan *plan)
         fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_segments_bytes(plan), &plan->query_segments), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_segments_bytes(plan), &plan->key_segments), fail);
+    if (copies_keys(plan))
+        TRY(keys_by_head_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->keys_by_head), fail);
     if (plan->problem.segment_ids)
         TRY(segment_kernels_create(device, &plan->segments), fail);
     TRY(flight_record_create(plan->events, &plan->record), fail);
@@ -331,6 +345,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     rows_kernel_destroy(plan->device, &plan->pack);
     rows_kernel_destroy(plan->device, &plan->pack_masks);
     segment_kernels_destroy(plan->device, &plan->segments);
+    keys_by_head_destroy(plan->device, &plan->keys_by_head);
     query_walk_destroy(&plan->forward, plan->device);
     program_free(&plan->forward_program);
     backward_destroy(&plan->backward, plan->device);

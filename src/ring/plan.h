@@ -6,6 +6,7 @@
 #include "../attention/segments.h"
 #include "backward.h"
 #include "compute.h"
+#include "keys_by_head.h"
 #include "link.h"
 #include "staging.h"
 
@@ -49,6 +50,7 @@ struct vkring_plan {
     struct backward backward;            /* of a plan for it */
     struct rows_kernel pack, pack_masks; /* of elements, and of 4 bytes where those have fewer */
     struct segment_kernels segments;     /* with segment ids */
+    struct keys_by_head keys_by_head;    /* of the packet that forward attends to, if its choice has it */
 
     vkring_buffer *state; /* of all query rows, of one pass at a time */
     vkring_buffer *arguments;

@@ -253,7 +253,8 @@ enum vkring_status vkring_forward_start(vkring_plan *plan, const struct vkring_f
     enum vkring_status status;
     struct run *run = plan->run;
     TRY(check_can_start(plan), fail);
-    *run = (struct run){.plan = plan, .program = &plan->forward_program, .flop_factor = 1, .segments_step = VKRING_NONE};
+    *run = (struct run){
+        .plan = plan, .program = &plan->forward_program, .flop_factor = 1, .segments_step = VKRING_NONE, .copied_step = VKRING_NONE};
     TRY(run_resolve_forward(run, io), refused);
     TRY(query_walk_prepare(&plan->forward, plan->device, &plan->problem, run->aligned), refused);
     return start(run);

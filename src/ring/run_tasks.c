@@ -228,11 +228,19 @@ static bool take(const struct run *run, const struct task *task, struct piece_cu
     return piece_take_of_keys(&plan->problem, &plan->layout, task, &tiling, at, piece);
 }
 
+/* Kernels read a copy of the step's keys. */
+static bool copies_keys(const struct vkring_plan *plan, const struct task *task)
+{
+    return task->kind == TASK_FORWARD && plan->keys_by_head.buffer;
+}
+
 static void place(const struct run *run, const struct task *task, const struct piece *piece, struct job *job)
 {
     const struct vkring_plan *plan = run->plan;
     const bool of_queries = walk_of(plan, task->kind) != NULL;
     job->keys = task->kind == TASK_ROW_STATS ? run->own : keys_of(run, task, piece->key_span);
+    if (copies_keys(plan, task))
+        keys_by_head_place(&plan->keys_by_head, &plan->problem, &job->keys);
     job->dispatch = (struct attention_dispatch){
         .problem = &plan->problem,
         .queries = &run->queries_of_span[piece->query_span],
@@ -289,6 +297,18 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
         segment_bounds_record(plan->device, commands, &plan->segments, batch, &others, &queries);
     vk_commands_barrier(plan->device, commands);
     run->segments_step = step;
+}
+
+/* Once a step, after all that reads the copy of the one before. */
+static void record_copy(struct run *run, const struct vk_commands *commands, const struct task *task)
+{
+    const struct vkring_plan *plan = run->plan;
+    if (!copies_keys(plan, task) || run->copied_step == task->step)
+        return;
+    const struct key_tensors keys = keys_of(run, task, 0);
+    keys_by_head_record(plan->device, commands, &plan->keys_by_head, &plan->problem, &keys);
+    vk_commands_barrier(plan->device, commands);
+    run->copied_step = task->step;
 }
 
 static enum vkring_event_kind event_of(enum task_kind kind)
@@ -368,6 +388,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
         wait = staging_wait(&plan->staging, task->step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
     record_segments(run, &commands, task->step, &job->keys);
+    record_copy(run, &commands, task);
     struct argument_slots slots = {(uint64_t)slot * COMPUTE_DISPATCHES, 0};
     do {
         if (slots.used > 0 && job->again)

@@ -12,6 +12,7 @@ static const struct vkring_plan_params plans[] = {
     {.batch = 1, .q_len = 1, .kv_len = 1, .heads = 1, .head_dim = 1},
     {.batch = 2, .q_len = 100, .kv_len = 200, .heads = 4, .kv_heads = 2, .head_dim = 64},
     {.batch = 2, .q_len = 100, .kv_len = 200, .heads = 4, .kv_heads = 2, .head_dim = 64, .dispatch_seconds = 1e-9},
+    {.batch = 2, .q_len = 100, .kv_len = 200, .heads = 4, .kv_heads = 2, .head_dim = 64, .kernels = "copy_worth_rows=1"},
     {.type = VKRING_TYPE_F16,
      .batch = 1,
      .q_len = 333,

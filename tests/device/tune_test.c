@@ -169,6 +169,7 @@ static const char *const wishes[] = {
     "rows_per_lane=4 keys_per_step=1",
     "rows_per_lane=2 keeps_score_grads=0",
     "uniform_loads=1 lanes_per_row=4 rows_per_lane=2 keys_per_step=2",
+    "copy_worth_rows=1",
     "broadcast=1 lanes_per_row=1 rows_per_lane=2",
     "broadcast=1 lanes_per_row=1 rows_per_lane=1 keys_per_step=2 keeps_score_grads=1",
 };

@@ -190,6 +190,25 @@ START_TEST(groups_of_several_key_heads_are_packed)
 }
 END_TEST
 
+/* Of f32, where many rows meet most keys of several heads. */
+START_TEST(keys_of_a_cpu_are_copied_by_head)
+{
+    const vkring_device device = cpu(), other = gpu();
+    struct problem many = problem;
+    many.window_left = many.window_right = -1;
+    ck_assert_uint_eq(kernel_choice_best(&device, &many).copy_worth_rows, 1024);
+    ck_assert_uint_eq(kernel_choice_best(&other, &many).copy_worth_rows, 0);
+    struct problem others[] = {many, many, many, many, many};
+    others[0].window_left = 100;
+    others[1].window_right = 100;
+    others[2].segment_ids = true;
+    others[3].type = VKRING_TYPE_F16;
+    others[4].heads = others[4].kv_heads = 1;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        ck_assert_uint_eq(kernel_choice_best(&device, &others[i]).copy_worth_rows, 0);
+}
+END_TEST
+
 static const char *const beyond[] = {
     "subgroup=16",
     "subgroup=128",
@@ -478,6 +497,7 @@ int main(void)
     tcase_add_loop_test(words, a_word_that_is_none_is_named, 0, (int)(sizeof(unknown) / sizeof(unknown[0])));
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
     tcase_add_loop_test(words, lanes_of_a_cpu_share_few_rows, 0, (int)(sizeof(shared) / sizeof(shared[0])));
+    tcase_add_test(words, keys_of_a_cpu_are_copied_by_head);
     tcase_add_loop_test(words, lanes_of_a_cpu_have_rows_of_several_key_heads, 0, (int)(sizeof(shared) / sizeof(shared[0])));
     tcase_add_test(words, groups_of_several_key_heads_are_packed);
     tcase_add_test(words, neighbours_can_be_run_and_differ);
