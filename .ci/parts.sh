@@ -87,10 +87,11 @@ soak()
     LP_NUM_THREADS=1 XDG_CACHE_HOME=$build/tests/cache timeout -k 30 900 "$build/tests/soak/soak-test" 60
 }
 
+# Clang finds all that it warns of before it optimizes.
 clang_warnings()
 {
     "$checkout/scripts/setup-packages" clang || skip "clang is not here and cannot be installed"
-    CC=clang configure_and_compile "$work/clang" -Dwerror=true
+    CC=clang configure_and_compile "$work/clang" -Dwerror=true -Doptimization=0 -Db_ndebug=true
 }
 
 reconfigure_and_compile()

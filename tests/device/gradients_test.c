@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Each mask and modifier, and all at once: forward and every gradient in every type against the oracle, and the same bits again. */
+/* Each mask and modifier, and all at once: forward and every gradient in every type against the oracle, and the same bits again.
+ * VKRING_TEST_TURNS=1: each in one type. */
 #include "../harness/attention_case.h"
 #include "../harness/every_option.h"
 #include "../harness/opened_device.h"
@@ -95,15 +96,17 @@ END_TEST
 
 int main(void)
 {
+    const int count = sizeof(cases) / sizeof(cases[0]);
     const TTest *tests[] = {f32, f16, bf16};
     static const char *const names[] = {"f32", "f16", "bf16"};
     struct vkring_device_info info;
     Suite *suite = suite_create("gradients");
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
-    for (int i = 0; i < (info.f16 ? 3 : 1); i++) {
+    const int types = info.f16 ? 3 : 1;
+    for (int i = 0; i < types; i++) {
         TCase *tcase = tcase_create(names[i]);
-        tcase_add_loop_test(tcase, tests[i], 0, sizeof(cases) / sizeof(cases[0]));
+        add_loop_of_form(tcase, tests[i], count, i, types);
         if (i == 0)
             tcase_add_loop_test(tcase, few_registers_hold_enough, 0, sizeof(of_few_registers) / sizeof(of_few_registers[0]));
         suite_add_tcase(suite, tcase);

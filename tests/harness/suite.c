@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "suite.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,6 +21,13 @@ void suite_add(Suite *suite, const char *name, const TTest *test)
     TCase *tcase = tcase_create(name);
     tcase_add_test(tcase, test);
     suite_add_tcase(suite, tcase);
+}
+
+void add_loop_of_form(TCase *tcase, const TTest *test, int cases, int form, int forms)
+{
+    const bool turns = environment_number("VKRING_TEST_TURNS", 0) != 0;
+    for (int i = turns ? form : 0; i < cases; i += turns ? forms : 1)
+        tcase_add_loop_test(tcase, test, i, i + 1);
 }
 
 uint64_t environment_number(const char *name, uint64_t otherwise)
