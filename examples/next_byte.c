@@ -28,6 +28,7 @@ static const char help[] = "usage: [mpirun -n N] next-byte [options] [FILE]\n"
                            "      --bytes N       only the first N bytes\n"
                            "      --check         compare a sample of rows with float64\n"
                            "      --device I      as vkring devices counts them; otherwise the ranks of a host take turns\n"
+                           "      --seconds N     leave out longer contexts once one would take longer than that\n"
                            "      --type f32|f16  of the tensors; f16 where every device has it\n"
                            "  -h, --help          this text\n"
                            "\n"
@@ -36,6 +37,7 @@ static const char help[] = "usage: [mpirun -n N] next-byte [options] [FILE]\n"
 struct options {
     const char *file;
     uint64_t bytes;
+    double context_seconds;
     bool has_device, has_type, check, help;
     uint32_t device;
     enum vkring_type type;
@@ -74,6 +76,11 @@ static bool parse_option(struct group *group, int option, const char *word, stru
         options->has_device = parse_number(group, "device", UINT32_MAX, &number);
         options->device = (uint32_t)number;
         return options->has_device;
+    case 's':
+        if (!parse_number(group, "seconds", UINT32_MAX, &number))
+            return false;
+        options->context_seconds = (double)number;
+        return true;
     case 't':
         return parse_type(group, options);
     case 'c':
@@ -90,10 +97,11 @@ static bool parse_option(struct group *group, int option, const char *word, stru
 static bool parse(struct group *group, int argc, char **argv, struct options *options)
 {
     static const struct option names[] = {{"bytes", required_argument, NULL, 'b'},  {"check", no_argument, NULL, 'c'},
-                                          {"device", required_argument, NULL, 'd'}, {"type", required_argument, NULL, 't'},
-                                          {"help", no_argument, NULL, 'h'},         {0}};
+                                          {"device", required_argument, NULL, 'd'}, {"seconds", required_argument, NULL, 's'},
+                                          {"type", required_argument, NULL, 't'},   {"help", no_argument, NULL, 'h'},
+                                          {0}};
     int option;
-    *options = (struct options){.file = DEFAULT_FILE, .bytes = INT64_MAX};
+    *options = (struct options){.file = DEFAULT_FILE, .bytes = INT64_MAX, .context_seconds = INFINITY};
     while ((option = getopt_long(argc, argv, ":h", names, NULL)) != -1) {
         if (!parse_option(group, option, argv[optind - 1], options))
             return false;
@@ -160,6 +168,12 @@ static void show_gain(const struct predictor *predictor, const struct text *text
         printf("\nFrom the shortest context to the longest: %.4f bits per byte less.\n", (first->bits - last->bits) / (double)text->length);
 }
 
+static void show_left_out(const struct predictor *predictor, uint64_t context, double seconds)
+{
+    if (predictor->group->rank == 0)
+        printf("\nA context of %llu bytes would take about %.0f seconds here: left out.\n", (unsigned long long)context, seconds);
+}
+
 /* The text --------------------------------------------------------------------------------------------------------------- */
 
 /* Drivers may compile a kernel when it first runs, which is no part of the times that are shown. */
@@ -202,7 +216,8 @@ static bool predict_alone(const struct predictor *predictor, const struct text *
     return group_most(predictor->group, one.failure[0] != '\0') == 0;
 }
 
-static bool predict_contexts(const struct predictor *predictor, const struct text *text)
+/* Four times the context takes four times as long. */
+static bool predict_contexts(const struct predictor *predictor, const struct options *options, const struct text *text)
 {
     const uint64_t shortest = text->length < SHORTEST_CONTEXT ? text->length : SHORTEST_CONTEXT;
     uint64_t context = shortest;
@@ -212,12 +227,18 @@ static bool predict_contexts(const struct predictor *predictor, const struct tex
     show_row(predictor, text, shortest, &first);
     last = first;
     while (context < text->length) {
-        context = context < text->length / 4 ? 4 * context : text->length;
+        const uint64_t next = context < text->length / 4 ? 4 * context : text->length;
+        const double seconds = group_most(predictor->group, last.seconds) * (double)next / (double)context;
+        if (seconds > options->context_seconds) {
+            show_left_out(predictor, next, seconds);
+            break;
+        }
+        context = next;
         if (!predict_text(predictor, text, context, &last))
             return false;
         show_row(predictor, text, context, &last);
     }
-    if (shortest < text->length)
+    if (context > shortest)
         show_gain(predictor, text, &first, &last);
     return predictor->group->size == 1 || predict_alone(predictor, text, shortest, first.bits);
 }
@@ -229,7 +250,7 @@ static bool predict_file(struct group *group, const struct options *options, str
     bool good = text_read(text, options->file, options->bytes, group) && open_device(&predictor, options);
     if (good) {
         show_head(&predictor, options, text);
-        good = warm_up(&predictor, text) && predict_contexts(&predictor, text);
+        good = warm_up(&predictor, text) && predict_contexts(&predictor, options, text);
     }
     vkring_comm_destroy(&predictor.comm);
     vkring_device_destroy(&predictor.device);

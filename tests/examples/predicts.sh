@@ -60,6 +60,12 @@ same_bits_as_one()
         awk '{ print } $1 != $3 || ($2 - $4) ^ 2 > 0.0002 ^ 2 { bad = 1 } END { exit bad || NR < 2 }'
 }
 
+leaves_out_what_takes_long()
+{
+    predict_on 1 --seconds 0 && cat "$work/1" && grep -q '^A context of 2500 bytes would take about [0-9]* seconds here: left out\.$' "$work/1" &&
+        [ "$(bits_on 1 | wc -l)" = 1 ]
+}
+
 train_on()
 {
     ranks=$1
@@ -117,4 +123,5 @@ if [ -n "$mpirun" ]; then
         check "$ranks ranks together predict as one does" same_bits_as_one "$ranks"
     done
 fi
+check "contexts that would take too long are left out" leaves_out_what_takes_long
 echo "1..$tests"
