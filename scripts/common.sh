@@ -36,14 +36,14 @@ run_quietly()
 }
 
 # For ranks on this machine alone. Open MPI refuses root and more ranks than cores unless told otherwise, would pin a rank with all its
-# driver's threads to one core, and looks for a network. The PRTE_ names are those of Open MPI 5.
+# driver's threads to one core, and looks for a network: that of libfabric costs each rank a second. The PRTE_ names are those of Open MPI 5.
 prepare_mpirun()
 {
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
     export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
-    export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp}
+    export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp,ofi} OMPI_MCA_mtl=^ofi
 }
 
 # A build folder of another place (a copied checkout) or another Meson cannot be brought up to date: it is configured anew.

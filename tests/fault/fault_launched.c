@@ -57,7 +57,8 @@ static void set_environment(void)
         {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
         {"OMPI_MCA_hwloc_base_binding_policy", "none"},
         {"PRTE_MCA_hwloc_default_binding_policy", "none"},
-        {"OMPI_MCA_btl", "^tcp"},
+        {"OMPI_MCA_btl", "^tcp,ofi"},
+        {"OMPI_MCA_mtl", "^ofi"},
     };
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         setenv(settings[i][0], settings[i][1], 0);
