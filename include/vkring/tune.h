@@ -24,8 +24,8 @@
  *     uniform_loads=0|1         in forward lanes that share a row take their parts of keys from loads of 64 bits that are the same in all lanes;
  *                               needs lanes_per_row greater than 1 and a device with 64-bit integers. Lanes for more rows than there are have
  *                               those of other key heads, where the number of key heads is a multiple of that
- *     copy_worth_rows=N         in forward a rank with so many query rows for each key head copies the keys and values at hand, so that those
- *                               of a head follow each other; 0: none does
+ *     copy_worth_rows=N         a rank with so many query rows for each key head copies the keys and values at hand, so that those of a head
+ *                               follow each other; with so many keys, backward copies queries and gradients of outputs likewise; 0: none does
  *     keeps_score_grads=0|1     gradients of scores go through memory, not computed twice
  *     matrix=0|1                f16 and bf16 go through matrix units, where there are kernels on them for the device and the problem; the
  *                               other words are then about what is left to other kernels

@@ -18,7 +18,7 @@ struct kernel_choice {
     uint32_t keys_per_step_general; /* of others: they load element by element */
     /* gradients of scores go through memory from the kernel of key gradients to that of query gradients, which else computes them again */
     bool keeps_score_grads;
-    /* forward: so many query rows of a rank for each key head are worth a copy of keys with those of a head together; 0: none are */
+    /* query rows of a rank for each key head that are worth a copy of keys by head, and keys that are worth one of queries; 0: none are */
     uint32_t copy_worth_rows;
     double row_pairs;          /* what loading and storing an own row takes, in pairs */
     double access_flop;        /* what loading or storing an element takes that is only moved, in FLOP of attention; 0: not known */

@@ -240,6 +240,11 @@ struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t 
     return rows_shape(problem, "query", rows, problem->heads, problem->head_dim);
 }
 
+struct tensor_shape tensors_output_shape(const struct problem *problem, uint64_t rows)
+{
+    return rows_shape(problem, "output", rows, problem->heads, problem->value_dim);
+}
+
 /* Rows of integers are whole words. */
 static struct tensor_shape keys_shape(const struct problem *problem, const char *name, uint64_t keys, uint64_t dim)
 {

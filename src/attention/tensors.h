@@ -54,6 +54,8 @@ struct tensor_shape tensors_bias_shape(const struct problem *problem, const char
 
 /** Query rows, or their gradient. */
 struct tensor_shape tensors_query_shape(const struct problem *problem, uint64_t rows);
+/** Outputs of query rows, or their gradient. */
+struct tensor_shape tensors_output_shape(const struct problem *problem, uint64_t rows);
 
 /** The parts of a packet, in order. */
 enum key_part { KEY_PART_KEY, KEY_PART_VALUE, KEY_PART_BIAS, KEY_PART_IDS, KEY_PART_KEY_SCALES, KEY_PART_VALUE_SCALES, KEY_PARTS };

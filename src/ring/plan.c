@@ -79,15 +79,25 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
     return plan->problem.segment_ids ? segment_table_bytes(plan->problem.batch, max_u64(layout_most_key_rows(&plan->layout), 1)) : 0;
 }
 
-static bool copies_keys(const struct vkring_plan *plan)
+/* Of any packet; none where copying is not worth it. */
+static struct by_head_tensors copied_keys(const struct vkring_plan *plan)
 {
-    const uint64_t worth = plan->forward.choice.copy_worth_rows, group = plan->problem.heads / plan->problem.kv_heads;
-    return worth > 0 && group * layout_query_rows(&plan->layout, plan->layout.rank) >= worth;
+    const struct problem *problem = &plan->problem;
+    const uint64_t worth = plan->forward.choice.copy_worth_rows;
+    const uint64_t rows = problem->heads / problem->kv_heads * layout_query_rows(&plan->layout, plan->layout.rank);
+    struct key_tensors keys = {.keys = layout_most_key_rows(&plan->layout)};
+    if (worth == 0 || rows < worth)
+        return (struct by_head_tensors){0};
+    return by_head_of_keys(problem, &keys);
 }
 
-static uint64_t keys_by_head_bytes_of(const struct vkring_plan *plan)
+/* As copied_keys, of what meets all keys. */
+static struct by_head_tensors copied_queries(const struct vkring_plan *plan)
 {
-    return copies_keys(plan) ? keys_by_head_bytes(&plan->problem, layout_most_key_rows(&plan->layout)) : 0;
+    struct query_tensors queries = {.rows = layout_query_rows(&plan->layout, plan->layout.rank)};
+    if (!plan->problem.backward || copied_keys(plan).count == 0 || plan->problem.kv_len < plan->forward.choice.copy_worth_rows)
+        return (struct by_head_tensors){0};
+    return by_head_of_queries(&plan->problem, &queries);
 }
 
 static void tile(struct vkring_plan *plan, const struct kernel_choice *choice)
@@ -106,11 +116,9 @@ static enum vkring_status measure(const struct vkring_plan *plan, struct vkring_
     struct vkring_plan_memory memory = {0};
     uint64_t bytes;
     bool counts_as_host;
+    const struct by_head_tensors keys = copied_keys(plan), queries = copied_queries(plan);
     const uint64_t on_device[] = {
-        state_bytes(plan),
-        query_segments_bytes(plan),
-        key_segments_bytes(plan),
-        keys_by_head_bytes_of(plan),
+        state_bytes(plan), query_segments_bytes(plan), key_segments_bytes(plan), by_head_bytes(&keys), by_head_bytes(&queries),
     };
     for (size_t i = 0; i < sizeof(on_device) / sizeof(on_device[0]); i++) {
         TRY(vk_buffer_measure(plan->device, VK_MEMORY_DEVICE, on_device[i], &bytes, &counts_as_host), fail);
@@ -154,6 +162,19 @@ fail:
     return status;
 }
 
+static enum vkring_status take_copies(struct vkring_plan *plan)
+{
+    enum vkring_status status;
+    const struct by_head_tensors keys = copied_keys(plan), queries = copied_queries(plan);
+    if (keys.count > 0)
+        TRY(by_head_create(plan->device, &keys, &plan->keys_by_head), fail);
+    if (queries.count > 0)
+        TRY(by_head_create(plan->device, &queries, &plan->queries_by_head), fail);
+    return VKRING_OK;
+fail:
+    return status;
+}
+
 static enum vkring_status take(struct vkring_plan *plan)
 {
     enum vkring_status status;
@@ -167,8 +188,7 @@ static enum vkring_status take(struct vkring_plan *plan)
         fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, query_segments_bytes(plan), &plan->query_segments), fail);
     TRY(vk_buffer_create(device, VK_MEMORY_DEVICE, key_segments_bytes(plan), &plan->key_segments), fail);
-    if (copies_keys(plan))
-        TRY(keys_by_head_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->keys_by_head), fail);
+    TRY(take_copies(plan), fail);
     if (plan->problem.segment_ids)
         TRY(segment_kernels_create(device, &plan->segments), fail);
     TRY(flight_record_create(plan->events, &plan->record), fail);
@@ -345,7 +365,8 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     rows_kernel_destroy(plan->device, &plan->pack);
     rows_kernel_destroy(plan->device, &plan->pack_masks);
     segment_kernels_destroy(plan->device, &plan->segments);
-    keys_by_head_destroy(plan->device, &plan->keys_by_head);
+    by_head_destroy(plan->device, &plan->keys_by_head);
+    by_head_destroy(plan->device, &plan->queries_by_head);
     query_walk_destroy(&plan->forward, plan->device);
     program_free(&plan->forward_program);
     backward_destroy(&plan->backward, plan->device);

@@ -5,8 +5,8 @@
 
 #include "../attention/segments.h"
 #include "backward.h"
+#include "by_head.h"
 #include "compute.h"
-#include "keys_by_head.h"
 #include "link.h"
 #include "staging.h"
 
@@ -50,7 +50,8 @@ struct vkring_plan {
     struct backward backward;            /* of a plan for it */
     struct rows_kernel pack, pack_masks; /* of elements, and of 4 bytes where those have fewer */
     struct segment_kernels segments;     /* with segment ids */
-    struct keys_by_head keys_by_head;    /* of the packet that forward attends to, if its choice has it */
+    struct by_head keys_by_head;         /* of the packet that is attended to, if the choice has it */
+    struct by_head queries_by_head;      /* of what backward reads of this rank's rows, as well */
 
     vkring_buffer *state; /* of all query rows, of one pass at a time */
     vkring_buffer *arguments;

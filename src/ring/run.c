@@ -271,8 +271,13 @@ enum vkring_status vkring_backward_start(vkring_plan *plan, const struct vkring_
     TRY(check_can_start(plan), fail);
     if (!plan->problem.backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the plan was made without backward");
-    *run =
-        (struct run){.plan = plan, .program = &plan->backward.program, .flop_factor = BACKWARD_FLOP_FACTOR, .segments_step = VKRING_NONE};
+    *run = (struct run){
+        .plan = plan,
+        .program = &plan->backward.program,
+        .flop_factor = BACKWARD_FLOP_FACTOR,
+        .segments_step = VKRING_NONE,
+        .copied_step = VKRING_NONE,
+    };
     TRY(run_resolve_backward(run, io), refused);
     TRY(backward_prepare(&plan->backward, plan->device, &plan->problem, run->aligned), refused);
     return start(run);

@@ -54,6 +54,7 @@ struct run {
     uint64_t done_boxes;                /* submitted, of tasks before the cursor's */
     uint32_t segments_step;             /* the step whose tables of segment ids are on the device; VKRING_NONE before the first */
     uint32_t copied_step;               /* the step whose keys are copied by head; VKRING_NONE before the first */
+    bool queries_copied;                /* by head */
     uint64_t step_value[STAGING_SLOTS]; /* compute timeline when the last submitted piece of step s is done, at s % 2 */
 
     struct readback own_packet;

@@ -175,8 +175,9 @@ static bool task_is_done(const struct run *run)
 /* A piece of a task as the device gets it. */
 struct job {
     struct attention_dispatch dispatch;
-    struct key_tensors keys; /* that it is about */
-    bool again;              /* boxes that it had before come again, with other keys */
+    struct query_tensors queries; /* that it is about */
+    struct key_tensors keys;      /* the same */
+    bool again;                   /* boxes that it had before come again, with other keys */
 };
 
 /* The keys of a step, where kernels find them, at the positions of a span. */
@@ -228,10 +229,33 @@ static bool take(const struct run *run, const struct task *task, struct piece_cu
     return piece_take_of_keys(&plan->problem, &plan->layout, task, &tiling, at, piece);
 }
 
-/* Kernels read a copy of the step's keys. */
-static bool copies_keys(const struct vkring_plan *plan, const struct task *task)
+/* What kernels of a task go through again and again, of the step's keys; in key gradients it is what query gradients follow from. */
+static struct by_head_tensors copied_keys(const struct run *run, enum task_kind kind, struct key_tensors *keys)
 {
-    return task->kind == TASK_FORWARD && plan->keys_by_head.buffer;
+    const struct vkring_plan *plan = run->plan;
+    const bool sums_queries = kind == TASK_KEY && backward_is_joint(&plan->backward) && run->queries.query_grad.buffer;
+    struct by_head_tensors tensors = by_head_of_keys(&plan->problem, keys);
+    if (!plan->keys_by_head.buffer)
+        tensors.count = 0;
+    else if (kind != TASK_FORWARD && kind != TASK_QUERY)
+        tensors.count = sums_queries ? 1 : 0;
+    return tensors;
+}
+
+/* The same, of this rank's rows. */
+static struct by_head_tensors copied_queries(const struct run *run, enum task_kind kind, struct query_tensors *queries)
+{
+    struct by_head_tensors tensors = by_head_of_queries(&run->plan->problem, queries);
+    if (!run->plan->queries_by_head.buffer || kind != TASK_KEY)
+        tensors.count = 0;
+    return tensors;
+}
+
+static void read_copies(const struct run *run, enum task_kind kind, struct job *job)
+{
+    const struct by_head_tensors keys = copied_keys(run, kind, &job->keys), queries = copied_queries(run, kind, &job->queries);
+    by_head_place(&run->plan->keys_by_head, &keys);
+    by_head_place(&run->plan->queries_by_head, &queries);
 }
 
 static void place(const struct run *run, const struct task *task, const struct piece *piece, struct job *job)
@@ -239,11 +263,11 @@ static void place(const struct run *run, const struct task *task, const struct p
     const struct vkring_plan *plan = run->plan;
     const bool of_queries = walk_of(plan, task->kind) != NULL;
     job->keys = task->kind == TASK_ROW_STATS ? run->own : keys_of(run, task, piece->key_span);
-    if (copies_keys(plan, task))
-        keys_by_head_place(&plan->keys_by_head, &plan->problem, &job->keys);
+    job->queries = run->queries_of_span[piece->query_span];
+    read_copies(run, task->kind, job);
     job->dispatch = (struct attention_dispatch){
         .problem = &plan->problem,
-        .queries = &run->queries_of_span[piece->query_span],
+        .queries = &job->queries,
         .keys = &job->keys,
         .side = side_of(task->kind),
         .box = piece->box,
@@ -299,16 +323,25 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
     run->segments_step = step;
 }
 
-/* Once a step, after all that reads the copy of the one before. */
-static void record_copy(struct run *run, const struct vk_commands *commands, const struct task *task)
+/* Keys once a step, after all that reads the copy of the one before; queries once a run. */
+static void record_copies(struct run *run, const struct vk_commands *commands, const struct task *task)
 {
     const struct vkring_plan *plan = run->plan;
-    if (!copies_keys(plan, task) || run->copied_step == task->step)
-        return;
-    const struct key_tensors keys = keys_of(run, task, 0);
-    keys_by_head_record(plan->device, commands, &plan->keys_by_head, &plan->problem, &keys);
-    vk_commands_barrier(plan->device, commands);
-    run->copied_step = task->step;
+    struct key_tensors step_keys = keys_of(run, task, 0);
+    const struct by_head_tensors keys = copied_keys(run, task->kind, &step_keys);
+    const struct by_head_tensors queries = copied_queries(run, task->kind, &run->queries);
+    const bool copies_keys = keys.count > 0 && run->copied_step != task->step;
+    const bool copies_queries = queries.count > 0 && !run->queries_copied;
+    if (copies_keys) {
+        by_head_record(plan->device, commands, &plan->keys_by_head, &keys);
+        run->copied_step = task->step;
+    }
+    if (copies_queries) {
+        by_head_record(plan->device, commands, &plan->queries_by_head, &queries);
+        run->queries_copied = true;
+    }
+    if (copies_keys || copies_queries)
+        vk_commands_barrier(plan->device, commands);
 }
 
 static enum vkring_event_kind event_of(enum task_kind kind)
@@ -388,7 +421,7 @@ static enum vkring_status submit_job(struct run *run, const struct task *task, s
         wait = staging_wait(&plan->staging, task->step % STAGING_SLOTS);
     TRY(compute_begin(&plan->compute, true, &commands, &slot), fail);
     record_segments(run, &commands, task->step, &job->keys);
-    record_copy(run, &commands, task);
+    record_copies(run, &commands, task);
     struct argument_slots slots = {(uint64_t)slot * COMPUTE_DISPATCHES, 0};
     do {
         if (slots.used > 0 && job->again)

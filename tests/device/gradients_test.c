@@ -33,6 +33,17 @@ static const struct attention_case cases[] = {
      .placement = {ORDER_PADDED, .padding = 3},
      .params = {.bias = {.present = true, .per_head = true, .per_query = true}}},
     {.name = "cut finely", .params = {.causal = true, .dispatch_seconds = 1e-9}},
+    {.name = "copied by head", .params = {.kernels = "copy_worth_rows=1"}},
+    {.name = "copied by head, odd and padded",
+     .placement = {ORDER_PADDED, .padding = 3},
+     .params = {.kernels = "copy_worth_rows=1", .causal = true, .head_dim = 7, .value_dim = 11}},
+    {.name = "copied by head, cut finely",
+     .bias = BIAS_MASKS_SOME,
+     .params = {.kernels = "copy_worth_rows=1", .dispatch_seconds = 1e-9, EVERY_OPTION(30)}},
+    {.name = "copied by head, scores computed twice", .params = {.kernels = "copy_worth_rows=1 keeps_score_grads=0"}},
+    {.name = "copied by head, some gradients",
+     .unwanted = 1u << GRADIENT_QUERY,
+     .params = {.kernels = "copy_worth_rows=1", .causal = true}},
     {.name = "everything", .bias = BIAS_MASKS_SOME, .params = {EVERY_OPTION(30)}},
 };
 
@@ -54,7 +65,7 @@ static void run(struct attention_case c, uint64_t seed, enum vkring_type type)
     c.params.kv_len = 53;
     c.params.heads = 4;
     c.params.kv_heads = 2;
-    c.params.head_dim = 8;
+    c.params.head_dim = c.params.head_dim ? c.params.head_dim : 8;
     c.params.value_dim = c.params.value_dim ? c.params.value_dim : 12;
     c.params.backward = true;
     bool passes = case_make_data(&c, &data) && case_run(&c, device, NULL, &data, &first) && case_refer(&c, &data, &first.info.rows) &&
