@@ -327,6 +327,8 @@ static void record_segments(struct run *run, const struct vk_commands *commands,
 static void record_copies(struct run *run, const struct vk_commands *commands, const struct task *task)
 {
     const struct vkring_plan *plan = run->plan;
+    if (!plan->keys_by_head.buffer && !plan->queries_by_head.buffer)
+        return;
     struct key_tensors step_keys = keys_of(run, task, 0);
     const struct by_head_tensors keys = copied_keys(run, task->kind, &step_keys);
     const struct by_head_tensors queries = copied_queries(run, task->kind, &run->queries);
