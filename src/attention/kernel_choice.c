@@ -33,9 +33,13 @@
 /* Row by row and element by element: 1.4 to 1.6 ns were measured where attention goes through 60 GFLOP/s. */
 #define LLVMPIPE_ACCESS_FLOP 64
 
-/* Of rows that lanes have whole: more take compilers minutes. And how much work is worth those that they take for as many. */
+/* Of rows that lanes have whole, on drivers whose compilers take up to minutes for more. */
 #define BROADCAST_QUADS 64u
+/* How much work is worth a minute or less of compiling: lanes with whole rows, and with more of them. */
 #define BROADCAST_FLOP 1e10
+#define BROADCAST_MORE_FLOP 5e10
+/* Sums are loaded, masked and stored once a step: of two keys a sixth to a half more work is done in the same time, of more no more. */
+#define LONG_KEYS_PER_STEP 2u
 
 static bool is_cpu(const vkring_device *device)
 {
@@ -128,6 +132,12 @@ static struct kernel_choice choose_for_cpu(const vkring_device *device, const st
     return choice;
 }
 
+static double forward_flop(const struct problem *problem)
+{
+    return 4.0 * (double)problem->batch * (double)problem->heads * (double)problem->q_len * (double)problem->kv_len *
+           (double)problem->head_dim;
+}
+
 /*
  * All lanes share a row, so that each element of a key is read once for all rows. Few quads a lane keep the code short: these compilers
  * take minutes over what unrolls to thousands of loads.
@@ -141,10 +151,18 @@ static struct kernel_choice choose_for_cpu_with_gathers(const vkring_device *dev
         .workgroup_size = lanes,
         .lanes_per_row = lanes,
         .rows_per_lane = (uint32_t)max_u64(min_u64(8, 32 / lane_quads), 1),
-        .keys_per_step = 1,
+        .keys_per_step = forward_flop(problem) >= BROADCAST_FLOP ? LONG_KEYS_PER_STEP : 1,
         .keys_per_step_general = 1,
     };
     return choice;
+}
+
+/* Of the rows of a lane. */
+static uint32_t quads_worth_compiling(const struct problem *problem)
+{
+    if (problem->backward)
+        return BROADCAST_QUADS / 2;
+    return forward_flop(problem) >= BROADCAST_MORE_FLOP ? BROADCAST_QUADS * 2 : BROADCAST_QUADS;
 }
 
 /*
@@ -157,7 +175,7 @@ static struct kernel_choice choose_for_cpu_by_broadcast(const vkring_device *dev
     const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
     choice.lanes_per_row = 1;
     choice.broadcast = true;
-    choice.rows_per_lane = (problem->backward ? BROADCAST_QUADS / 2 : BROADCAST_QUADS) / quads >= 4 ? 4 : 2;
+    choice.rows_per_lane = quads_worth_compiling(problem) / quads >= 4 ? 4 : 2;
     choice.keeps_score_grads = problem->heads / problem->kv_heads <= device->limits.max_workgroup_count[1];
     return choice;
 }
@@ -166,10 +184,8 @@ static struct kernel_choice choose_for_cpu_by_broadcast(const vkring_device *dev
 static bool pays_broadcast(const vkring_device *device, const struct problem *problem)
 {
     const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
-    const double flop = 4.0 * (double)problem->batch * (double)problem->heads * (double)problem->q_len * (double)problem->kv_len *
-                        (double)problem->head_dim;
     return is_cpu(device) && !loads_uniform_addresses_once(device) && device->limits.subgroup_shuffle && problem_has_whole_quads(problem) &&
-           quads <= (problem->backward ? BROADCAST_QUADS / 4 : BROADCAST_QUADS / 2) && flop >= BROADCAST_FLOP;
+           quads <= (problem->backward ? BROADCAST_QUADS / 4 : BROADCAST_QUADS / 2) && forward_flop(problem) >= BROADCAST_FLOP;
 }
 
 /* Registers that a lane fills with own rows and sums in the kernel that has most of them: forward, or that of key gradients. */
