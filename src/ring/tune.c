@@ -148,9 +148,15 @@ fail:
     return status;
 }
 
+/* Whether nothing better was found. */
+static bool is_by_kind(const struct tuning *tuning)
+{
+    return tuning->best_trial.plan == tuning->trial_by_kind.plan;
+}
+
 static void take(struct tuning *tuning, const struct kernel_choice *choice, struct speed_trial *trial)
 {
-    if (tuning->best_trial.plan != tuning->trial_by_kind.plan)
+    if (!is_by_kind(tuning))
         speed_trial_destroy(&tuning->best_trial);
     tuning->best_trial = *trial;
     tuning->best = *choice;
@@ -244,6 +250,8 @@ static enum vkring_status finish(struct tuning *tuning, struct vkring_tune_resul
     enum vkring_status status;
     double by_kind_seconds, seconds, flop;
     TRY(compare(&tuning->trial_by_kind, &tuning->best_trial, &by_kind_seconds, &seconds, &flop), fail);
+    if (is_by_kind(tuning))
+        seconds = by_kind_seconds = fmin(seconds, by_kind_seconds);
     if (by_kind_seconds <= seconds) { /* it only seemed to be better */
         seconds = by_kind_seconds;
         tuning->best = tuning->by_kind;
@@ -266,7 +274,7 @@ fail:
 
 static void release(struct tuning *tuning)
 {
-    if (tuning->best_trial.plan != tuning->trial_by_kind.plan)
+    if (!is_by_kind(tuning))
         speed_trial_destroy(&tuning->best_trial);
     speed_trial_destroy(&tuning->trial_by_kind);
     free(tuning->tried);
