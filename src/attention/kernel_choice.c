@@ -185,7 +185,7 @@ static bool pays_broadcast(const vkring_device *device, const struct problem *pr
 {
     const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
     return is_cpu(device) && !loads_uniform_addresses_once(device) && device->limits.subgroup_shuffle && problem_has_whole_quads(problem) &&
-           quads <= (problem->backward ? BROADCAST_QUADS / 4 : BROADCAST_QUADS / 2) && forward_flop(problem) >= BROADCAST_FLOP;
+           quads <= BROADCAST_QUADS / 2 && forward_flop(problem) >= BROADCAST_FLOP;
 }
 
 /* Registers that a lane fills with own rows and sums in the kernel that has most of them: forward, or that of key gradients. */
