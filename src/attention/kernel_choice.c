@@ -35,7 +35,7 @@
 
 /* Of rows that lanes have whole, on drivers whose compilers take up to minutes for more. */
 #define BROADCAST_QUADS 64u
-/* How much work is worth a minute or less of compiling: lanes with whole rows, and with more of them. */
+/* How much work is worth a minute or less of compiling: two keys a step and lanes with whole rows, and more rows to a lane. */
 #define BROADCAST_FLOP 1e10
 #define BROADCAST_MORE_FLOP 5e10
 /* Sums are loaded, masked and stored once a step: of two keys a sixth to a half more work is done in the same time, of more no more. */

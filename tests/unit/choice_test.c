@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Choices of kernels in words: there and back, what is refused, and which choices are near. */
+#include <stdio.h>
 #include <string.h>
 
 #include <attention/choice_text.h>
@@ -206,6 +207,37 @@ START_TEST(keys_of_a_cpu_are_copied_by_head)
     others[4].heads = others[4].kv_heads = 1;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         ck_assert_uint_eq(kernel_choice_best(&device, &others[i]).copy_worth_rows, 0);
+}
+END_TEST
+
+static const struct {
+    uint32_t dim;
+    uint64_t rows; /* of queries, and of keys */
+    bool backward, broadcast;
+    uint32_t rows_per_lane, keys_per_step;
+} together[] = {
+    {64, 1024, false, false, 8, 1},  {64, 4096, false, true, 4, 2},   {64, 4096, true, true, 2, 2},
+    {128, 2048, false, true, 2, 2},  {128, 4096, false, true, 4, 2},  {128, 4096, true, true, 2, 2},
+    {256, 1024, false, false, 4, 1}, {256, 4096, false, false, 4, 2}, {256, 4096, true, false, 4, 2},
+};
+
+/* On drivers that read an address for each lane, as far as what there is to do is worth compiling more for. */
+START_TEST(lanes_of_older_drivers_read_keys_together)
+{
+    vkring_device device = cpu();
+    snprintf(device.info.driver, sizeof(device.info.driver), "llvmpipe (Mesa 25.0.7)");
+    struct problem one = problem;
+    one.heads = one.kv_heads = 8;
+    one.head_dim = one.value_dim = together[_i].dim;
+    one.q_len = one.kv_len = together[_i].rows;
+    one.backward = together[_i].backward;
+    const struct kernel_choice choice = kernel_choice_best(&device, &one);
+    ck_assert_int_eq(choice.broadcast, together[_i].broadcast);
+    ck_assert_uint_eq(choice.lanes_per_row, together[_i].broadcast ? 1 : 8);
+    ck_assert_uint_eq(choice.rows_per_lane, together[_i].rows_per_lane);
+    ck_assert_uint_eq(choice.keys_per_step, together[_i].keys_per_step);
+    ck_assert_uint_eq(choice.keys_per_step_general, 1);
+    ck_assert_int_eq(choice_check(&device, &one, &choice), VKRING_OK);
 }
 END_TEST
 
@@ -498,6 +530,7 @@ int main(void)
     tcase_add_loop_test(words, what_the_device_cannot_do_is_named, 0, (int)(sizeof(beyond) / sizeof(beyond[0])));
     tcase_add_loop_test(words, lanes_of_a_cpu_share_few_rows, 0, (int)(sizeof(shared) / sizeof(shared[0])));
     tcase_add_test(words, keys_of_a_cpu_are_copied_by_head);
+    tcase_add_loop_test(words, lanes_of_older_drivers_read_keys_together, 0, (int)(sizeof(together) / sizeof(together[0])));
     tcase_add_loop_test(words, lanes_of_a_cpu_have_rows_of_several_key_heads, 0, (int)(sizeof(shared) / sizeof(shared[0])));
     tcase_add_test(words, groups_of_several_key_heads_are_packed);
     tcase_add_test(words, neighbours_can_be_run_and_differ);
