@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A seeded sweep over everything at once. VKRING_TEST_CASES sets how many, VKRING_TEST_SEED and VKRING_TEST_FIRST where from;
- * VKRING_TEST_F16=1 takes only those of f16.
+ * A seeded sweep over everything at once: random-test [FIRST]. VKRING_TEST_CASES sets how many, VKRING_TEST_SEED and VKRING_TEST_FIRST where
+ * from; VKRING_TEST_F16=1 takes only those of f16.
  */
+#include <stdlib.h>
+
 #include "../harness/attention_case.h"
 #include "../harness/opened_device.h"
 
@@ -17,17 +19,18 @@ START_TEST(random_case)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct vkring_device_info info;
     Suite *suite = suite_create("random");
     TCase *tcase = tcase_create("sweep");
-    int first = (int)environment_number("VKRING_TEST_FIRST", 0);
+    const uint64_t usual = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    int first = (int)environment_number("VKRING_TEST_FIRST", usual);
     device = test_device_open(NULL);
     vkring_device_get_info(device, &info);
     has_f16 = info.f16;
     only_f16 = environment_number("VKRING_TEST_F16", 0) != 0;
-    tcase_add_loop_test(tcase, random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 300));
+    tcase_add_loop_test(tcase, random_case, first, first + (int)environment_number("VKRING_TEST_CASES", 150));
     suite_add_tcase(suite, tcase);
     return device_suite_run(suite, &device, 1);
 }
