@@ -43,7 +43,7 @@ prepare_mpirun()
     export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
     export OMPI_MCA_hwloc_base_binding_policy=none PRTE_MCA_hwloc_default_binding_policy=none
-    export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp,ofi} OMPI_MCA_mtl=^ofi
+    export OMPI_MCA_btl=${OMPI_MCA_btl:-^tcp,ofi} OMPI_MCA_mtl=${OMPI_MCA_mtl:-^ofi}
 }
 
 # A build folder of another place (a copied checkout) or another Meson cannot be brought up to date: it is configured anew.

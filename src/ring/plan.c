@@ -80,7 +80,7 @@ static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 }
 
 /* Of any packet; none where copying is not worth it. */
-static struct by_head_tensors copied_keys(const struct vkring_plan *plan)
+static struct by_head_tensors keys_worth_copying(const struct vkring_plan *plan)
 {
     const struct problem *problem = &plan->problem;
     const uint64_t worth = plan->forward.choice.copy_worth_rows;
@@ -91,11 +91,11 @@ static struct by_head_tensors copied_keys(const struct vkring_plan *plan)
     return by_head_of_keys(problem, &keys);
 }
 
-/* As copied_keys, of what meets all keys. */
-static struct by_head_tensors copied_queries(const struct vkring_plan *plan)
+/* As keys_worth_copying, of what meets all keys. */
+static struct by_head_tensors queries_worth_copying(const struct vkring_plan *plan)
 {
     struct query_tensors queries = {.rows = layout_query_rows(&plan->layout, plan->layout.rank)};
-    if (!plan->problem.backward || copied_keys(plan).count == 0 || plan->problem.kv_len < plan->forward.choice.copy_worth_rows)
+    if (!plan->problem.backward || keys_worth_copying(plan).count == 0 || plan->problem.kv_len < plan->forward.choice.copy_worth_rows)
         return (struct by_head_tensors){0};
     return by_head_of_queries(&plan->problem, &queries);
 }
@@ -116,7 +116,7 @@ static enum vkring_status measure(const struct vkring_plan *plan, struct vkring_
     struct vkring_plan_memory memory = {0};
     uint64_t bytes;
     bool counts_as_host;
-    const struct by_head_tensors keys = copied_keys(plan), queries = copied_queries(plan);
+    const struct by_head_tensors keys = keys_worth_copying(plan), queries = queries_worth_copying(plan);
     const uint64_t on_device[] = {
         state_bytes(plan), query_segments_bytes(plan), key_segments_bytes(plan), by_head_bytes(&keys), by_head_bytes(&queries),
     };
@@ -165,7 +165,7 @@ fail:
 static enum vkring_status take_copies(struct vkring_plan *plan)
 {
     enum vkring_status status;
-    const struct by_head_tensors keys = copied_keys(plan), queries = copied_queries(plan);
+    const struct by_head_tensors keys = keys_worth_copying(plan), queries = queries_worth_copying(plan);
     if (keys.count > 0)
         TRY(by_head_create(plan->device, &keys, &plan->keys_by_head), fail);
     if (queries.count > 0)

@@ -30,7 +30,7 @@ static void make_block_gaps(const struct attention_case *c, struct case_data *da
         data->query[i * dim] = (float)(1 / case_scale(c));
     for (uint64_t i = 0; i < rows_of(c, c->params.kv_len, case_kv_heads(c)); i++) {
         uint64_t block = key_row_of(c, i) / GAP_BLOCK;
-        data->key[i * dim] = (float)(block * block * 3 % GAP_LEVELS) * GAP - 2 * GAP;
+        data->key[i * dim] = (float)((int)(block * block * 3 % GAP_LEVELS) * GAP - 2 * GAP);
     }
 }
 
