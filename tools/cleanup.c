@@ -5,15 +5,20 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What was there before may take so long over a crash: UCX's handler allocates, and hangs where the crash interrupted an allocation. */
 #define CRASH_SECONDS 5
+/* One wish may come twice, as timeout(1) sends it to a process and to its group. */
+#define ONE_WISH_SECONDS 1
 
 /* A driver that crashes leaves files too; the last REQUEST_COUNT are wishes of others. */
 static const int endings[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU};
 #define ENDING_COUNT (sizeof(endings) / sizeof(endings[0]))
 #define REQUEST_COUNT 5
+
+enum hold { HOLD_NONE, HOLD_FIRST_WISH, HOLD_ALL };
 
 /* Read by the handler. */
 static char files[CLEANUP_FILES_MAX][PATH_MAX];
@@ -21,8 +26,9 @@ static volatile sig_atomic_t file_count;
 static volatile sig_atomic_t speaks_alone;
 static volatile sig_atomic_t bar_shown;
 static volatile sig_atomic_t ending;
-static volatile sig_atomic_t held;
+static volatile sig_atomic_t held;           /* an enum hold */
 static volatile sig_atomic_t waiting_signal; /* came while held */
+static volatile sig_atomic_t waiting_since;  /* the first wish, in seconds of a clock */
 static bool files_expected;
 static struct sigaction actions_before[ENDING_COUNT];
 
@@ -57,6 +63,30 @@ static void say_ended_by(int signal_number)
     (void)written;
 }
 
+static bool is_wish(int signal_number)
+{
+    for (size_t i = ENDING_COUNT - REQUEST_COUNT; i < ENDING_COUNT; i++)
+        if (endings[i] == signal_number)
+            return true;
+    return false;
+}
+
+static sig_atomic_t seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (sig_atomic_t)now.tv_sec;
+}
+
+static bool has_to_wait(int signal_number)
+{
+    if (held != HOLD_FIRST_WISH || !is_wish(signal_number))
+        return held == HOLD_ALL;
+    if (!waiting_signal)
+        waiting_since = seconds_now();
+    return seconds_now() <= waiting_since + ONE_WISH_SECONDS;
+}
+
 /*
  * What was there before has its say about a crash, as sanitizers do. But a wish to end is fulfilled: libraries of MPI listen to SIGHUP for
  * purposes of their own.
@@ -66,7 +96,7 @@ static void restore(int signal_number)
     const struct sigaction by_default = {.sa_handler = SIG_DFL};
     for (size_t i = 0; i < ENDING_COUNT; i++) {
         if (endings[i] == signal_number)
-            sigaction(signal_number, i < ENDING_COUNT - REQUEST_COUNT ? &actions_before[i] : &by_default, NULL);
+            sigaction(signal_number, is_wish(signal_number) ? &by_default : &actions_before[i], NULL);
     }
     sigaction(SIGALRM, &by_default, NULL);
     alarm(CRASH_SECONDS);
@@ -75,7 +105,7 @@ static void restore(int signal_number)
 /* Any thread may run it, the driver's too: what is to keep it off cannot be a mask of one thread. */
 static void on_signal(int signal_number)
 {
-    if (held) {
+    if (has_to_wait(signal_number)) {
         waiting_signal = signal_number;
         return;
     }
@@ -148,12 +178,22 @@ void cleanup_set_bar(bool shown)
 
 void cleanup_hold_signals(void)
 {
-    held = 1;
+    held = HOLD_ALL;
+}
+
+void cleanup_hold_first_signal(void)
+{
+    held = HOLD_FIRST_WISH;
+}
+
+bool cleanup_signal_waits(void)
+{
+    return waiting_signal;
 }
 
 void cleanup_release_signals(void)
 {
-    held = 0;
+    held = HOLD_NONE;
     if (waiting_signal)
         raise(waiting_signal);
 }

@@ -36,6 +36,10 @@ void cleanup_set_bar(bool shown);
 
 /** Between hold and release a signal waits, so that several files get their final names together. */
 void cleanup_hold_signals(void);
+/** The same of the first that wishes an end, for long work that looks whether one waits and then ends early; one that comes seconds later
+ * counts at once. */
+void cleanup_hold_first_signal(void);
+bool cleanup_signal_waits(void);
 void cleanup_release_signals(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <vkring/tune.h>
 
+#include "cleanup.h"
 #include "commands.h"
 #include "json_text.h"
 #include "progress.h"
@@ -27,7 +28,7 @@ struct tune {
     json_t *trials;
 };
 
-static void watch(void *user, const struct vkring_tune_trial *trial)
+static bool watch(void *user, const struct vkring_tune_trial *trial)
 {
     struct tune *tune = user;
     const uint64_t spent = (uint64_t)(fmin(trial->spent_seconds, trial->budget_seconds) * UNITS_PER_SECOND);
@@ -36,6 +37,7 @@ static void watch(void *user, const struct vkring_tune_trial *trial)
     json_array_append_new(tune->trials,
                           json_pack("{s:s, s:o, s:b}", "kernels", trial->words, "seconds",
                                     trial->seconds > 0 ? json_measure(trial->seconds) : json_null(), "refused", trial->seconds == 0));
+    return !cleanup_signal_waits();
 }
 
 static bool search(struct tune *tune, struct failure *failure)
@@ -62,10 +64,10 @@ static bool write_json(const struct tune *tune, struct failure *failure)
 {
     const struct vkring_tune_result *result = &tune->result;
     json_t *whole =
-        json_pack("{s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:o, s:b, s:O}", "device", json_text(tune->device.name), "driver",
+        json_pack("{s:o, s:o, s:s, s:o, s:o, s:I, s:I, s:o, s:b, s:b, s:O}", "device", json_text(tune->device.name), "driver",
                   json_text(tune->device.driver), "kernels", result->choice.words, "flops", json_measure(result->flops), "flops_by_kind",
                   json_measure(result->flops_by_kind), "tried", (json_int_t)result->tried, "refused", (json_int_t)result->refused,
-                  "seconds", json_measure(result->seconds), "kept", result->kept, "trials", tune->trials);
+                  "seconds", json_measure(result->seconds), "kept", result->kept, "complete", result->complete, "trials", tune->trials);
     if (!whole)
         return fail_memory(failure);
     const bool good = json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0;
@@ -79,9 +81,10 @@ static bool print(const struct tune *tune, const struct ranks *ranks, struct fai
     char text[1024];
     snprintf(text, sizeof(text),
              "%s\n%s\n%.3f GFLOP/s, %.2f times the %.3f of what devices of its kind get\n%" PRIu32 " choices tried, %" PRIu32
-             " refused, in %.1f s; %s\n",
+             " refused, in %.1f s%s; %s\n",
              tune->device.name, result->choice.words, result->flops / GIGA, result->flops / result->flops_by_kind,
-             result->flops_by_kind / GIGA, result->tried, result->refused, result->seconds, result->kept ? "remembered" : "not remembered");
+             result->flops_by_kind / GIGA, result->tried, result->refused, result->seconds, cleanup_signal_waits() ? ", ended early" : "",
+             result->kept ? "remembered" : "not remembered");
     return command_print(ranks, text, failure);
 }
 
@@ -97,6 +100,15 @@ static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
     return good && (!tune->options.json || write_json(tune, failure)) && print(tune, ranks, failure);
 }
 
+/* A signal that wishes an end gets it with what was found until then. */
+static void run_until_signal(struct tune *tune, struct ranks *ranks, struct failure *failure)
+{
+    cleanup_on_signals(ranks);
+    cleanup_hold_first_signal();
+    run(tune, ranks, failure);
+    cleanup_release_signals();
+}
+
 /* Rank 0 does it alone. */
 enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
 {
@@ -106,7 +118,7 @@ enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
         if (tune.options.attend.help)
             command_print(ranks, tune_help, &failure);
         else if (ranks->rank == 0)
-            run(&tune, ranks, &failure);
+            run_until_signal(&tune, ranks, &failure);
     }
     json_decref(tune.trials);
     tune_options_free(&tune.options);

@@ -35,6 +35,7 @@ const char tune_help[] =
     "      --device I         default: the best\n"
     "      --seconds S        about how long; default: " TEXT_OF(VKRING_TUNE_DEFAULT_SECONDS) "\n"
     "      --exhaustive       all choices there are, however long it takes\n"
+    "                         Either way a first signal (Ctrl-C) ends the search with the best so far, a later one at once\n"
     "      --forget           what is found is not remembered\n"
     "      --json FILE        also written: every choice and what it took\n"
     "      --quiet            no progress\n"

@@ -87,7 +87,8 @@ struct vkring_tune_params {
     double budget_seconds; /**< about; 0 for VKRING_TUNE_DEFAULT_SECONDS. A choice under way is finished */
     bool exhaustive;       /**< all choices there are, however long it takes: to judge what is found otherwise */
     bool forget;           /**< the result is not kept */
-    void (*trial)(void *user, const struct vkring_tune_trial *trial); /**< after each; may be null; must not call back into the library */
+    /** After each choice: whether to go on; if not, the best so far is the result. May be null; must not call back into the library. */
+    bool (*trial)(void *user, const struct vkring_tune_trial *trial);
     void *user;
 };
 
@@ -98,6 +99,7 @@ struct vkring_tune_result {
     uint32_t tried, refused;
     double seconds; /**< that it took */
     bool kept;      /**< in the cache folder */
+    bool complete;  /**< neither the time nor trial ended the search */
 };
 
 /**

@@ -39,16 +39,19 @@ struct tuning {
     struct tried_choice *tried; /* [MOST_TRIED] */
     uint32_t tried_count, refused;
     double begun_seconds, budget_seconds;
+    bool stopped; /* by who watches */
 };
 
-static bool time_is_over(const struct tuning *tuning)
+static bool is_over(const struct tuning *tuning)
 {
+    if (tuning->stopped)
+        return true;
     return !tuning->how->exhaustive && clock_seconds() - tuning->begun_seconds > tuning->budget_seconds;
 }
 
 _Static_assert(sizeof(((struct vkring_tune_trial *)NULL)->words) == CHOICE_TEXT, "a trial has room for its choice");
 
-static void tell(const struct tuning *tuning, const struct kernel_choice *choice, double seconds)
+static void tell(struct tuning *tuning, const struct kernel_choice *choice, double seconds)
 {
     struct vkring_tune_trial trial = {
         .seconds = seconds,
@@ -59,7 +62,7 @@ static void tell(const struct tuning *tuning, const struct kernel_choice *choice
     };
     choice_describe(choice, trial.words);
     if (tuning->how->trial)
-        tuning->how->trial(tuning->how->user, &trial);
+        tuning->stopped = !tuning->how->trial(tuning->how->user, &trial) || tuning->stopped;
 }
 
 /* By what choices say: whatever else is in them follows from that. */
@@ -191,7 +194,7 @@ static enum vkring_status step(struct tuning *tuning, bool *out_better)
     const uint32_t count = choice_neighbours(tuning->device, &tuning->problem, &tuning->best, neighbours);
     enum vkring_status status = VKRING_OK;
     *out_better = false;
-    for (uint32_t i = 0; i < count && !*out_better && status == VKRING_OK && !time_is_over(tuning); i++)
+    for (uint32_t i = 0; i < count && !*out_better && status == VKRING_OK && !is_over(tuning); i++)
         if (!is_beyond_far_off(tuning, &neighbours[i]))
             status = try_choice(tuning, &neighbours[i], out_better);
     return status;
@@ -214,7 +217,7 @@ static enum vkring_status try_all(struct tuning *tuning)
     for (uint32_t at = 0; at < tuning->tried_count; at++) {
         const struct kernel_choice from = tuning->tried[at].choice;
         const uint32_t count = choice_neighbours(tuning->device, &tuning->problem, &from, neighbours);
-        for (uint32_t i = 0; i < count && status == VKRING_OK; i++)
+        for (uint32_t i = 0; i < count && status == VKRING_OK && !is_over(tuning); i++)
             status = try_choice(tuning, &neighbours[i], &better);
     }
     return status;
@@ -249,6 +252,7 @@ static enum vkring_status finish(struct tuning *tuning, struct vkring_tune_resul
 {
     enum vkring_status status;
     double by_kind_seconds, seconds, flop;
+    const bool complete = !is_over(tuning);
     TRY(compare(&tuning->trial_by_kind, &tuning->best_trial, &by_kind_seconds, &seconds, &flop), fail);
     if (is_by_kind(tuning))
         seconds = by_kind_seconds = fmin(seconds, by_kind_seconds);
@@ -264,6 +268,7 @@ static enum vkring_status finish(struct tuning *tuning, struct vkring_tune_resul
         .refused = tuning->refused,
         .kept = !tuning->how->forget && remembered_put(tuning->device, &tuning->problem, &tuning->best),
         .seconds = clock_seconds() - tuning->begun_seconds,
+        .complete = complete,
     };
     choice_describe(&tuning->best, result.choice.words);
     *out_result = result;

@@ -191,11 +191,12 @@ END_TEST
 
 static uint32_t told;
 
-static void count_trials(void *user, const struct vkring_tune_trial *trial)
+static bool count_trials(void *user, const struct vkring_tune_trial *trial)
 {
     ck_assert_ptr_eq(user, &told);
     ck_assert(trial->seconds >= 0 && trial->best_seconds > 0 && *trial->words);
     told++;
+    return true;
 }
 
 START_TEST(what_is_found_counts_from_then_on)
@@ -229,13 +230,14 @@ static struct {
     uint32_t count;
 } gone_through;
 
-static void list_trials(void *user, const struct vkring_tune_trial *trial)
+static bool list_trials(void *user, const struct vkring_tune_trial *trial)
 {
     (void)user;
     ck_assert_uint_lt(gone_through.count, sizeof(gone_through.words) / sizeof(gone_through.words[0]));
     for (uint32_t i = 0; i < gone_through.count; i++)
         ck_assert_str_ne(gone_through.words[i], trial->words);
     memcpy(gone_through.words[gone_through.count++], trial->words, sizeof(trial->words));
+    return true;
 }
 
 static bool has_gone_through(const char *keys, const char *rows)
@@ -258,9 +260,28 @@ START_TEST(exhaustive_is_all_there_are)
     ck_assert_int_eq(vkring_tune(without, &tiny, &how, &result), VKRING_OK);
     vkring_device_destroy(&without);
     ck_assert_uint_eq(gone_through.count, 25);
+    ck_assert(result.complete);
     ck_assert_uint_eq(result.tried, 25);
     ck_assert(has_gone_through("keys_per_step=16 ", "rows_per_lane=16 ") && has_gone_through("keys_per_step=1 ", "rows_per_lane=1 "));
     ck_assert(has_gone_through(result.choice.words, ""));
+}
+END_TEST
+
+static bool stop_after_three(void *user, const struct vkring_tune_trial *trial)
+{
+    (void)user;
+    return trial->tried < 3;
+}
+
+START_TEST(who_watches_may_end_it)
+{
+    const struct vkring_tune_params how = {.exhaustive = true, .trial = stop_after_three};
+    struct vkring_tune_result result;
+    unlink(device->kernels_path);
+    ck_assert_int_eq(vkring_tune(device, &params, &how, &result), VKRING_OK);
+    ck_assert_uint_eq(result.tried, 3);
+    ck_assert(result.kept && !result.complete && result.flops > 0);
+    ck_assert_str_eq(chosen(NULL).words, result.choice.words);
 }
 END_TEST
 
@@ -307,6 +328,7 @@ int main(void)
     tcase_add_test(kernels, what_is_found_counts_from_then_on);
     tcase_add_test(kernels, what_is_to_be_forgotten_is);
     tcase_add_test(kernels, exhaustive_is_all_there_are);
+    tcase_add_test(kernels, who_watches_may_end_it);
     suite_add_tcase(suite, kernels);
     const int status = device_suite_run(suite, &device, 1);
     remove_folder();

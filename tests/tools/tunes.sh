@@ -22,10 +22,25 @@ kept()
     succeeds 0 "$VKRING" tune $small --json t.json
     [ "$(kept | grep -c '^f32 head_dim=16 value_dim=16 few: ')" -eq 1 ] || complaint="no line of the class in: $(kept)"
     grep -q 'GFLOP/s' stdout.txt || complaint="it says nothing"
-    for key in kernels flops flops_by_kind tried trials; do
+    for key in kernels flops flops_by_kind tried complete trials; do
         grep -q "\"$key\": " t.json || complaint="no $key in the JSON"
     done
     report "remembers" "$complaint"
+
+    # a search that would take minutes
+    rm -r cache t.json
+    timeout -k 10 120 "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json >stdout.txt 2>stderr.txt &
+    sleep 3
+    kill "$!"
+    wait "$!"
+    ended=$?
+    complaint=
+    [ "$ended" -eq 143 ] || complaint="it ends with $ended, not 143"
+    grep -q 'ended early; remembered' stdout.txt || complaint="it does not say that it ended early"
+    grep -q '^vkring: ended by signal 15' stderr.txt || complaint="it does not say why it ended"
+    grep -q '"complete": false' t.json || complaint="the JSON does not say that it ended early"
+    [ "$(kept | grep -c '^f32 head_dim=16 value_dim=16 few: ')" -eq 1 ] || complaint="what was found is lost"
+    report "a signal ends it with what was found" "$complaint"
 
     succeeds 0 "$VKRING" devices --kernels
     [ "$(grep -c 'forward  *by kind: .*lanes_per_row=' stdout.txt)" -ge 2 ] || complaint="kernels are not listed"
