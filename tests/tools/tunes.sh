@@ -29,7 +29,7 @@ kept()
 
     # a search that would take minutes
     rm -r cache t.json
-    timeout -k 10 120 "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json >stdout.txt 2>stderr.txt &
+    timeout -k 60 120 "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json >stdout.txt 2>stderr.txt &
     sleep 3
     kill "$!"
     wait "$!"
