@@ -39,7 +39,7 @@ skip_all()
     exit 0
 }
 
-# Each file is made once: a program that is started anew takes longer than its work, under sanitizers ten times as long.
+# Each file is made once: to start a program takes longer than its work.
 # make_inputs f32|f16: one small problem, [2, 7, 4, 8] queries, [2, 9, 2, 8] keys, [2, 9, 2, 5] values.
 make_inputs()
 {
