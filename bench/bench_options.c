@@ -15,7 +15,7 @@ const char bench_help[] =
     "\n"
     "  --list               names of the cases; those marked long are only run when --case names them\n"
     "  --case PATTERN       those whose names match, as in 'f32-*-n4k*'\n"
-    "  --repeat N           timed runs of a case, after one to warm up (default 5)\n"
+    "  --repeat N           timed runs of a case, after one to warm up, and more on GPUs (default 5)\n"
     "  --device I           which Vulkan device (default: ranks of a host take them in turn)\n"
     "  --shares W0,W1,...   relative share of the queries of each rank (default: equal)\n"
     "  --shares measured    times each device first; a case is then timed with those shares\n"

@@ -20,10 +20,21 @@ const uint STEP_QUADS = WALK_STEP / 4;
 const uint LANE_STEPS = STEP_QUADS / LANES_PER_ROW; /* quads of a step and a row that a lane looks at */
 const uint LANE_QUADS = ROWS_PER_LANE * LANE_STEPS;  /* and of all its rows */
 
-/* Strides in quads. Two more than what they hold keep rows on different banks, and matrices aligned to 16 bytes. */
-const uint HEAD_STRIDE = PADDED_HEAD / 4 + 2;
-const uint VALUE_STRIDE = PADDED_VALUE / 4 + 2;
-const uint PRODUCT_STRIDE = STEP_QUADS + 1;
+/*
+ * What matrices of f16 are loaded from is an array of octets, eight elements in 16 bytes: compilers then know that they may load as much at a time.
+ * Strides of it in octets; one more than what rows hold keeps them on different banks.
+ */
+const uint HEAD_STRIDE = PADDED_HEAD / 8 + 1;
+const uint VALUE_STRIDE = PADDED_VALUE / 8 + 1;
+
+/* How many columns lanes are shown at a time: a step, or with operations on matrices one matrix, when all is done. */
+#ifdef MATRIX_OPERATIONS
+const uint SHOWN_COLUMNS = MATRIX_N;
+#else
+const uint SHOWN_COLUMNS = WALK_STEP;
+#endif
+const uint LANE_SHOWN = SHOWN_COLUMNS / 4 / LANES_PER_ROW;
+const uint PRODUCT_STRIDE = SHOWN_COLUMNS / 4 + 1; /* in quads */
 
 /* Where the tensor of head_dim is staged, that of value_dim, and with FEW_REGISTERS own rows of both. */
 const uint STAGED_HEAD = 0;
@@ -31,7 +42,7 @@ const uint STAGED_VALUE = WALK_STEP * HEAD_STRIDE;
 const uint STAGED_OWN_HEAD = STAGED_VALUE + WALK_STEP * VALUE_STRIDE;
 const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
 
-shared f16vec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED_QUADS : 0)];
+shared uvec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED : 0)];
 shared vec4 products[TILE_ROWS * PRODUCT_STRIDE];
 shared float row_factors[TILE_ROWS];
 shared bool told_by[COLUMN_PARTS > 1 ? SUBGROUPS : 1];
@@ -40,10 +51,18 @@ shared bool told_by[COLUMN_PARTS > 1 ? SUBGROUPS : 1];
 float head_dot[ROWS_PER_LANE * STEP];
 float value_dot[ROWS_PER_LANE * STEP];
 
-/* Those that f16 holds, but for its range. Cut by integers, since compilers take rounding to f16 and back for nothing. */
+/* Those that an element of matrices holds, but for the range of f16. Cut by integers, since compilers take rounding to f16 and back for nothing. */
+#ifdef MATRICES_OF_BFLOAT16
+const uint LEADING_BITS = 0xffff0000u;
+const bool ELEMENTS_ARE_SHORT = true; /* eight bits of a weight are too few */
+#else
+const uint LEADING_BITS = 0xffffe000u;
+const bool ELEMENTS_ARE_SHORT = false;
+#endif
+
 vec4 leading_bits(vec4 a)
 {
-    return uintBitsToFloat(floatBitsToUint(a) & 0xffffe000u);
+    return uintBitsToFloat(floatBitsToUint(a) & LEADING_BITS);
 }
 
 /* The subgroup, among the workgroup's. */

@@ -19,7 +19,7 @@
 #include "dropout.glsl"
 #include "row_stats.glsl"
 #include "walk.glsl"
-#define OWN_STAGED_QUADS (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
+#define OWN_STAGED (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
 #include "matrix.glsl"
 #include "matrix_stage.glsl"
 #include "key_rows.glsl"
@@ -74,7 +74,9 @@ void add_step(uint at)
     uint left = arguments.rows - at;
     walk_a = address_advance(rows_address(arguments.query, query_batch, query_head), arguments.query.row_stride, at);
     walk_b = address_advance(rows_address(arguments.output_grad, query_batch, query_head), arguments.output_grad.row_stride, at);
-    stage_step(arguments.query.row_stride.x, arguments.output_grad.row_stride.x, left);
+    walk_a_stride = arguments.query.row_stride.x;
+    walk_b_stride = arguments.output_grad.row_stride.x;
+    stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
     take_products(dots);

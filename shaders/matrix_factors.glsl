@@ -4,9 +4,9 @@
  * Lanes own rows as in other kernels; a lane looks at every LANES_PER_ROW-th quad of a step.
  */
 
-const uint FACTOR_STRIDE = STEP_QUADS + 2;
+const uint FACTOR_STRIDE = WALK_STEP / 8 + 1; /* in octets */
 
-shared f16vec4 factors[TILE_ROWS * FACTOR_STRIDE];
+shared uvec4 factors[TILE_ROWS * FACTOR_STRIDE];
 
 /* Adds to sums from `first` on, `width` along a row: factors[] times staged rows. */
 void add_factors(uint first, uint width, uint staged_other, uint stride)
@@ -15,11 +15,21 @@ void add_factors(uint first, uint width, uint staged_other, uint stride)
     [[dont_unroll]] do {
         ROWS_MATRIX factor[ROW_TILES];
         [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-            coopMatLoad(factor[t], factors, (team_row() + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 4), FACTOR_STRIDE,
+            coopMatLoad(factor[t], factors, (team_row() + t * MATRIX_M) * FACTOR_STRIDE + k * (MATRIX_K / 8), FACTOR_STRIDE,
                         gl_CooperativeMatrixLayoutRowMajor);
         add_products_of(factor, k, first, width, staged_other, stride);
         k++;
     } while (k < WALK_STEP / MATRIX_K);
+}
+
+void store_factor(uint row, uint quad, f16vec4 factor)
+{
+    uvec2 bits = uvec2(packFloat2x16(factor.xy), packFloat2x16(factor.zw));
+    uint octet = row * FACTOR_STRIDE + quad / 2;
+    if (quad % 2 == 0)
+        factors[octet].xy = bits;
+    else
+        factors[octet].zw = bits;
 }
 
 /* What lanes have of all pairs, into factors[]: rounded, or their leading bits while the others stay. */
@@ -28,7 +38,7 @@ void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
         [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
             vec4 pair = pairs[r * LANE_STEPS + i], stored = leading ? leading_bits(pair) : pair;
-            factors[row_of(r) * FACTOR_STRIDE + i * LANES_PER_ROW + slice_of_lane()] = f16vec4(stored);
+            store_factor(row_of(r), i * LANES_PER_ROW + slice_of_lane(), f16vec4(stored));
             pairs[r * LANE_STEPS + i] = pair - stored;
         }
 }

@@ -18,7 +18,7 @@
 #include "dropout.glsl"
 #include "softmax.glsl"
 #include "walk.glsl"
-#define OWN_STAGED_QUADS (TILE_ROWS * HEAD_STRIDE)
+#define OWN_STAGED (TILE_ROWS * HEAD_STRIDE)
 #include "matrix.glsl"
 #include "matrix_stage.glsl"
 #include "query_rows.glsl"
@@ -53,6 +53,7 @@ float maximum[ROWS_PER_LANE];
 float sum[ROWS_PER_LANE]; /* of the keys that the lane looked at, since the block began; when it ended, of all */
 
 #ifdef MATRIX_OPERATIONS
+#include "matrix_operations.glsl"
 #include "matrix_weights_by_operations.glsl"
 #else
 #include "matrix_weights.glsl"
@@ -130,7 +131,7 @@ void store_columns(uint tile, uint last_row, uint first, float row_scale[ROWS_PE
     uint stride = arguments.outputs.row_stride.x / ELEMENT_BYTES, residual_stride = arguments.output_residual.row_stride.x / ELEMENT_BYTES;
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = row_of(r);
-        [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+        [[unroll]] for (uint i = 0; i < LANE_SHOWN; i++) {
             uint quad = i * LANES_PER_ROW + slice_of_lane();
             vec4 values = product_of(r, quad) * row_scale[r];
             if (row <= last_row && 4 * (first + quad) < VALUE_DIM) {
@@ -146,7 +147,7 @@ void store_result(uint tile, uint last_row)
 {
     float row_scale[ROWS_PER_LANE];
     finish_rows(tile, last_row, row_scale);
-    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * SUM_WIDTH; n += WALK_STEP / MATRIX_N) {
+    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * SUM_WIDTH; n += SHOWN_COLUMNS / MATRIX_N) {
         show_sums(0, SUM_WIDTH, n);
         store_columns(tile, last_row, n * (MATRIX_N / 4), row_scale);
     }
@@ -155,6 +156,9 @@ void store_result(uint tile, uint last_row)
 void main()
 {
     hide_zero();
+#ifdef MATRIX_OPERATIONS
+    number_columns();
+#endif
     uint tile = query_tile();
     uint last_row = last_query_row(tile);
     load_query_rows(tile, last_row);

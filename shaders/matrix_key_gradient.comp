@@ -19,13 +19,12 @@
 #include "dropout.glsl"
 #include "row_stats.glsl"
 #include "walk.glsl"
-#define OWN_STAGED_QUADS (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
+#define OWN_STAGED (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
 #include "matrix.glsl"
 #include "matrix_stage.glsl"
 #include "key_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
 #include "matrix_rows.glsl"
-#include "matrix_dots.glsl"
 
 /* Sums are those of keys, then those of values; or those of one, in a turn for each. */
 const uint KEY_WIDTH = PADDED_HEAD / MATRIX_N / COLUMN_PARTS;
@@ -36,12 +35,19 @@ const uint SUM_WIDTH = !SEPARATE_SUMS ? KEY_WIDTH + VALUE_WIDTH : KEY_WIDTH > VA
 const uint TURNS = SEPARATE_SUMS ? 2 : 1;
 uint turn;
 #include "matrix_sums.glsl"
-#include "matrix_factors.glsl"
+#include "matrix_gradients.glsl"
 const uint SCALES = 2;
 const uint OF_KEYS = 0;
 const uint OF_VALUES = 1;
+#ifdef MATRIX_OPERATIONS
+#include "matrix_operations.glsl"
+#include "matrix_pairs_by_operations.glsl"
+#else
+#include "matrix_dots.glsl"
+#include "matrix_factors.glsl"
 #include "matrix_scales.glsl"
-#include "matrix_gradients.glsl"
+#include "matrix_scaled_pairs.glsl"
+#endif
 
 bool sums_keys()
 {
@@ -72,6 +78,55 @@ uint walk_limit(uint at)
     return WALK_STEP;
 }
 
+#ifdef MATRIX_OPERATIONS
+
+uint last_key_of_tile()
+{
+    return min(TILE_ROWS, arguments.keys - gl_WorkGroupID.x * TILE_ROWS) - 1;
+}
+
+const bool STATS_AHEAD = LOADS_AHEAD && WALK_STEP <= gl_WorkGroupSize.x;
+
+vec4 stats_ahead; /* of the lane's row of the next step */
+
+vec4 stats_at(uint row)
+{
+    return RowStats(stats_address).at[min(row, arguments.rows - 1)];
+}
+
+/* A step's rows and what is known of them. */
+void stage_with_stats(uint at, uint left)
+{
+    uint row = gl_LocalInvocationID.x;
+    bool loaded = STATS_AHEAD && is_ahead;
+    barrier();
+    do {
+        if (row < WALK_STEP)
+            show_stats(row, loaded ? stats_ahead : stats_at(at + row), row < left);
+        row += gl_WorkGroupSize.x;
+    } while (row < WALK_STEP);
+    stage_step(left);
+    if (STATS_AHEAD)
+        stats_ahead = stats_at(at + WALK_STEP + gl_LocalInvocationID.x);
+}
+
+void walk_step(uint at, uint left, bool whole)
+{
+    uint last_key = last_key_of_tile();
+    stage_with_stats(at, left);
+    multiply_step(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
+    find_weights(at, left, whole && last_key + 1 == TILE_ROWS, last_key);
+    if (sums_values())
+        add_scaled_pairs(OF_VALUES, ELEMENTS_ARE_SHORT, VALUE_SUMS, VALUE_WIDTH, STAGED_VALUE, VALUE_STRIDE);
+    if (sums_keys()) {
+        multiply_step(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
+        find_score_gradients();
+        add_scaled_pairs(OF_KEYS, true, 0, KEY_WIDTH, STAGED_HEAD, HEAD_STRIDE);
+    }
+}
+
+#else
+
 /* From dot products of queries and keys, and those of gradients of outputs and values in products[]. */
 void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS],
                 out vec4 gradients[LANE_QUADS])
@@ -92,7 +147,7 @@ void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 
 void walk_step(uint at, uint left, bool whole)
 {
     vec4 dots[LANE_QUADS], weights[LANE_QUADS], gradients[LANE_QUADS];
-    stage_step(arguments.query.row_stride.x, arguments.output_grad.row_stride.x, left);
+    stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
     take_products(dots);
@@ -110,15 +165,17 @@ void walk_step(uint at, uint left, bool whole)
         add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
 }
 
+#endif
+
 /* One of the two, of own rows up to last_key. */
 void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint width, uint dim, float factor)
 {
     uvec2 address = tile_address(rows, tile);
     uint stride = rows.row_stride.x / (PARTIAL ? 4 : ELEMENT_BYTES);
-    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * width; n += WALK_STEP / MATRIX_N) {
+    [[unroll]] for (uint n = 0; n < COLUMN_PARTS * width; n += SHOWN_COLUMNS / MATRIX_N) {
         show_sums(first, width, n);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-            [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
+            [[unroll]] for (uint i = 0; i < LANE_SHOWN; i++) {
                 uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
                 if (row_of(r) <= last_key && 4 * column < dim)
                     store_partial(address, row_of(r) * stride, column, dim, product_of(r, quad) * factor);
@@ -154,6 +211,9 @@ void store_result(uint tile, uint last_key)
 void main()
 {
     hide_zero();
+#ifdef MATRIX_OPERATIONS
+    number_columns();
+#endif
     uint tile = gl_WorkGroupID.x;
     uint last_key = min(TILE_ROWS, arguments.keys - tile * TILE_ROWS) - 1;
     load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);

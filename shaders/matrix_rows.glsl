@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rows that teams own as matrices, and their dot products with the rows of the other side that are staged. Queries are always the left matrix and
- * keys the right one, summed in one order: backward needs the bits that forward had.
+ * keys the right one, summed in one order: backward needs the bits that forward had. But for operations on matrices own rows are the left one: what
+ * becomes a factor of other rows has a row for each of them.
  * OWN_MATRICES: how many a subgroup holds, those of head_dim, then those of value_dim.
  */
 
-#ifdef OWN_IS_KEY
+#if defined(OWN_IS_KEY) && !defined(MATRIX_OPERATIONS)
 #define OWN_MATRIX COLUMNS_MATRIX
 #define OTHER_MATRIX ROWS_MATRIX
 #define MULTIPLY(own, other, sum) coopMatMulAdd(other, own, sum)
@@ -41,7 +42,7 @@ void load_staged_own(uint begin, uint first, uint depth, uint stride)
         uint row = team_row() + t * OWN_SIDE;
         if (row >= begin && row < begin + WALK_STEP) {
             [[unroll]] for (uint d = 0; d < depth; d++)
-                coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+                coopMatLoad(own[first + t * depth + d], staged, (row - begin) * stride + d * (MATRIX_K / 8), stride, OWN_LAYOUT);
         }
     }
 }
@@ -70,10 +71,10 @@ void multiply_own_tiles(uint own_row, uint n, uint first, uint depth, uint stage
     [[unroll]] for (uint d = 0; d < depth; d++) {
         if (part_apart(d)) {
             OTHER_MATRIX other;
-            coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 4), stride, OTHER_LAYOUT);
+            coopMatLoad(other, staged, staged_other + n * OTHER_SIDE * stride + d * (MATRIX_K / 8), stride, OTHER_LAYOUT);
             [[unroll]] for (uint t = 0; t < PART_TILES; t++) {
                 if (FEW_REGISTERS)
-                    coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 4), stride, OWN_LAYOUT);
+                    coopMatLoad(own[0], staged, staged_own + (own_row + t * OWN_SIDE) * stride + d * (MATRIX_K / 8), stride, OWN_LAYOUT);
                 sum[t] = MULTIPLY(own[FEW_REGISTERS ? 0 : first + t * depth + d], other, sum[t]);
             }
         }

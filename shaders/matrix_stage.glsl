@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Rows of tensors in shared memory, as f16: zeros past the last row and the last element, so that products need not know where tensors end.
+ * Rows of tensors in shared memory, as f16, or as bf16 where matrices have such elements: zeros past the last row and the last element, so that products need not know where tensors end.
  *
- * bf16 has the range of f32, which f16 has not. Its rows are staged divided by a power of two, their magnitude, that puts the greatest element of a row
+ * bf16 has the range of f32, which f16 has not. In the place of f16 its rows are staged divided by a power of two, their magnitude, that puts the greatest element of a row
  * between 2^15 and 2^16. Elements down to 2^-32 of the greatest are all there; smaller ones change by 2^-40 of it at most. What is made of rows is
  * multiplied by their magnitudes, which rounds nothing.
  */
 
-const uint STAGED_AT_ONCE = PARTS_APART && !ALIGNED ? 1 : 4; /* quads that a lane loads before it stores any */
+const uint STAGED_AT_ONCE = !PARTS_APART ? 4 : ALIGNED ? 2 : 1; /* octets that a lane loads before it stores any */
 
 /* Which of the two tensors of a side. */
 const uint HEAD_TENSOR = 0;
 const uint VALUE_TENSOR = 1;
 
-#ifdef TYPE_BF16
+#if defined(TYPE_BF16) && !defined(MATRICES_OF_BFLOAT16)
 
 const bool HAS_MAGNITUDES = true;
 const float LARGEST_MAGNITUDE = 1.7014118e38; /* of a pair: where it is larger, so are scores than f32 can hold */
@@ -23,52 +23,57 @@ const uint STAGE_ROWS = gl_WorkGroupSize.x / STAGE_LANES;                       
 shared float magnitudes[2 * WALK_STEP]; /* of the rows of both tensors that are staged */
 float own_magnitudes[2 * ROWS_PER_LANE];
 
-/* Stages a lane's quads of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */
-uint stage_bits(uint to, uint quads, uvec2 address, uint first, bool row_is_there, uint dim)
+/* Stages a lane's octets of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */
+uint stage_bits(bool whole, uint to, uint octets, uvec2 address, uint first, bool row_is_there, uint dim)
 {
-    uint greatest = 0, quad = gl_SubgroupInvocationID % STAGE_LANES;
+    uint greatest = 0, octet = gl_SubgroupInvocationID % STAGE_LANES;
     [[dont_unroll]] do {
-        uvec2 bits[STAGED_AT_ONCE];
+        uvec4 bits[STAGED_AT_ONCE];
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++)
-            bits[j] = load_bits(address, first, quad + j * STAGE_LANES, dim);
+            bits[j] = load_octet(whole, address, first, octet + j * STAGE_LANES, dim);
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            bits[j] = row_is_there ? bits[j] : uvec2(0);
-            greatest = max(greatest, greatest_of(bits[j]));
-            if (quad + j * STAGE_LANES < quads)
-                staged[to + quad + j * STAGE_LANES] = f16vec4(unpackFloat2x16(bits[j].x), unpackFloat2x16(bits[j].y));
+            bits[j] = row_is_there ? bits[j] : uvec4(0);
+            greatest = max(greatest, max(greatest_of(bits[j].xy), greatest_of(bits[j].zw)));
+            if (octet + j * STAGE_LANES < octets)
+                staged[to + octet + j * STAGE_LANES] = bits[j];
         }
-        quad += STAGED_AT_ONCE * STAGE_LANES;
-    } while (quad < quads);
+        octet += STAGED_AT_ONCE * STAGE_LANES;
+    } while (octet < octets);
     [[unroll]] for (uint apart = 1; apart < STAGE_LANES; apart *= 2)
         greatest = max(greatest, subgroupShuffleXor(greatest, apart));
     return greatest;
 }
 
-/* Turns what stage_bits() left into f16. */
-void convert_staged(uint to, uint quads, float inverse_magnitude)
+uvec2 converted(uvec2 bits, float inverse_magnitude)
 {
-    uint quad = gl_SubgroupInvocationID % STAGE_LANES;
-    [[dont_unroll]] do {
-        f16vec4 bits = staged[to + min(quad, quads - 1)];
-        vec4 values = quad_decode(uvec2(packFloat2x16(bits.xy), packFloat2x16(bits.zw)));
-        if (quad < quads)
-            staged[to + quad] = f16vec4(values * inverse_magnitude);
-        quad += STAGE_LANES;
-    } while (quad < quads);
+    f16vec4 values = f16vec4(quad_decode(bits) * inverse_magnitude);
+    return uvec2(packFloat2x16(values.xy), packFloat2x16(values.zw));
 }
 
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Each row is one subgroup's: nobody waits. */
-void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
+/* Turns what stage_bits() left into f16. */
+void convert_staged(uint to, uint octets, float inverse_magnitude)
 {
-    const uint quads = stride - 2;
+    uint octet = gl_SubgroupInvocationID % STAGE_LANES;
+    [[dont_unroll]] do {
+        uvec4 bits = staged[to + min(octet, octets - 1)];
+        if (octet < octets)
+            staged[to + octet] = uvec4(converted(bits.xy, inverse_magnitude), converted(bits.zw, inverse_magnitude));
+        octet += STAGE_LANES;
+    } while (octet < octets);
+}
+
+/* Each row is one subgroup's: nobody waits. */
+void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
+{
+    const uint octets = stride - 1;
     uint lane = gl_SubgroupID * (gl_WorkGroupSize.x / SUBGROUPS) + gl_SubgroupInvocationID;
     uint first = 0;
     [[dont_unroll]] do {
         uint row = min(first + lane / STAGE_LANES, rows - 1);
         uint index = min(begin + row, end - 1) * (stride_bytes / ELEMENT_BYTES);
-        uint greatest = stage_bits(to + row * stride, quads, address, index, begin + row < end, dim);
+        uint greatest = stage_bits(whole, to + row * stride, octets, address, index, begin + row < end, dim);
         uint exponent = fitting_exponent(greatest);
-        convert_staged(to + row * stride, quads, uintBitsToFloat(exponent << 23));
+        convert_staged(to + row * stride, octets, uintBitsToFloat(exponent << 23));
         magnitudes[tensor * WALK_STEP + row] = uintBitsToFloat((254u - exponent) << 23);
         first += STAGE_ROWS;
     } while (first < rows);
@@ -104,39 +109,23 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 const bool HAS_MAGNITUDES = false;
 
-/* As load_quad, but the elements as they are, with zeros past the last. */
-f16vec4 load_halves(uvec2 address, uint first, uint quad, uint dim)
+void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
 {
-    f16vec4 halves;
-    if (ALIGNED) {
-        uvec2 bits = Quads(address).at[first / 4 + min(quad, dim / 4 - 1)];
-        halves = f16vec4(unpackFloat2x16(bits.x), unpackFloat2x16(bits.y));
-    } else {
-        Elements from = Elements(address);
-        [[unroll]] for (uint c = 0; c < 4; c++)
-            halves[c] = uint16BitsToFloat16(from.at[first + min(4 * quad + c, dim - 1)]);
-    }
-    return mix(f16vec4(0), halves, lessThan(uvec4(4 * quad) + uvec4(0, 1, 2, 3), uvec4(dim)));
-}
-
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. */
-void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
-{
-    const uint quads = stride - 2;
+    const uint octets = stride - 1;
     uint first = 0;
     [[dont_unroll]] do {
-        f16vec4 halves[STAGED_AT_ONCE];
+        uvec4 bits[STAGED_AT_ONCE];
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
             uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-            halves[j] = load_halves(address, min(begin + i / quads, end - 1) * (stride_bytes / ELEMENT_BYTES), i % quads, dim);
+            bits[j] = load_octet(whole, address, min(begin + i / octets, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
         }
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / quads;
+            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
             if (row < rows)
-                staged[to + row * stride + i % quads] = begin + row < end ? halves[j] : f16vec4(0);
+                staged[to + row * stride + i % octets] = begin + row < end ? bits[j] : uvec4(0);
         }
         first += STAGED_AT_ONCE * gl_WorkGroupSize.x;
-    } while (first < rows * quads);
+    } while (first < rows * octets);
 }
 
 void take_magnitudes(uint begin, uint tensor)
@@ -155,11 +144,85 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 #endif
 
+/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. */
+void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
+{
+    if (has_whole_octets(address, stride_bytes, dim))
+        stage_rows(true, to, stride, rows, address, stride_bytes, begin, end, dim, tensor);
+    else
+        stage_rows(false, to, stride, rows, address, stride_bytes, begin, end, dim, tensor);
+}
+
+/*
+ * With LOADS_AHEAD lanes load the next step's octets into registers before they look at this one's, if rows are whole octets: what memory takes passes
+ * meanwhile. Those of the tensor of head_dim, then those of the other.
+ */
+#if defined(TYPE_BF16) && !defined(MATRICES_OF_BFLOAT16)
+const bool is_ahead = false;
+
+bool stage_what_was_loaded()
+{
+    return false;
+}
+
+void load_next_step(uint left)
+{
+}
+#else
+const uint AHEAD_HEAD = LOADS_AHEAD ? (WALK_STEP * (HEAD_STRIDE - 1) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x : 1;
+const uint AHEAD_VALUE = LOADS_AHEAD ? (WALK_STEP * (VALUE_STRIDE - 1) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x : 1;
+
+uvec4 ahead[AHEAD_HEAD + AHEAD_VALUE];
+bool is_ahead = false; /* the step's octets are there */
+
+void load_ahead(uint slot, uint slots, uint octets, uvec2 address, uint stride_bytes, uint end, uint dim)
+{
+    address = address_add(address, WALK_STEP * stride_bytes);
+    [[unroll]] for (uint j = 0; j < slots; j++) {
+        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
+        uvec4 bits = load_octet(true, address, min(row, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
+        ahead[slot + j] = row < end ? bits : uvec4(0);
+    }
+}
+
+void stage_ahead(uint to, uint slot, uint slots, uint stride)
+{
+    [[unroll]] for (uint j = 0; j < slots; j++) {
+        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / (stride - 1);
+        if (row < WALK_STEP)
+            staged[to + row * stride + i % (stride - 1)] = ahead[slot + j];
+    }
+}
+
+bool stage_what_was_loaded()
+{
+    if (!LOADS_AHEAD || !is_ahead)
+        return false;
+    stage_ahead(STAGED_HEAD, 0, AHEAD_HEAD, HEAD_STRIDE);
+    stage_ahead(STAGED_VALUE, AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE);
+    return true;
+}
+
+/* left: of this step's rows and those that follow. */
+void load_next_step(uint left)
+{
+    is_ahead = LOADS_AHEAD && left > WALK_STEP && has_whole_octets(walk_a, walk_a_stride, HEAD_DIM) &&
+               has_whole_octets(walk_b, walk_b_stride, VALUE_DIM);
+    if (!is_ahead)
+        return;
+    load_ahead(0, AHEAD_HEAD, HEAD_STRIDE - 1, walk_a, walk_a_stride, left - WALK_STEP, HEAD_DIM);
+    load_ahead(AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE - 1, walk_b, walk_b_stride, left - WALK_STEP, VALUE_DIM);
+}
+#endif
+
 /* Both tensors of the other side, for one step. */
-void stage_step(uint a_stride_bytes, uint b_stride_bytes, uint left)
+void stage_step(uint left)
 {
     barrier();
-    stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, a_stride_bytes, 0, left, HEAD_DIM, HEAD_TENSOR);
-    stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, b_stride_bytes, 0, left, VALUE_DIM, VALUE_TENSOR);
+    if (!stage_what_was_loaded()) {
+        stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, walk_a_stride, 0, left, HEAD_DIM, HEAD_TENSOR);
+        stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, walk_b_stride, 0, left, VALUE_DIM, VALUE_TENSOR);
+    }
     barrier();
+    load_next_step(left);
 }

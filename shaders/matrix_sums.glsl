@@ -50,7 +50,7 @@ void add_products_of(ROWS_MATRIX factor[ROW_TILES], uint k, uint first, uint wid
     [[unroll]] for (uint n = 0; n < width; n++) {
         if (part_apart(n)) {
             COLUMNS_MATRIX other;
-            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + (column_part() * width + n) * (MATRIX_N / 4), stride, gl_CooperativeMatrixLayoutRowMajor);
+            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + (column_part() * width + n) * (MATRIX_N / 8), stride, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
                 if (part_apart(SUM_WIDTH + t))
                     sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);
@@ -100,17 +100,17 @@ void store_state()
         [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++)
             if (part_apart(n))
                 coopMatStore(sums[t * SUM_WIDTH + n], state.at, state_index(t, n), STATE_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-    subgroupMemoryBarrierBuffer();
+    controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsBuffer, gl_SemanticsAcquireRelease);
 }
 
-/* Of sums from `first` on, `width` along a row of each subgroup's: those of the team from column matrix `from` on into products[], as many as a step is wide. */
+/* Of sums from `first` on, `width` along a row of each subgroup's: those of the team from column matrix `from` on into products[], SHOWN_COLUMNS of them. */
 void show_sums(uint first, uint width, uint from)
 {
     meet_team();
     [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
         [[unroll]] for (uint n = 0; n < width; n++) {
             uint column = column_part() * width + n;
-            if (column >= from && column < from + WALK_STEP / MATRIX_N)
+            if (column >= from && column < from + SHOWN_COLUMNS / MATRIX_N)
                 coopMatStore(sums[t * SUM_WIDTH + first + n], products,
                              (team_row() + t * MATRIX_M) * PRODUCT_STRIDE + (column - from) * (MATRIX_N / 4), PRODUCT_STRIDE,
                              gl_CooperativeMatrixLayoutRowMajor);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What kernels on matrix units have in common: matrices of f16 and their sums, of MATRIX_M x MATRIX_K times MATRIX_K x MATRIX_N, and how numbers get
+ * What kernels on matrix units have in common: matrices of f16 (of bfloat16 with -DMATRICES_OF_BFLOAT16, by as_bfloat16) and their sums, of MATRIX_M x MATRIX_K times MATRIX_K x MATRIX_N, and how numbers get
  * into f16 that have more range than it has.
  */
 
@@ -8,10 +8,10 @@
 #define COLUMNS_MATRIX coopmat<float16_t, gl_ScopeSubgroup, MATRIX_K, MATRIX_N, gl_MatrixUseB>
 #define SUMS_MATRIX coopmat<float, gl_ScopeSubgroup, MATRIX_M, MATRIX_N, gl_MatrixUseAccumulator>
 
+/* subgroupBarrier() would be a fence of all memory under Vulkan's memory model, for which some compilers empty caches. */
 void meet_subgroup()
 {
-    subgroupMemoryBarrierShared();
-    subgroupBarrier();
+    controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }
 
 /* Quad `quad` of the 16-bit elements at index `first` from the address, zeros past the last. */
@@ -28,6 +28,25 @@ uvec2 load_bits(uvec2 address, uint first, uint quad, uint dim)
         each[c] = 4 * quad + c < dim ? element : 0;
     }
     return each.xz | (each.yw << 16);
+}
+
+layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Octets {
+    uvec4 at[];
+};
+
+/* Whether rows of `dim` elements are read an octet at a time. */
+bool has_whole_octets(uvec2 address, uint stride_bytes, uint dim)
+{
+    return ALIGNED && dim % 8 == 0 && ((address.x | stride_bytes) & 15u) == 0;
+}
+
+/* As load_bits, but eight elements. whole: has_whole_octets(). */
+uvec4 load_octet(bool whole, uvec2 address, uint first, uint octet, uint dim)
+{
+    if (!whole)
+        return uvec4(load_bits(address, first, 2 * octet, dim), load_bits(address, first, 2 * octet + 1, dim));
+    uvec4 bits = Octets(address).at[first / 8 + min(octet, dim / 8 - 1)];
+    return octet < dim / 8 ? bits : uvec4(0);
 }
 
 /* Of four of bf16, without its sign. */

@@ -75,7 +75,7 @@ bool weigh_keys(uint at, uint left, bool whole, out vec4 weights[LANE_QUADS])
 void walk_step(uint at, uint left, bool whole)
 {
     vec4 weights[LANE_QUADS];
-    stage_step(arguments.key.row_stride.x, arguments.value.row_stride.x, left);
+    stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
     bool grows = weigh_keys(at, left, whole, weights);

@@ -22,8 +22,9 @@ struct Walk {
     ivec2 ids;                      /* of the tile's rows */
 };
 
-/* Where the walk is: row `at` of the two tensors. */
+/* Where the walk is: row `at` of the two tensors; and bytes from row to row. */
 uvec2 walk_a, walk_b;
+uint walk_a_stride, walk_b_stride;
 
 /* How many rows from `at` on may be one step; all unless a kernel's steps must fall on certain rows. */
 uint walk_limit(uint at);
@@ -102,6 +103,8 @@ uint walk_run(Walk w, uint at, uint run_end, bool mixed)
 void walk(Walk w, bool continues, bool stores)
 {
     uint at = w.first;
+    walk_a_stride = w.a_stride.x;
+    walk_b_stride = w.b_stride.x;
     if (SEGMENTS)
         at = segment_find(w.side, w.ids, at, w.end);
     walk_to(w, at);

@@ -23,7 +23,8 @@ struct vkring_vulkan_queue {
  * The device is of Vulkan 1.3 or later with the features bufferDeviceAddress, timelineSemaphore, synchronization2, maintenance4, scalarBlockLayout,
  * subgroupSizeControl with computeFullSubgroups where the device has both, and for f16 and bf16 tensors storageBuffer16BitAccess with shaderInt16;
  * matrix units are used where also VK_KHR_cooperative_matrix is on, with cooperativeMatrix, vulkanMemoryModel and shaderFloat16; beside it
- * VK_NV_cooperative_matrix2 may be, with cooperativeMatrixReductions, cooperativeMatrixConversions and cooperativeMatrixPerElementOperations.
+ * VK_NV_cooperative_matrix2 may be, with cooperativeMatrixReductions, cooperativeMatrixConversions and cooperativeMatrixPerElementOperations; and with
+ * those VK_KHR_shader_bfloat16, with shaderBFloat16Type and shaderBFloat16CooperativeMatrix.
  */
 struct vkring_vulkan_params {
     VkInstance instance;
@@ -36,6 +37,7 @@ struct vkring_vulkan_params {
     bool subgroup_size_control;                       /**< subgroupSizeControl and computeFullSubgroups were enabled */
     bool cooperative_matrix;                          /**< the extension, cooperativeMatrix, vulkanMemoryModel and shaderFloat16 were enabled */
     bool cooperative_matrix_operations;               /**< that and these three were enabled, too */
+    bool cooperative_matrix_bfloat16;                 /**< and beside them these two */
     void (*lock_queues)(void *user);                  /**< called around every submission; null where no other thread submits */
     void (*unlock_queues)(void *user);
     void *lock_user;

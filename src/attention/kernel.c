@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 7u
+#define MATRIX_CONSTANTS 8u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -74,7 +74,7 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last seven only of kernels on matrix units. */
+/* As in constants.glsl; the last eight only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           bool aligned, const struct vk_pipeline **out_pipeline)
 {
@@ -119,6 +119,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         problem->backward,
         matrices->parts_apart,
         matrices->column_parts,
+        matrices->loads_ahead,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);
@@ -139,10 +140,11 @@ static void name_matrix_kernel(struct attention_kernel *kernel)
     char parts[32] = "";
     if (matrices->column_parts > 1)
         snprintf(parts, sizeof(parts), " column_parts=%u", matrices->column_parts);
-    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s%s",
+    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s%s%s",
              spirv_kernel_name(kernel->which), matrices->shape.m, matrices->shape.n, matrices->shape.k,
              matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices), matrices->rows_per_step, matrices->subgroup_size, parts,
-             matrices->few_registers ? " few_registers" : "", matrices->operations ? " operations" : "");
+             matrices->few_registers ? " few_registers" : "", matrices->operations ? " operations" : "",
+             matrices->loads_ahead ? " loads_ahead" : "");
 }
 
 static void name_kernel(const vkring_device *device, bool aligned, struct attention_kernel *kernel)

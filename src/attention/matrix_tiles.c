@@ -8,6 +8,10 @@
 
 /* What RADV and NVK can have in registers, of own rows and their sums, without spilling. */
 #define MOST_COLUMNS_IN_REGISTERS 256u
+/* And NVIDIA's driver, where pairs stay in matrices. */
+#define MOST_COLUMNS_WITH_OPERATIONS 512u
+/* Of queries and values together. */
+#define NARROW_COLUMNS 128u
 /* Of a lane's registers what ANV can fill with sums where there are few, own rows in shared memory. */
 #define FEW_LANE_REGISTERS 128u
 #define SHARE_OF_SUMS 8u
@@ -31,17 +35,25 @@ uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles)
     return matrix_tiles_workgroup_size(tiles) / tiles->lanes_per_row * tiles->rows_per_lane;
 }
 
+static bool owns_keys(enum spirv_kernel which)
+{
+    return which == SPIRV_KEY_GRADIENT || which == SPIRV_BIAS_GRADIENT;
+}
+
 uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
 {
     const uint64_t head_bytes = 2 * padded(problem->head_dim, tiles) + 16;
     const uint64_t value_bytes = 2 * padded(problem->value_dim, tiles) + 16;
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
-    const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 ? 8 : 0;
+    const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 && !tiles->operations ? 8 : 0;
     const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
     const uint64_t words = 1 + (tiles->column_parts > 1 ? tiles->subgroups : 1);
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * step + 16 + factor_bytes + 4) + 4 * words +
-           (tiles->few_registers ? rows * own_bytes : 0);
+    const uint64_t shown_columns = tiles->operations ? tiles->shape.n : step;
+    const uint64_t mask_bytes = tiles->operations ? 4 * step + 8 * rows : 0;
+    const uint64_t stats_rows = !tiles->operations || which == SPIRV_FORWARD ? 0 : owns_keys(which) ? step : rows;
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * shown_columns + 16 + factor_bytes + 4) + 4 * words +
+           mask_bytes + 12 * stats_rows + (tiles->few_registers ? rows * own_bytes : 0);
 }
 
 uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
@@ -65,11 +77,6 @@ static uint64_t columns_of(enum spirv_kernel which, const struct problem *proble
 static bool has_few_registers(const struct vk_limits *limits, bool is_cpu)
 {
     return limits->matrix_columns || (!is_cpu && limits->lane_registers <= FEW_LANE_REGISTERS);
-}
-
-static bool owns_keys(enum spirv_kernel which)
-{
-    return which == SPIRV_KEY_GRADIENT || which == SPIRV_BIAS_GRADIENT;
 }
 
 static uint64_t sum_columns(enum spirv_kernel which, const struct problem *problem)
@@ -153,7 +160,7 @@ static bool shrink_to_room(enum spirv_kernel which, const struct vk_limits *limi
                            struct matrix_tiles *tiles)
 {
     struct matrix_tiles large = *tiles;
-    if (shrink(which, tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
+    if (!tiles->operations && shrink(which, tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
         return true;
     *tiles = large;
     return shrink(which, tiles, problem, limits->shared_memory_bytes, 1);
@@ -165,32 +172,46 @@ static uint32_t wished(uint32_t value, uint32_t most, uint32_t otherwise)
     return value ? (uint32_t)min_u64(value, most) : otherwise;
 }
 
-/* A sum becomes a factor as it is. Dropout looks at quads of keys. */
+/* A sum becomes a factor as it is. Dropout looks at quads of keys; gradients have scores that are their dot products times a number. */
 static bool has_operations(enum spirv_kernel which, const struct vk_limits *limits, const struct vkring_matrix_shape *shape,
                            const struct problem *problem)
 {
-    return limits->matrix_operations && shape->n == shape->k && problem->dropout == 0 &&
-           spirv_matrix_kernel_by_operations(which, problem->type).code;
+    const bool plain = problem->softcap == 0 && !problem->alibi && !problem->bias.present && !problem->segment_ids;
+    const struct vkring_matrix_shape *bfloat16 = &limits->bfloat16_shape;
+    const bool has_elements =
+        problem->type != VKRING_TYPE_BF16 || (shape->m == bfloat16->m && shape->n == bfloat16->n && shape->k == bfloat16->k);
+    return limits->matrix_operations && has_elements && shape->n == shape->k && problem->dropout == 0 &&
+           (plain || which == SPIRV_FORWARD) && spirv_matrix_kernel_by_operations(which, problem->type).code;
+}
+
+/* As measured on an NVIDIA H200: wide rows of forward, of which registers hold few, are read by more subgroups. */
+static uint32_t usual_subgroups(enum spirv_kernel which, bool operations, const struct problem *problem)
+{
+    return operations && which == SPIRV_FORWARD && problem->head_dim + problem->value_dim > NARROW_COLUMNS ? 8 : 4;
 }
 
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
                                     const struct problem *problem, uint32_t row_tiles)
 {
-    const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : MOST_COLUMNS_IN_REGISTERS;
+    const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
+    const bool operations = wish->operations && has_operations(which, limits, &shape, problem);
+    const uint32_t most_columns = operations ? MOST_COLUMNS_WITH_OPERATIONS : MOST_COLUMNS_IN_REGISTERS;
+    const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : most_columns;
     const bool few = has_few_registers(limits, is_cpu);
     struct matrix_tiles tiles = {
-        .shape = matrix_tiles_shape(limits),
+        .shape = shape,
+        .operations = operations,
+        .loads_ahead = wish->loads_ahead && which != SPIRV_BIAS_GRADIENT,
         .subgroup_size = limits->min_subgroup_size,
         .separate_sums = which == SPIRV_KEY_GRADIENT && (few || row_tiles * (problem->head_dim + problem->value_dim) > columns),
         .parts_apart = few,
         .few_registers = wish->column_parts > 1 || few || row_tiles * columns_of(which, problem) > columns,
     };
-    tiles.operations = wish->operations && has_operations(which, limits, &tiles.shape, problem);
     const uint32_t least_rows = owns_keys(which) ? greatest(&tiles.shape) : tiles.shape.m;
     const uint32_t rows = (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m);
     const uint32_t parts = few && !is_cpu ? fitting_column_parts(which, limits, problem, rows) : 1;
     tiles.column_parts = tiles.operations ? 1 : wished(wish->column_parts, MATRIX_MOST_COLUMN_PARTS, parts);
-    tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, 4 * tiles.column_parts);
+    tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, usual_subgroups(which, operations, problem) * tiles.column_parts);
     tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, min_u64(tiles.subgroups, rows));
     share_rows(&tiles, rows / tiles.column_parts);
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
@@ -226,7 +247,8 @@ bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles 
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
            a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->separate_sums == b->separate_sums &&
-           a->few_registers == b->few_registers && a->parts_apart == b->parts_apart && a->operations == b->operations;
+           a->few_registers == b->few_registers && a->parts_apart == b->parts_apart && a->operations == b->operations &&
+           a->loads_ahead == b->loads_ahead;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)

@@ -19,6 +19,7 @@ struct matrix_tiles {
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
     bool parts_apart;   /* matrices of sums are in branches of their own, where compilers have few registers */
     bool operations;    /* of VK_NV_cooperative_matrix2 make weights of scores, which else go through shared memory */
+    bool loads_ahead;   /* a step's rows are on their way while the one before it is computed */
 };
 
 /** What is asked for, in powers of two up to the greatest; 0: what suits the device. */
@@ -28,6 +29,7 @@ struct matrix_wish {
     uint32_t rows_per_step;
     uint32_t column_parts;
     bool operations; /* where device, build and problem have them */
+    bool loads_ahead;
 };
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u

@@ -41,7 +41,12 @@
 #include "matrix_forward_bf16.spv.h"
 #include "matrix_forward_f16.spv.h"
 #ifdef VKRING_HAS_MATRIX_OPERATIONS
+#include "matrix_forward_bfloat16_operations.spv.h"
 #include "matrix_forward_f16_operations.spv.h"
+#include "matrix_key_gradient_bfloat16_operations.spv.h"
+#include "matrix_key_gradient_f16_operations.spv.h"
+#include "matrix_query_gradient_bfloat16_operations.spv.h"
+#include "matrix_query_gradient_f16_operations.spv.h"
 #endif
 #include "matrix_key_gradient_bf16.spv.h"
 #include "matrix_key_gradient_f16.spv.h"
@@ -159,15 +164,19 @@ struct spirv_module spirv_matrix_kernel(enum spirv_kernel which, enum vkring_typ
 
 struct spirv_module spirv_matrix_kernel_by_operations(enum spirv_kernel which, enum vkring_type type)
 {
+    static const struct spirv_module modules[SPIRV_KERNELS][3] = {
 #ifdef VKRING_HAS_MATRIX_OPERATIONS
-    static const struct spirv_module forward_f16 = MODULE(matrix_forward_f16_operations);
-    if (which == SPIRV_FORWARD && type == VKRING_TYPE_F16)
-        return forward_f16;
+        [SPIRV_FORWARD] =
+            {[VKRING_TYPE_F16] = MODULE(matrix_forward_f16_operations), [VKRING_TYPE_BF16] = MODULE(matrix_forward_bfloat16_operations)},
+        [SPIRV_QUERY_GRADIENT] = {[VKRING_TYPE_F16] = MODULE(matrix_query_gradient_f16_operations),
+                                  [VKRING_TYPE_BF16] = MODULE(matrix_query_gradient_bfloat16_operations)},
+        [SPIRV_KEY_GRADIENT] = {[VKRING_TYPE_F16] = MODULE(matrix_key_gradient_f16_operations),
+                                [VKRING_TYPE_BF16] = MODULE(matrix_key_gradient_bfloat16_operations)},
 #else
-    (void)which;
-    (void)type;
+        {{NULL, 0}},
 #endif
-    return (struct spirv_module){0};
+    };
+    return modules[which][type];
 }
 
 struct spirv_module spirv_pack(uint64_t element_bytes)

@@ -192,6 +192,8 @@ static enum vkring_status take_application(vkring_device *device, const struct v
         (!params->subgroup_size_control && candidate.limits.min_subgroup_size != candidate.limits.max_subgroup_size))
         candidate.limits.matrix_shape_count = 0;
     candidate.limits.matrix_operations = candidate.limits.matrix_operations && params->cooperative_matrix_operations;
+    if (!params->cooperative_matrix_bfloat16)
+        candidate.limits.bfloat16_shape = (struct vkring_matrix_shape){0};
     if (!params->subgroup_size_control) {
         candidate.limits.subgroup_size_control = false;
         candidate.limits.lane_registers =

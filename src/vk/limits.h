@@ -29,6 +29,7 @@ struct vk_limits {
     uint32_t matrix_shape_count;
     struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
     bool matrix_operations; /* on them: reductions, conversions and per-element operations */
+    struct vkring_matrix_shape bfloat16_shape; /* the largest of matrices of bfloat16, beside operations; m is 0 without */
 };
 
 /** What tests take away from a device. Zero leaves a limit alone. */

@@ -47,6 +47,8 @@ void vk_features_wanted(const struct vk_instance *instance, VkPhysicalDevice phy
         out_features->extensions[out_features->extension_count++] = VK_MATRIX_EXTENSION;
         if (vk_matrix_operations_enabled(&out_features->matrix))
             out_features->extensions[out_features->extension_count++] = VK_MATRIX_OPERATIONS_EXTENSION;
+        if (vk_matrix_bfloat16_enabled(&out_features->matrix))
+            out_features->extensions[out_features->extension_count++] = VK_BFLOAT16_EXTENSION;
     }
 }
 
@@ -229,6 +231,8 @@ void vk_candidate_read(const struct vk_instance *instance, VkPhysicalDevice phys
         !compiler_crashes_on_matrices(info, &candidate.limits)) {
         vk_matrix_shapes_read(instance, physical, &candidate.limits);
         candidate.limits.matrix_operations = vk_matrix_operations_enabled(&features.matrix);
+        if (!vk_matrix_bfloat16_enabled(&features.matrix))
+            candidate.limits.bfloat16_shape = (struct vkring_matrix_shape){0};
     }
     vk_candidate_describe_limits(&candidate.limits, info);
     find_reason(&candidate, &features);

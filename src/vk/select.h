@@ -33,7 +33,7 @@ struct vk_features {
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
     struct vk_matrix_features matrix;
-    const char *extensions[2];
+    const char *extensions[3];
     uint32_t extension_count;
 };
 

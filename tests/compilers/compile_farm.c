@@ -87,13 +87,13 @@ static void print_number(double value)
 
 static void print_statistics(const struct captured_executable *executable)
 {
-    /* by RADV, ANV and NVK; names that a driver has none of add nothing */
-    static const char *const columns[][4] = {
-        {"VGPRs", "Max live registers", "Number of GPRs"},
+    /* by RADV, ANV, NVK and NVIDIA's own; names that a driver has none of add nothing */
+    static const char *const columns[][5] = {
+        {"VGPRs", "Max live registers", "Number of GPRs", "Register Count"},
         {"Spilled VGPRs", "Spills", "Spills to memory"},
         {"Spilled SGPRs", "Spills to reg"},
-        {"Scratch size", "Scratch Memory Size", "SLM size"},
-        {"LDS size", "Workgroup Memory Size"},
+        {"Scratch size", "Scratch Memory Size", "SLM size", "Local Memory Size"},
+        {"LDS size", "Workgroup Memory Size", "Shared Memory Size"},
         {"Subgroups per SIMD", "Max warps/SM"},
         {"Instructions", "Instruction count"},
     };

@@ -90,6 +90,7 @@ static struct vkring_vulkan_params params_of(struct application *app)
         .subgroup_size_control = app->features.v13.subgroupSizeControl && app->features.v13.computeFullSubgroups,
         .cooperative_matrix = app->features.extension_count > 0,
         .cooperative_matrix_operations = app->features.extension_count > 1,
+        .cooperative_matrix_bfloat16 = app->features.extension_count > 2,
         .lock_queues = lock,
         .unlock_queues = unlock,
         .lock_user = app,

@@ -451,48 +451,69 @@ START_TEST(bias_gradients_are_on_matrix_units)
 }
 END_TEST
 
-static bool has_operations(const vkring_device *device, const struct problem *of)
+/* Of forward, and of gradients if there are any. */
+static int kernels_by_operations(const vkring_device *device, const struct problem *of)
 {
     struct kernel_choice choice = kernel_choice_best(device, of);
-    ck_assert_int_eq(choice_parse(device, of, "matrix_operations=1", &choice), VKRING_OK);
+    const struct matrix_tiles *gradients = &choice.matrices[SPIRV_KEY_GRADIENT];
+    ck_assert(choice.matrix);
     ck_assert_int_eq(choice_check(device, of, &choice), VKRING_OK);
-    ck_assert(choice.matrix && !choice.matrices[SPIRV_KEY_GRADIENT].operations);
-    return choice.matrices[SPIRV_FORWARD].operations;
+    ck_assert_int_eq(gradients->operations, choice.matrices[SPIRV_QUERY_GRADIENT].operations);
+    check_room(device, &choice);
+    return choice.matrices[SPIRV_FORWARD].operations + gradients->operations;
 }
 
-/* Of devices that have them all, f16 without dropout, and matrices that can be both sums and factors. */
-START_TEST(operations_on_matrices_are_asked_for)
+static vkring_device gpu_with_operations(void)
 {
     vkring_device device = gpu_with_matrices();
-    struct problem other = halves;
-    ck_assert(!has_operations(&device, &halves));
     device.limits.matrix_operations = true;
-    ck_assert(has_operations(&device, &halves));
-    ck_assert(!kernel_choice_best(&device, &halves).matrices[SPIRV_FORWARD].operations);
+    snprintf(device.info.driver, sizeof(device.info.driver), "NVIDIA 580.159.04");
+    return device;
+}
+
+/* With NVIDIA's driver, without dropout, and of matrices that can be both sums and factors; gradients of scores that are dot products. */
+START_TEST(operations_on_matrices_are_used)
+{
+    vkring_device device = gpu_with_operations(), without = gpu_with_matrices();
+    struct problem other = halves;
+    struct kernel_choice choice;
+    ck_assert_int_eq(kernels_by_operations(&without, &halves), 0);
+    without.limits.matrix_operations = true;
+    ck_assert_int_eq(kernels_by_operations(&without, &halves), 0);
+    ck_assert_int_eq(kernels_by_operations(&device, &halves), 2);
+    choice = kernel_choice_best(&device, &halves);
+    ck_assert(choice.matrices[SPIRV_FORWARD].loads_ahead);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_operations=0", &choice), VKRING_OK);
+    ck_assert(!choice.matrices[SPIRV_FORWARD].operations && !choice.matrices[SPIRV_KEY_GRADIENT].operations);
+    other.softcap = 5;
+    ck_assert_int_eq(kernels_by_operations(&device, &other), 1);
     other.dropout = 0.5;
-    ck_assert(!has_operations(&device, &other));
+    ck_assert_int_eq(kernels_by_operations(&device, &other), 0);
     other = halves;
     other.type = VKRING_TYPE_BF16;
-    ck_assert(!has_operations(&device, &other));
+    ck_assert_int_eq(kernels_by_operations(&device, &other), 0);
+    device.limits.bfloat16_shape = device.limits.matrix_shapes[0];
+    ck_assert_int_eq(kernels_by_operations(&device, &other), 2);
     device.limits.matrix_shapes[0].n = 2 * device.limits.matrix_shapes[0].k;
-    ck_assert(!has_operations(&device, &halves));
+    ck_assert_int_eq(kernels_by_operations(&device, &halves), 0);
 }
 END_TEST
 
+/* Of one that goes through shared memory, and the other way round. */
 START_TEST(operations_are_a_neighbour_where_there_are_any)
 {
-    vkring_device device = gpu_with_matrices();
     struct kernel_choice neighbours[CHOICE_NEIGHBOURS];
     for (int i = 0; i < 2; i++) {
-        device.limits.matrix_operations = i;
+        const vkring_device device = i ? gpu_with_operations() : gpu_with_matrices();
         const struct kernel_choice choice = kernel_choice_best(&device, &halves);
         const uint32_t count = choice_neighbours(&device, &halves, &choice, neighbours);
-        uint32_t with = 0;
+        uint32_t with = 0, on_matrices = 0;
         for (uint32_t j = 0; j < count; j++) {
-            with += neighbours[j].matrices[SPIRV_FORWARD].operations;
+            with += neighbours[j].matrix && neighbours[j].matrices[SPIRV_FORWARD].operations;
+            on_matrices += neighbours[j].matrix;
             check_room(&device, &neighbours[j]);
         }
-        ck_assert_msg((with > 0) == i, "%u neighbours", with);
+        ck_assert_msg(i ? with > 0 && with < on_matrices : with == 0, "%u of %u neighbours", with, on_matrices);
     }
 }
 END_TEST
@@ -545,7 +566,7 @@ int main(void)
         tcase_add_test(words, neighbours_on_matrix_units_have_other_tiles);
     }
     if (spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
-        tcase_add_test(words, operations_on_matrices_are_asked_for);
+        tcase_add_test(words, operations_on_matrices_are_used);
         tcase_add_test(words, operations_are_a_neighbour_where_there_are_any);
     }
     suite_add_tcase(suite, words);
