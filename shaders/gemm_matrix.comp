@@ -58,13 +58,14 @@ const bool LEFT_SCALED = LEFT_F32;
 const bool RIGHT_SCALED = RIGHT_F32;
 #endif
 const bool SCALED = LEFT_SCALED || RIGHT_SCALED;
-const uint SCALES = SCALED ? TILE_ROWS + TILE_COLUMNS : 1; /* of rows, then of columns */
+const uint SCALES = SCALED ? TILE_ROWS + TILE_COLUMNS : 4; /* of rows, then of columns */
 
+/* Matrices are aligned to 16 bytes only if these are, and nothing says in which order they lie: each takes whole 16 bytes. */
 shared f16vec4 staged[STAGED_RIGHT + RIGHT_LINES * RIGHT_LINE_STRIDE];
 shared uint greatest[SCALES];  /* so far, as bits of f32 without sign */
 shared uint exponents[SCALES]; /* of the factor, as f32 has it */
 shared float changes[SCALES];  /* by what it changed with the last step */
-shared uint changed_step;      /* the last that changed any */
+shared uint changed_step[4];   /* the last that changed any, in the first */
 
 SUMS_MATRIX sums[ROW_TILES * COLUMN_TILES];
 uvec4 quads[LEFT_QUADS + RIGHT_QUADS]; /* of a step: bits of four of f32, or of f16 or bf16 in the first two */
@@ -199,7 +200,7 @@ void note_changes(uint step_number)
             exponents[i] = now;
             changes[i] = uintBitsToFloat((127u - min(before - now, 127u)) << 23);
             if (now != before)
-                changed_step = step_number;
+                changed_step[0] = step_number;
         }
         i += gl_WorkGroupSize.x;
     } while (i < SCALES);
@@ -293,7 +294,7 @@ uint add_product(uvec2 left_from, uvec2 right_from, uint right_line_stride, uint
         term += STEP_TERMS;
         if (!FEW_REGISTERS && term < terms)
             load_step(left_from, right_from, right_line_stride, term);
-        if (SCALED && changed_step == steps)
+        if (SCALED && changed_step[0] == steps)
             change_sums();
         multiply_staged();
     } while (term < terms);
@@ -327,7 +328,7 @@ void clear()
         }
         i += gl_WorkGroupSize.x;
     } while (i < SCALES);
-    changed_step = 0;
+    changed_step[0] = 0;
     barrier();
 }
 

@@ -76,11 +76,11 @@ uint64_t gemm_tile_shared_bytes(const struct gemm_tile *tile, const struct gemm_
 {
     const struct gemm_matrices *matrices = &tile->matrices;
     const uint64_t shown = matrices->operations ? 0 : 4 * (uint64_t)matrices->subgroups * matrices->shape.m * matrices->shape.n;
-    const uint64_t scales = scales_left(kind) || scales_right(kind) ? (uint64_t)tile->rows + tile->columns : 1;
+    const uint64_t scales = scales_left(kind) || scales_right(kind) ? (uint64_t)tile->rows + tile->columns : 4;
     if (!matrices->shape.m)
         return 0;
     return staged_bytes(tile->rows, matrices->step_terms, !kind->left_transposed) +
-           staged_bytes(tile->columns, matrices->step_terms, kind->right_transposed) + shown + 12 * scales + 4;
+           staged_bytes(tile->columns, matrices->step_terms, kind->right_transposed) + shown + 12 * scales + 16;
 }
 
 static void settle(struct gemm_tile *tile)

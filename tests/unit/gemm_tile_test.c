@@ -87,6 +87,8 @@ static void check_tile(const struct gemm_tile *tile, const struct gemm_kind *kin
     ck_assert_uint_eq(matrices->step_terms % 8, 0);
     ck_assert_uint_le(tile->workgroup_size, limits->max_workgroup_invocations);
     ck_assert_uint_le(gemm_tile_shared_bytes(tile, kind), limits->shared_memory_bytes);
+    /* matrices in it are aligned to 16 bytes, in whatever order its variables lie */
+    ck_assert_uint_eq(gemm_tile_shared_bytes(tile, kind) % 16, 0);
     if (matrices->few_registers)
         check_registers(tile, limits);
 }
