@@ -60,13 +60,14 @@ static json_t *device_json(const struct vkring_device_info *info, uint32_t index
     char version[48];
     snprintf(version, sizeof(version), "%" PRIu32 ".%" PRIu32 ".%" PRIu32, info->vulkan_version[0], info->vulkan_version[1],
              info->vulkan_version[2]);
-    return json_pack("{s:I, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:I, s:I, s:b, s:o, s:b, s:b, s:b, s:o}", "index", (json_int_t)index, "name",
-                     json_text(info->name), "driver", json_text(info->driver), "kind", device_kind_text(info->kind), "vendor_id",
-                     (json_int_t)info->vendor_id, "device_id", (json_int_t)info->device_id, "vulkan_version", version, "memory_bytes",
-                     json_size(info->memory_bytes), "subgroup_size", (json_int_t)info->subgroup_size, "shared_memory_bytes",
-                     (json_int_t)info->shared_memory_bytes, "f16", info->f16, "matrix_shapes", matrix_shapes_json(info), "unified_memory",
-                     info->unified_memory, "transfer_queue", info->transfer_queue, "supported", info->supported, "reason",
-                     json_text(info->reason));
+    return json_pack("{s:I, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:I, s:I, s:I, s:I, s:b, s:o, s:b, s:b, s:b, s:o}", "index",
+                     (json_int_t)index, "name", json_text(info->name), "driver", json_text(info->driver), "kind",
+                     device_kind_text(info->kind), "vendor_id", (json_int_t)info->vendor_id, "device_id", (json_int_t)info->device_id,
+                     "vulkan_version", version, "memory_bytes", json_size(info->memory_bytes), "subgroup_size",
+                     (json_int_t)info->subgroup_size, "min_subgroup_size", (json_int_t)info->min_subgroup_size, "lane_registers",
+                     (json_int_t)info->lane_registers, "shared_memory_bytes", (json_int_t)info->shared_memory_bytes, "f16", info->f16,
+                     "matrix_shapes", matrix_shapes_json(info), "unified_memory", info->unified_memory, "transfer_queue",
+                     info->transfer_queue, "supported", info->supported, "reason", json_text(info->reason));
 }
 
 /* The text is the caller's to free; null when out of memory. kernels: one a device, each may be null. */

@@ -24,8 +24,9 @@ struct vkring_simulated_rank {
     uint64_t memory_bytes;        /**< of the device, for tensors and plan; 0: no limit */
     /**
      * The device that kernels are chosen for, which decides on some of the memory, on how many pairs beside those that are kept they go
-     * through and, of a CPU, on what it takes to add up gradients; null for the memory of a GPU of subgroups of 32, and nothing of the
-     * others. Borrowed during the call.
+     * through and, of a CPU, on what it takes to add up gradients: kind, driver, subgroup_size, min_subgroup_size (0: the
+     * same), lane_registers (0: 256), shared_memory_bytes and matrix_shapes. Null for the memory of a GPU of subgroups of 32, and nothing
+     * of the others. Borrowed during the call.
      */
     const struct vkring_device_info *device;
 };
@@ -63,7 +64,7 @@ struct vkring_simulated_result {
     double total_seconds, compute_seconds, exposed_wait_seconds; /**< as of vkring_run_stats */
     double sent_bytes, received_bytes;
     uint64_t tensor_bytes; /**< of the rank's parts of all tensors that the problem has, packed, of backward too if it has that */
-    struct vkring_plan_memory memory; /**< as vkring_plan_measure says, but for what the driver rounds up */
+    struct vkring_plan_memory memory; /**< as vkring_plan_measure says of kernels chosen by kind, but for what the driver rounds up */
     bool fits;                        /**< tensors and memory.device_bytes are at most memory_bytes */
 };
 

@@ -129,6 +129,8 @@ struct vkring_device_info {
     uint32_t vulkan_version[3]; /**< major, minor, patch */
     uint64_t memory_bytes;      /**< sum of the device-local heaps */
     uint32_t subgroup_size;
+    uint32_t min_subgroup_size; /**< the least that kernels can ask for; subgroup_size where they can't */
+    uint32_t lane_registers;    /**< of 32 bits, that kernels of GPUs are chosen for: by vendor, since Vulkan does not tell */
     uint32_t shared_memory_bytes;
     bool f16;                   /**< f16 and bf16 tensors: 16-bit storage */
     /** of f16, summed in f32, in VK_KHR_cooperative_matrix; 0: the device has none, or the driver does not tell */

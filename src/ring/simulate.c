@@ -13,8 +13,8 @@
 #include "timeline.h"
 #include "work.h"
 
-/* Of a device that nothing is known about. */
-enum { USUAL_SUBGROUP = 32, USUAL_INVOCATIONS = 1024, USUAL_WORKGROUPS = 65535 };
+/* Of a device that nothing is known about, and what no description tells. */
+enum { USUAL_SUBGROUP = 32, USUAL_REGISTERS = 256, USUAL_INVOCATIONS = 1024, USUAL_WORKGROUPS = 65535 };
 
 /* Parameters, checked and resolved. */
 struct simulation {
@@ -108,23 +108,30 @@ fail:
 static void describe(const struct vkring_simulated_rank *rank, vkring_device *described)
 {
     struct vk_limits *limits = &described->limits;
+    struct vkring_device_info *info = &described->info;
     *described = (vkring_device){0};
-    described->info = (struct vkring_device_info){.kind = VKRING_DEVICE_DISCRETE, .subgroup_size = USUAL_SUBGROUP};
-    described->info.unified_memory = rank->unified_memory;
+    *info = (struct vkring_device_info){.kind = VKRING_DEVICE_DISCRETE, .subgroup_size = USUAL_SUBGROUP};
+    info->unified_memory = rank->unified_memory;
     if (rank->device)
-        described->info = *rank->device;
+        *info = *rank->device;
+    const uint32_t least_subgroup = info->min_subgroup_size ? info->min_subgroup_size : info->subgroup_size;
     *limits = (struct vk_limits){
         .max_workgroup_count = {USUAL_WORKGROUPS, USUAL_WORKGROUPS, USUAL_WORKGROUPS},
         .max_workgroup_invocations = USUAL_INVOCATIONS,
-        .shared_memory_bytes = described->info.shared_memory_bytes,
-        .subgroup_size = described->info.subgroup_size,
-        .min_subgroup_size = described->info.subgroup_size,
-        .max_subgroup_size = described->info.subgroup_size,
+        .shared_memory_bytes = info->shared_memory_bytes,
+        .subgroup_size = info->subgroup_size,
+        .min_subgroup_size = least_subgroup,
+        .max_subgroup_size = info->subgroup_size,
+        .subgroup_size_control = least_subgroup < info->subgroup_size,
         .subgroup_shuffle = true,
+        .integers_64bit = true,
         .storage_16bit = true,
-        .unified_memory = described->info.unified_memory,
+        .unified_memory = info->unified_memory,
         .max_buffer_bytes = UINT64_MAX,
+        .lane_registers = info->lane_registers ? info->lane_registers : USUAL_REGISTERS,
+        .matrix_shape_count = info->matrix_shape_count,
     };
+    memcpy(limits->matrix_shapes, info->matrix_shapes, sizeof(limits->matrix_shapes));
 }
 
 /* Of kernels that nobody knows, only what is kept counts. */

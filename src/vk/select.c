@@ -185,6 +185,8 @@ static bool compiler_crashes_on_matrices(const struct vkring_device_info *info, 
 void vk_candidate_describe_limits(const struct vk_limits *limits, struct vkring_device_info *info)
 {
     info->subgroup_size = limits->subgroup_size;
+    info->min_subgroup_size = limits->min_subgroup_size;
+    info->lane_registers = limits->lane_registers;
     info->shared_memory_bytes = limits->shared_memory_bytes;
     info->f16 = limits->storage_16bit;
     info->matrix_shape_count = limits->matrix_shape_count;

@@ -121,31 +121,72 @@ static void check_foretold(uint64_t foretold, uint64_t measured)
     ck_assert_msg(more <= 12 * 256, "%llu bytes foretold, %llu measured", (unsigned long long)foretold, (unsigned long long)measured);
 }
 
-START_TEST(a_simulation_foretells_what_plans_take)
+static void compare(vkring_device *with, const struct vkring_plan_params *params, uint32_t ranks)
 {
-    const uint32_t ranks = 1 + (uint32_t)_i / 2 % 3;
-    struct vkring_plan_params params = {
-        .batch = 2, .q_len = 1000, .kv_len = 1700, .heads = 4, .kv_heads = 2, .head_dim = 64, .value_dim = 48, .causal = true};
     struct vkring_device_info info;
     struct vkring_simulation whole;
     struct vkring_simulated_result results[3];
     const struct vkring_simulated_rank rank = {.forward_flops = 1, .device = &info};
-    const struct vkring_simulation_params simulated = {.problem = &params, .ranks = ranks, .rank = &rank, .rank_count = 1};
+    const struct vkring_simulation_params simulated = {.problem = params, .ranks = ranks, .rank = &rank, .rank_count = 1};
+    vkring_device_get_info(with, &info);
+    ck_assert_int_eq(vkring_simulate(&simulated, &whole, NULL, results), VKRING_OK);
+    for (uint32_t of = 0; of < ranks; of++) {
+        vkring_comm *comm = silent_comm(of, ranks);
+        struct vkring_plan_memory measured;
+        ck_assert_int_eq(vkring_plan_measure(with, comm, params, &measured), VKRING_OK);
+        check_foretold(results[of].memory.device_bytes, measured.device_bytes);
+        check_foretold(results[of].memory.host_bytes, measured.host_bytes);
+        vkring_comm_destroy(&comm);
+    }
+}
+
+START_TEST(a_simulation_foretells_what_plans_take)
+{
+    struct vkring_plan_params params = {
+        .batch = 2, .q_len = 1000, .kv_len = 1700, .heads = 4, .kv_heads = 2, .head_dim = 64, .value_dim = 48, .causal = true};
     params.backward = _i % 2;
     params.segment_ids = params.sinks = params.bias.present = params.backward;
     params.layout = VKRING_LAYOUT_AUTO;
     params.q_len = _i < 6 ? params.q_len : 3; /* splits of keys */
     params.kv_len = _i < 6 ? params.kv_len : 50000;
-    vkring_device_get_info(device, &info);
-    ck_assert_int_eq(vkring_simulate(&simulated, &whole, NULL, results), VKRING_OK);
-    for (uint32_t of = 0; of < ranks; of++) {
-        vkring_comm *comm = silent_comm(of, ranks);
-        struct vkring_plan_memory measured;
-        ck_assert_int_eq(vkring_plan_measure(device, comm, &params, &measured), VKRING_OK);
-        check_foretold(results[of].memory.device_bytes, measured.device_bytes);
-        check_foretold(results[of].memory.host_bytes, measured.host_bytes);
-        vkring_comm_destroy(&comm);
+    compare(device, &params, 1 + (uint32_t)_i / 2 % 3);
+}
+END_TEST
+
+/* One row, which lanes share on CPUs. */
+START_TEST(it_foretells_what_a_step_of_decoding_takes)
+{
+    const struct vkring_plan_params params = {.batch = 1, .q_len = 1, .kv_len = 50000, .heads = 4, .kv_heads = 4, .head_dim = 64};
+    compare(device, &params, 2);
+}
+END_TEST
+
+/* GPUs that choose their kernels by each of what a description tells. */
+static const struct vk_limit_overrides gpus[] = {
+    {.kind = VKRING_DEVICE_DISCRETE, .no_unified_memory = true, .lane_registers = 256},
+    {.kind = VKRING_DEVICE_DISCRETE, .no_unified_memory = true, .no_transfer_queue = true, .lane_registers = 128},
+    {.kind = VKRING_DEVICE_INTEGRATED, .lane_registers = 128, .no_matrices = true},
+};
+
+/* Of many rows; of few, whose keys are split; with gradients. */
+START_TEST(it_foretells_what_plans_of_gpus_take)
+{
+    struct vkring_plan_params params = {
+        .type = VKRING_TYPE_F32, .batch = 2, .q_len = 1000, .kv_len = 1700, .heads = 4, .kv_heads = 2, .head_dim = 64, .causal = true};
+    vkring_device *other = test_device_open(&gpus[_i]);
+    compare(other, &params, 2);
+    if (has_f16) {
+        params.type = VKRING_TYPE_F16;
+        compare(other, &params, 2);
+        params.type = VKRING_TYPE_F32;
     }
+    params.backward = true;
+    compare(other, &params, 2);
+    params.backward = false;
+    params.q_len = 3;
+    params.kv_len = 50000;
+    compare(other, &params, 2);
+    vkring_device_destroy(&other);
 }
 END_TEST
 
@@ -159,6 +200,8 @@ int main(void)
     has_f16 = info.f16;
     tcase_add_loop_test(tcase, a_plan_takes_what_it_promised, 0, sizeof(plans) / sizeof(plans[0]));
     tcase_add_loop_test(tcase, a_simulation_foretells_what_plans_take, 0, 10);
+    tcase_add_test(tcase, it_foretells_what_a_step_of_decoding_takes);
+    tcase_add_loop_test(tcase, it_foretells_what_plans_of_gpus_take, 0, sizeof(gpus) / sizeof(gpus[0]));
     suite_add_tcase(suite, tcase);
     suite_add(suite, "run", a_run_takes_nothing);
     return device_suite_run(suite, &device, 1);

@@ -328,6 +328,26 @@ START_TEST(tensors_are_those_of_the_rank)
 }
 END_TEST
 
+static struct vkring_plan_memory memory_on(const struct vkring_device_info *device, uint64_t queries)
+{
+    struct vkring_plan_params problem = problem_of(1000, false, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank rank = pair_a_second();
+    problem.q_len = queries;
+    rank.device = device;
+    return simulate(&problem, 1, &rank, 1).results[0].memory;
+}
+
+/* Of few rows kernels of GPUs take a subgroup to a tile, of the least size. */
+START_TEST(subgroups_are_the_least_that_there_are)
+{
+    const struct vkring_device_info least = {.kind = VKRING_DEVICE_DISCRETE, .subgroup_size = 64, .min_subgroup_size = 32};
+    const struct vkring_device_info narrow = {.kind = VKRING_DEVICE_DISCRETE, .subgroup_size = 32};
+    const struct vkring_device_info wide = {.kind = VKRING_DEVICE_DISCRETE, .subgroup_size = 64};
+    ck_assert_uint_eq(memory_on(&least, 2).device_bytes, memory_on(&narrow, 2).device_bytes);
+    ck_assert_uint_ne(memory_on(&least, 2).device_bytes, memory_on(&wide, 2).device_bytes);
+}
+END_TEST
+
 /* Tiles of 8 rows, steps of 8 keys. */
 static const struct vkring_device_info cpu = {
     .kind = VKRING_DEVICE_CPU, .driver = "llvmpipe Mesa 26.1.6", .subgroup_size = 8, .unified_memory = true};
@@ -553,6 +573,7 @@ int main(void)
     suite_add(suite, "slots of sums", the_way_home_waits_for_a_slot_too);
     suite_add(suite, "order of sums", sums_come_one_after_another);
     suite_add(suite, "tensors", tensors_are_those_of_the_rank);
+    suite_add(suite, "subgroups", subgroups_are_the_least_that_there_are);
     suite_add(suite, "window", a_window_ends_the_run_early);
     tcase_add_loop_test(tcase, backward_loses_nothing_with_fast_links, 0, 6);
     tcase_add_loop_test(tcase, the_longest_sequence_fits_and_one_key_more_does_not, 0, 4);
