@@ -33,10 +33,12 @@
  *     matrix_subgroups=S        subgroups of a workgroup, which walk together
  *     matrix_rows_per_step=K    rows of the other side that they have at a time
  *     matrix_column_parts=P     subgroups that have rows together, each a part of the columns of their sums, so that lanes need fewer registers
- *     matrix_operations=0|1     forward of f16 without dropout makes weights of scores in matrices, not through shared memory, where the device
- *                               has reductions, conversions and per-element operations of VK_NV_cooperative_matrix2
+ *     matrix_operations=0|1     what follows a product is done in matrices, not through shared memory, where the device has reductions, conversions
+ *                               and per-element operations of VK_NV_cooperative_matrix2: forward without dropout, and gradients without
+ *                               segment ids, softcap, ALiBi, bias and dropout; of f16, and of bf16 where matrices have such elements
+ *     matrix_loads_ahead=0|1    a step's rows are loaded while the one before it is computed, those of f16, and of bf16 by such operations
  *
- * Of the four before it 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
+ * Of the four before these two 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
  * finished in matrices, as they are on CPUs unless it is 0.

@@ -69,7 +69,7 @@ static const struct attention_case of_bf16[] = {
      .params = {.backward = true, .q_len = 61, .kv_len = 150, .head_dim = 21, .value_dim = 9, EVERY_OPTION(60)}},
 };
 
-/* By operations on matrices, of f16: forward's kernel. Then what it is not for. */
+/* By operations on matrices, of f16, gradients too where scores are their dot products. */
 static const struct attention_case by_operations[] = {
     {.name = "plain", .params = {.backward = true, .q_len = 65, .kv_len = 333}},
     {.name = "heavy tail", .inputs = INPUTS_HEAVY_TAIL, .params = {.backward = true, .q_len = 65, .kv_len = 333}},
@@ -83,6 +83,16 @@ static const struct attention_case by_operations[] = {
     {.name = "rows that keep nothing",
      .params = {.q_len = 65, .kv_len = 65, .causal = true, .has_query_offset = true, .query_offset = -20}},
     {.name = "everything but dropout", .bias = BIAS_MASKS_SOME, .params = {.q_len = 61, .kv_len = 150, EVERY_OPTION_BUT_DROPOUT(60)}},
+    {.name = "a band, uneven dimensions",
+     .params = {.backward = true,
+                .q_len = 61,
+                .kv_len = 150,
+                .head_dim = 20,
+                .value_dim = 9,
+                .causal = true,
+                .has_window = true,
+                .window_left = 40}},
+    {.name = "biased gradients", .bias = BIAS_MASKS_SOME, .params = {.backward = true, .q_len = 33, .kv_len = 65}},
 };
 
 /* asked: what the name of forward's kernel has to say. */
@@ -166,20 +176,31 @@ START_TEST(operations_match_the_oracle)
 }
 END_TEST
 
+/* Whole octets, and others. */
+START_TEST(steps_are_loaded_ahead)
+{
+    const struct attention_case *cases[] = {&by_operations[0], &by_operations[11]};
+    for (int i = 0; i < 2; i++)
+        check_with("matrix_operations=1 matrix_loads_ahead=1", device, cases[i], VKRING_TYPE_F16, " operations", 4550 + i);
+    check_with("matrix_loads_ahead=1", device, &of_f16[4], VKRING_TYPE_F16, " loads_ahead", 4552);
+}
+END_TEST
+
 START_TEST(operations_match_with_few_registers)
 {
     vkring_device *other = test_device_open(&few_registers);
     check_with_operations(other, &of_few_registers[0], VKRING_TYPE_F16, true, 4600);
+    check_with_operations(other, &by_operations[0], VKRING_TYPE_F16, true, 4601);
     vkring_device_destroy(&other);
 }
 END_TEST
 
-/* bf16, dropout, and devices without. Kernels that other tests have, too. */
+/* bf16 without such elements, dropout, and devices without. Kernels that other tests have, too. */
 START_TEST(shared_memory_serves_where_operations_do_not)
 {
     const struct vk_limit_overrides without = {.no_matrix_operations = true};
     vkring_device *other = test_device_open(&without);
-    check_with_operations(device, &of_both_types[0], VKRING_TYPE_BF16, false, 4700);
+    check_with_operations(device, &of_both_types[0], VKRING_TYPE_BF16, device->limits.bfloat16_shape.m > 0, 4700);
     check_with_operations(device, &of_f16[4], VKRING_TYPE_F16, false, 4701);
     check_with_operations(other, &of_both_types[0], VKRING_TYPE_F16, false, 4702);
     vkring_device_destroy(&other);
@@ -240,7 +261,7 @@ int main(void)
 {
     Suite *suite = suite_create("matrix kernels");
     TCase *tcase = tcase_create("cases"), *parts = tcase_create("parts");
-    setenv("VKRING_KERNELS", "matrix=1", 0);
+    setenv("VKRING_KERNELS", "matrix=1 matrix_operations=0", 0);
     device = test_device_open(NULL);
     if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_BF16).code) {
         printf("skipped: the device has no matrix units, or this build no kernels for them\n");
@@ -256,6 +277,7 @@ int main(void)
     tcase_add_test(tcase, wished_tiles_are_right);
     if (has_operations()) {
         tcase_add_loop_test(tcase, operations_match_the_oracle, 0, sizeof(by_operations) / sizeof(by_operations[0]));
+        tcase_add_test(tcase, steps_are_loaded_ahead);
         tcase_add_test(tcase, operations_match_with_few_registers);
         tcase_add_test(tcase, shared_memory_serves_where_operations_do_not);
     }
