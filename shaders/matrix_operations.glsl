@@ -22,6 +22,8 @@ void multiply_step(uint first, uint depth, uint staged_own, uint staged_other, u
     }
 }
 
+float dot_scale = arguments.dot_scale; /* read once, not for each pair */
+
 /* Scores in base 2 that are their dot products times a number. */
 void scale_dots()
 {

@@ -7,7 +7,7 @@
  * multiplied by their magnitudes, which rounds nothing.
  */
 
-const uint STAGED_AT_ONCE = !PARTS_APART ? 4 : ALIGNED ? 2 : 1; /* octets that a lane loads before it stores any */
+const uint STAGED_AT_ONCE = !PARTS_APART || ALIGNED ? 2 : 1; /* octets that a lane loads before it stores any */
 
 /* Which of the two tensors of a side. */
 const uint HEAD_TENSOR = 0;

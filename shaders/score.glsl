@@ -21,9 +21,6 @@ float score_tanh(float x, out float out_derivative)
     return a < 0.625 ? small : (x < 0.0 ? -large : large);
 }
 
-/* Read once: not all compilers know that nothing changes arguments meanwhile, and those read them again for each pair. */
-float dot_scale = arguments.dot_scale;
-
 float score_slope(uint head)
 {
     return ALIBI ? Floats(arguments.slopes).at[head] * LOG2_E : 0.0;
@@ -54,7 +51,7 @@ float bias_load(uvec2 address, uint index)
 /* distance: of the pair, for alibi. out_derivative: of softcap. */
 float score_of(float dot, float slope, int distance, float bias, out float out_derivative)
 {
-    precise float score = dot * dot_scale;
+    precise float score = dot * arguments.dot_scale;
     out_derivative = 1.0;
     if (SOFTCAP)
         score = score_tanh(score, out_derivative) * arguments.softcap;

@@ -8,8 +8,10 @@
 
 /* What RADV and NVK can have in registers, of own rows and their sums, without spilling. */
 #define MOST_COLUMNS_IN_REGISTERS 256u
-/* And NVIDIA's driver, where pairs stay in matrices. */
-#define MOST_COLUMNS_WITH_OPERATIONS 512u
+/* Gradients of a bias have those of pairs besides. */
+#define MOST_COLUMNS_OF_BIAS 128u
+/* And NVIDIA's driver, where pairs stay in matrices: of two tensors of 128 columns. */
+#define MOST_COLUMNS_OF_GRADIENTS 512u
 /* Of queries and values together. */
 #define NARROW_COLUMNS 128u
 /* Of a lane's registers what ANV can fill with sums where there are few, own rows in shared memory. */
@@ -190,13 +192,19 @@ static uint32_t usual_subgroups(enum spirv_kernel which, bool operations, const 
     return operations && which == SPIRV_FORWARD && problem->head_dim + problem->value_dim > NARROW_COLUMNS ? 8 : 4;
 }
 
+static uint32_t most_columns(enum spirv_kernel which, bool operations)
+{
+    if (which == SPIRV_BIAS_GRADIENT)
+        return MOST_COLUMNS_OF_BIAS;
+    return operations && which != SPIRV_FORWARD ? MOST_COLUMNS_OF_GRADIENTS : MOST_COLUMNS_IN_REGISTERS;
+}
+
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
                                     const struct problem *problem, uint32_t row_tiles)
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     const bool operations = wish->operations && has_operations(which, limits, &shape, problem);
-    const uint32_t most_columns = operations ? MOST_COLUMNS_WITH_OPERATIONS : MOST_COLUMNS_IN_REGISTERS;
-    const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : most_columns;
+    const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : most_columns(which, operations);
     const bool few = has_few_registers(limits, is_cpu);
     struct matrix_tiles tiles = {
         .shape = shape,

@@ -172,17 +172,13 @@ END_TEST
 
 START_TEST(operations_match_the_oracle)
 {
-    check_with_operations(device, &by_operations[_i], VKRING_TYPE_F16, true, 4500 + _i);
+    check_with("matrix_operations=1 matrix_loads_ahead=1", device, &by_operations[_i], VKRING_TYPE_F16, " operations", 4500 + _i);
 }
 END_TEST
 
-/* Whole octets, and others. */
-START_TEST(steps_are_loaded_ahead)
+START_TEST(lanes_have_what_was_loaded_ahead)
 {
-    const struct attention_case *cases[] = {&by_operations[0], &by_operations[11]};
-    for (int i = 0; i < 2; i++)
-        check_with("matrix_operations=1 matrix_loads_ahead=1", device, cases[i], VKRING_TYPE_F16, " operations", 4550 + i);
-    check_with("matrix_loads_ahead=1", device, &of_f16[4], VKRING_TYPE_F16, " loads_ahead", 4552);
+    check_with("matrix_loads_ahead=1", device, &of_f16[4], VKRING_TYPE_F16, " loads_ahead", 4550);
 }
 END_TEST
 
@@ -273,11 +269,11 @@ int main(void)
     tcase_add_loop_test(tcase, bf16_matches_the_oracle, 0, sizeof(of_bf16) / sizeof(of_bf16[0]));
     tcase_add_test(tcase, few_registers_hold_enough);
     tcase_add_test(parts, subgroups_share_columns);
+    tcase_add_test(tcase, lanes_have_what_was_loaded_ahead);
     tcase_add_loop_test(tcase, others_take_over, 0, 2);
     tcase_add_test(tcase, wished_tiles_are_right);
     if (has_operations()) {
         tcase_add_loop_test(tcase, operations_match_the_oracle, 0, sizeof(by_operations) / sizeof(by_operations[0]));
-        tcase_add_test(tcase, steps_are_loaded_ahead);
         tcase_add_test(tcase, operations_match_with_few_registers);
         tcase_add_test(tcase, shared_memory_serves_where_operations_do_not);
     }
