@@ -42,6 +42,11 @@ const uint STAGED_VALUE = WALK_STEP * HEAD_STRIDE;
 const uint STAGED_OWN_HEAD = STAGED_VALUE + WALK_STEP * VALUE_STRIDE;
 const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
 
+/* Of factors that are scaled by powers of two. */
+const float LARGEST_FACTOR = 32768.0;
+const float FACTOR_EXPONENT = 9.0; /* of the largest of a step that sets a scale: later ones may be larger */
+const float FIRST_SCALE = 8.507059173023462e37; /* 2^126: only what f16 could not hold changes it */
+
 shared uvec4 staged[STAGED_OWN_HEAD + (FEW_REGISTERS ? OWN_STAGED : 0)];
 shared vec4 products[TILE_ROWS * PRODUCT_STRIDE];
 shared float row_factors[TILE_ROWS];

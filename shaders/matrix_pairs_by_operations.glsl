@@ -6,10 +6,6 @@
  * Factors in f16 are scaled as in matrix_scales.glsl, but by one power of two for a subgroup's rows, and each kind of factors. SCALES: how many there are.
  */
 
-const float LARGEST_FACTOR = 32768.0;
-const float FACTOR_EXPONENT = 9.0;
-const float FIRST_SCALE = 8.507059173023462e37; /* 2^126 */
-
 float pair_scales[SCALES];
 
 void clear_scales()

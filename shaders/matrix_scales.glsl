@@ -4,10 +4,6 @@
  * and are mostly far smaller than its smallest. The sums have it too, until a block ends. SCALES: how many kinds of factors there are.
  */
 
-const float LARGEST_FACTOR = 32768.0;
-const float FACTOR_EXPONENT = 9.0;      /* of the largest of a step that sets a row's scale: later ones may be larger */
-const float FIRST_SCALE = 8.507059173023462e37; /* 2^126: only what f16 could not hold changes it */
-
 float row_scales[SCALES * ROWS_PER_LANE];
 
 void clear_scales()

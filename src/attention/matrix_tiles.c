@@ -199,6 +199,12 @@ static uint32_t most_columns(enum spirv_kernel which, bool operations)
     return operations && which != SPIRV_FORWARD ? MOST_COLUMNS_OF_GRADIENTS : MOST_COLUMNS_IN_REGISTERS;
 }
 
+/* Rows of bf16 that become f16 are looked at as a whole first; gradients of a bias go from head to head. */
+static bool can_load_ahead(enum spirv_kernel which, bool operations, const struct problem *problem)
+{
+    return which != SPIRV_BIAS_GRADIENT && (operations || problem->type != VKRING_TYPE_BF16);
+}
+
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
                                     const struct problem *problem, uint32_t row_tiles)
 {
@@ -209,7 +215,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
     struct matrix_tiles tiles = {
         .shape = shape,
         .operations = operations,
-        .loads_ahead = wish->loads_ahead && which != SPIRV_BIAS_GRADIENT,
+        .loads_ahead = wish->loads_ahead && can_load_ahead(which, operations, problem),
         .subgroup_size = limits->min_subgroup_size,
         .separate_sums = which == SPIRV_KEY_GRADIENT && (few || row_tiles * (problem->head_dim + problem->value_dim) > columns),
         .parts_apart = few,

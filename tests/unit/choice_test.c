@@ -492,6 +492,7 @@ START_TEST(operations_on_matrices_are_used)
     other = halves;
     other.type = VKRING_TYPE_BF16;
     ck_assert_int_eq(kernels_by_operations(&device, &other), 0);
+    ck_assert(!kernel_choice_best(&device, &other).matrices[SPIRV_FORWARD].loads_ahead);
     device.limits.bfloat16_shape = device.limits.matrix_shapes[0];
     ck_assert_int_eq(kernels_by_operations(&device, &other), 2);
     device.limits.matrix_shapes[0].n = 2 * device.limits.matrix_shapes[0].k;
