@@ -45,6 +45,8 @@ layout(constant_id = 32) const bool EXACT_WEIGHTS = false; /* forward does not r
 layout(constant_id = 33) const bool PARTS_APART = false;  /* matrices of sums are in branches of their own, where registers are few */
 layout(constant_id = 34) const uint COLUMN_PARTS = 1; /* subgroups that own rows together, each a part of the columns of their sums; a power of two; 1 unless FEW_REGISTERS */
 layout(constant_id = 35) const bool LOADS_AHEAD = false; /* a step's rows are on their way while the one before it is computed */
+#else
+const bool PARTS_APART = false;
 #endif
 
 const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;

@@ -13,7 +13,6 @@ const uvec2 PHILOX_WEYL = uvec2(0x9E3779B9u, 0xBB67AE85u);
 /* With PARTS_APART round by round: compilers would hold the keys of all rounds. */
 uvec4 philox(uvec4 counter, uvec2 key)
 {
-#ifdef MATRIX
     if (PARTS_APART) {
         int i = 0;
         [[dont_unroll]] do {
@@ -23,7 +22,6 @@ uvec4 philox(uvec4 counter, uvec2 key)
         } while (i < 10);
         return counter;
     }
-#endif
     [[unroll]] for (int i = 0; i < 10; i++) {
         counter = philox_round(counter, key);
         key += PHILOX_WEYL;

@@ -36,9 +36,9 @@ const uint TURNS = SEPARATE_SUMS ? 2 : 1;
 uint turn;
 #include "matrix_sums.glsl"
 #include "matrix_gradients.glsl"
-const uint SCALES = 2;
+const uint SCALES = SEPARATE_SUMS ? 1 : 2;
 const uint OF_KEYS = 0;
-const uint OF_VALUES = 1;
+const uint OF_VALUES = SCALES - 1;
 #ifdef MATRIX_OPERATIONS
 #include "matrix_operations.glsl"
 #include "matrix_pairs_by_operations.glsl"
@@ -91,7 +91,7 @@ vec4 stats_ahead; /* of the lane's row of the next step */
 
 vec4 stats_at(uint row)
 {
-    return RowStats(stats_address).at[min(row, arguments.rows - 1)];
+    return RowStats(stats_address()).at[min(row, arguments.rows - 1)];
 }
 
 /* A step's rows and what is known of them. */
@@ -219,9 +219,9 @@ void main()
     load_own(arguments.key, tile, last_key, 0, HEAD_DEPTH, STAGED_OWN_HEAD, HEAD_STRIDE, HEAD_DIM, HEAD_TENSOR);
     load_own(arguments.value, tile, last_key, OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, VALUE_STRIDE, VALUE_DIM, VALUE_TENSOR);
     load_key_rows(tile, last_key);
-    clear_scales();
     turn = 0;
     [[dont_unroll]] do {
+        clear_scales();
         walk_heads(tile, last_key);
         if (arguments.last != 0)
             store_result(tile, last_key);

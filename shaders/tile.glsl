@@ -32,16 +32,12 @@ bool apart()
 }
 
 /*
- * Always true, on matrix units with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all
+ * Always true, with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all
  * parts in an if twice.
  */
 bool part_apart(uint i)
 {
-#ifdef MATRIX
     return !PARTS_APART || arguments.causal_block != ~i;
-#else
-    return true;
-#endif
 }
 
 #ifdef MATRIX
@@ -66,6 +62,12 @@ uint unknown_zero()
     return PARTS_APART ? zero : 0;
 }
 
+/* As arguments; with PARTS_APART they are read again. */
+Arguments arguments_anew()
+{
+    return Arguments(address_add(uvec2(arguments), unknown_zero()));
+}
+
 uint slice_of_lane()
 {
     return (gl_SubgroupInvocationID + unknown_zero()) % LANES_PER_ROW;
@@ -77,6 +79,16 @@ uint slot_of(uint r)
     return gl_SubgroupID * SUBGROUP_ROWS + r * (ROW_LANES / SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
 }
 #else
+uint unknown_zero()
+{
+    return 0;
+}
+
+Arguments arguments_anew()
+{
+    return arguments;
+}
+
 uint slice_of_lane()
 {
     return gl_LocalInvocationID.x % LANES_PER_ROW;

@@ -18,7 +18,6 @@ struct Walk {
     uvec2 a, a_stride, b, b_stride; /* the two tensors: row 0, and the stride of rows */
     uint first, end;                /* rows that any row of the tile keeps by position */
     uint full_first, full_end;      /* rows that all keep by position */
-    SegmentSide side;
     ivec2 ids;                      /* of the tile's rows */
 };
 
@@ -34,13 +33,25 @@ void walk_step(uint at, uint left, bool whole);
 void walk_begin_block();
 void walk_end_block(bool continues, bool stores);
 
+/* Of the other side. With PARTS_APART it is found anew each time. */
+SegmentSide walk_side()
+{
+    Arguments now = arguments_anew();
+#ifdef OWN_IS_KEY
+    return segment_side(now.query_segments, now.query_fine_ranges, now.first_row);
+#else
+    return segment_side(now.key_segments, now.key_fine_ranges, now.first_key);
+#endif
+}
+
 /* Rows whose segment ids may be those of own rows first … last. */
 void walk_narrow(inout Walk w, SegmentSide own, uint first, uint last)
 {
+    uint first_other = walk_side().first;
     uvec2 bounds = segment_bounds(own, first, last);
     w.ids = segment_range(own, first, last);
-    w.end = min(w.end, max(bounds.y, w.side.first) - w.side.first);
-    w.first = min(max(w.first, max(bounds.x, w.side.first) - w.side.first), w.end);
+    w.end = min(w.end, max(bounds.y, first_other) - first_other);
+    w.first = min(max(w.first, max(bounds.x, first_other) - first_other), w.end);
 }
 
 /* What a tile of `rows` own rows walks over; the tensors are for the kernel to say. */
@@ -51,11 +62,9 @@ Walk walk_of_tile(uint tile, uint rows)
 #ifdef OWN_IS_KEY
     uint others = arguments.rows;
     SegmentSide own = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
-    w.side = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
 #else
     uint others = arguments.keys;
     SegmentSide own = segment_side(arguments.query_segments, arguments.query_fine_ranges, arguments.first_row);
-    w.side = segment_side(arguments.key_segments, arguments.key_fine_ranges, arguments.first_key);
 #endif
     w.end = BAND ? uint(band_end(int(last), others)) : others;
     w.first = BAND ? min(uint(band_first(int(first), others)), w.end) : 0;
@@ -78,10 +87,23 @@ void walk_take_split(inout Walk w)
     }
 }
 
-void walk_to(Walk w, uint at)
+void walk_on(uint rows)
 {
-    walk_a = address_advance(w.a, w.a_stride, at);
-    walk_b = address_advance(w.b, w.b_stride, at);
+    walk_a = address_advance(walk_a, uvec2(walk_a_stride, 0), rows);
+    walk_b = address_advance(walk_b, uvec2(walk_b_stride, 0), rows);
+}
+
+/* Whether the step from row `at` on is one that all rows of the tile keep by position. Keys' kernels have most to keep in registers. */
+bool walk_is_full(Walk w, uint at)
+{
+#ifdef OWN_IS_KEY
+    if (PARTS_APART) {
+        uint first = (gl_WorkGroupID.x + unknown_zero()) * TILE_ROWS, last = min(first + TILE_ROWS, arguments.keys) - 1;
+        w.full_first = uint(band_first(int(last), arguments.rows));
+        w.full_end = uint(band_end(int(first), arguments.rows));
+    }
+#endif
+    return at >= w.full_first && at + WALK_STEP <= w.full_end;
 }
 
 /* To the end of a run: rows of one segment range, or all before run_end. */
@@ -91,7 +113,7 @@ uint walk_run(Walk w, uint at, uint run_end, bool mixed)
         uint left = run_end - at;
         if (DROPOUT)
             left = min(left, walk_limit(at));
-        walk_step(at, left, left >= WALK_STEP && !mixed && (!BAND || (at >= w.full_first && at + WALK_STEP <= w.full_end)));
+        walk_step(at, left, left >= WALK_STEP && !mixed && (!BAND || walk_is_full(w, at)));
         left = min(left, WALK_STEP);
         walk_a = address_add(walk_a, left * w.a_stride.x);
         walk_b = address_add(walk_b, left * w.b_stride.x);
@@ -106,8 +128,10 @@ void walk(Walk w, bool continues, bool stores)
     walk_a_stride = w.a_stride.x;
     walk_b_stride = w.b_stride.x;
     if (SEGMENTS)
-        at = segment_find(w.side, w.ids, at, w.end);
-    walk_to(w, at);
+        at = segment_find(walk_side(), w.ids, at, w.end);
+    walk_a = w.a;
+    walk_b = w.b;
+    walk_on(at);
     do {
         uint block_end = min(at + BLOCK_ROWS, w.end);
         walk_begin_block();
@@ -115,11 +139,12 @@ void walk(Walk w, bool continues, bool stores)
             do {
                 if (SEGMENTS) {
                     bool mixed;
-                    uint run_end = segment_run_end(w.side, w.ids, at, mixed);
+                    uint run_end = segment_run_end(walk_side(), w.ids, at, mixed);
                     run_end = mixed && WALK_STEP > FINE_RANGE ? max(run_end, at + WALK_STEP) : run_end;
                     at = walk_run(w, at, min(run_end, block_end), mixed);
-                    at = segment_find(w.side, w.ids, at, w.end);
-                    walk_to(w, at);
+                    uint found = segment_find(walk_side(), w.ids, at, w.end);
+                    walk_on(found - at);
+                    at = found;
                 } else {
                     at = walk_run(w, at, block_end, false);
                 }

@@ -206,17 +206,12 @@ static uint64_t state_registers(const struct kernel_choice *choice, const struct
     return 4 * choice->rows_per_lane * (sums + (choice->few_registers ? 0 : own));
 }
 
-static bool has_costly_scores(const struct problem *problem)
-{
-    return problem->segment_ids || problem->softcap > 0 || problem->alibi || problem->bias.present || problem->dropout > 0;
-}
-
 /* Each key of a step has registers of its own. */
 static uint32_t gpu_keys_per_step(const struct vk_limits *limits, const struct problem *problem, bool state_fits)
 {
     if (limits->lane_registers >= GPU_MANY_REGISTERS)
         return 4;
-    return state_fits && !has_costly_scores(problem) ? 2 : 1;
+    return state_fits && !problem_has_costly_scores(problem) ? 2 : 1;
 }
 
 /*
@@ -242,10 +237,10 @@ static struct kernel_choice choose_for_gpu(const vkring_device *device, const st
     if (state_registers(&choice, problem) > room)
         choice.rows_per_lane = 1;
     choice.few_registers = state_registers(&choice, problem) > room;
-    if (is_nvidias(device) && choice.rows_per_lane == 2 && !problem->backward && !has_costly_scores(problem))
+    if (is_nvidias(device) && choice.rows_per_lane == 2 && !problem->backward && !problem_has_costly_scores(problem))
         choice.rows_per_lane = NVIDIA_ROWS_PER_LANE;
     choice.keys_per_step = gpu_keys_per_step(limits, problem, state_registers(&choice, problem) <= room);
-    choice.separate_sums = problem->backward && limits->lane_registers < GPU_MANY_REGISTERS && has_costly_scores(problem) &&
+    choice.separate_sums = problem->backward && limits->lane_registers < GPU_MANY_REGISTERS && problem_has_costly_scores(problem) &&
                            state_registers(&choice, problem) > room;
     return choice;
 }
@@ -345,19 +340,26 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
     return !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS;
 }
 
-/*
- * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most,
- * and scores of which all is asked. In subgroups of 8 lanes matrices take as many registers of a lane as twice the columns do in those
- * of 16.
- */
-static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct matrix_tiles *forward)
+/* As the driver farm sees it, of key gradients whose sums fit: what is left of a lane's registers for so much else. */
+static bool gradients_find_room(const struct vk_limits *limits, const struct problem *problem)
+{
+    if (limits->min_subgroup_size < GPU_WIDE_SUBGROUP)
+        return !problem->segment_ids;
+    return problem->type != VKRING_TYPE_BF16 || !(problem->segment_ids && problem->softcap > 0 && problem->dropout > 0);
+}
+
+/* Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers: gradients take most, and scores of which all is
+ * asked. */
+static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     const struct vk_limits *limits = &device->limits;
-    if (is_cpu(device) || (problem->backward && has_costly_scores(problem)))
+    if (is_cpu(device) || (problem_has_costly_scores(problem) &&
+                           !matrix_tiles_fit_registers(SPIRV_FORWARD, limits, &choice->matrices[SPIRV_FORWARD], problem)))
         return false;
-    if (limits->min_subgroup_size < GPU_WIDE_SUBGROUP)
-        return !problem->backward && !has_costly_scores(problem);
-    return !has_costly_scores(problem) || matrix_tiles_fit_registers(SPIRV_FORWARD, limits, forward, problem);
+    return !problem->backward ||
+           (matrix_tiles_fit_registers(SPIRV_QUERY_GRADIENT, limits, &choice->matrices[SPIRV_QUERY_GRADIENT], problem) &&
+            matrix_tiles_fit_registers(SPIRV_KEY_GRADIENT, limits, &choice->matrices[SPIRV_KEY_GRADIENT], problem) &&
+            gradients_find_room(limits, problem));
 }
 
 /* By operations on matrices where they were measured to gain: with NVIDIA's driver. CPUs lose, and RADV has them only for those who ask. */
@@ -374,7 +376,7 @@ enum kernel_family kernel_choice_best_family(const vkring_device *device, const 
     find_matrices(device, problem, &choice);
     const struct matrix_tiles *forward = &choice.matrices[SPIRV_FORWARD];
     const bool few = !problem->backward && forward->shape.m && kernel_choice_group(problem) * problem->q_len < matrix_tiles_rows(forward);
-    if (forward->shape.m && !few && (kernel_choice_suits_matrices(device) || hold_in_few_registers(device, problem, forward)))
+    if (forward->shape.m && !few && (kernel_choice_suits_matrices(device) || hold_in_few_registers(device, problem, &choice)))
         return KERNELS_MATRIX;
     return pays_broadcast(device, problem) ? KERNELS_BROADCAST : KERNELS_SCALAR;
 }

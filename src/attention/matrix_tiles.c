@@ -205,6 +205,14 @@ static bool can_load_ahead(enum spirv_kernel which, bool operations, const struc
     return which != SPIRV_BIAS_GRADIENT && (operations || problem->type != VKRING_TYPE_BF16);
 }
 
+/* Where registers are few lanes look at one quad of pairs of a row at a time, if much is asked of its score. */
+static uint32_t usual_step(enum spirv_kernel which, const struct matrix_tiles *tiles, bool is_cpu, const struct problem *problem)
+{
+    if (is_cpu)
+        return 2 * least_step(tiles);
+    return tiles->parts_apart && which != SPIRV_FORWARD && problem_has_costly_scores(problem) ? least_step(tiles) : 32;
+}
+
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
                                     const struct problem *problem, uint32_t row_tiles)
 {
@@ -228,7 +236,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
     tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, usual_subgroups(which, operations, problem) * tiles.column_parts);
     tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, min_u64(tiles.subgroups, rows));
     share_rows(&tiles, rows / tiles.column_parts);
-    tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, is_cpu ? 2 * least_step(&tiles) : 32);
+    tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, usual_step(which, &tiles, is_cpu, problem));
     tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
     while (tiles.subgroups > tiles.column_parts && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
         tiles.subgroups /= 2;

@@ -34,7 +34,7 @@ struct matrix_wish {
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u
 #define MATRIX_MOST_ROWS_PER_STEP 128u
-#define MATRIX_MOST_COLUMN_PARTS 8u
+#define MATRIX_MOST_COLUMN_PARTS 16u
 
 /** Of the shapes that kernels can take the one with most products; m is 0 where there is none. */
 struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);

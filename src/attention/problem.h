@@ -39,4 +39,10 @@ static inline bool problem_has_bias_of_heads(const struct problem *problem)
     return problem->bias.present && problem->bias.per_head;
 }
 
+/** Scores are more than their dot products times a number: lanes need registers for that. */
+static inline bool problem_has_costly_scores(const struct problem *problem)
+{
+    return problem->segment_ids || problem->softcap > 0 || problem->alibi || problem->bias.present || problem->dropout > 0;
+}
+
 #endif

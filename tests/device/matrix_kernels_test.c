@@ -164,8 +164,9 @@ static void check_with_operations(vkring_device *on, const struct attention_case
 START_TEST(subgroups_share_columns)
 {
     vkring_device *other = test_device_open(&few_registers);
-    check_with("matrix_column_parts=2", device, &in_parts[0], VKRING_TYPE_BF16, " column_parts=2", 4700);
-    check_with("matrix_column_parts=8", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=8", 4701);
+    check_with("matrix_column_parts=2", other, &in_parts[0], VKRING_TYPE_BF16, " column_parts=2", 4700);
+    check_with("matrix_column_parts=16 matrix_row_tiles=2 matrix_subgroups=16", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=16",
+               4701);
     vkring_device_destroy(&other);
 }
 END_TEST

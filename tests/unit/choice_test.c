@@ -265,7 +265,7 @@ static const char *const beyond[] = {
     "matrix_rows_per_step=24",
     "matrix_rows_per_step=256",
     "matrix_column_parts=3",
-    "matrix_column_parts=16",
+    "matrix_column_parts=32",
     "matrix_row_tiles=268435456",
 };
 
@@ -371,23 +371,54 @@ static bool is_on_matrix_units(const vkring_device *device, const struct problem
     return forward;
 }
 
-START_TEST(few_registers_hold_some)
+START_TEST(few_registers_hold_forward)
 {
     const vkring_device narrow = gpu_of_few_registers(8), wide = gpu_of_few_registers(16);
-    struct problem forward = halves, other;
-    forward.backward = false;
-    ck_assert(is_on_matrix_units(&wide, &forward) && is_on_matrix_units(&narrow, &forward));
-    ck_assert(is_on_matrix_units(&wide, &halves) && !is_on_matrix_units(&narrow, &halves));
-    other = forward;
-    other.softcap = 30;
-    ck_assert(is_on_matrix_units(&wide, &other) && !is_on_matrix_units(&narrow, &other));
-    other.value_dim = 256;
-    ck_assert(!is_on_matrix_units(&wide, &other));
-    other.softcap = 0;
-    ck_assert(is_on_matrix_units(&wide, &other) && is_on_matrix_units(&narrow, &other));
-    other = halves;
-    other.softcap = 30;
-    ck_assert(!is_on_matrix_units(&wide, &other));
+    struct problem of = halves;
+    of.backward = false;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
+    of.softcap = 30;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
+    of.value_dim = 256;
+    ck_assert(!is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
+    of.softcap = 0;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
+}
+END_TEST
+
+/* On narrow subgroups without segment ids; of bf16 not all at once. */
+START_TEST(few_registers_hold_gradients)
+{
+    const vkring_device narrow = gpu_of_few_registers(8), wide = gpu_of_few_registers(16);
+    struct problem of = halves;
+    of.head_dim = of.value_dim = 128;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
+    of.softcap = 30;
+    of.dropout = 0.5;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
+    of.segment_ids = true;
+    ck_assert(is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
+    of.type = VKRING_TYPE_BF16;
+    ck_assert(!is_on_matrix_units(&wide, &of));
+    of.dropout = 0;
+    ck_assert(is_on_matrix_units(&wide, &of));
+    of = halves;
+    of.head_dim = of.value_dim = 256;
+    ck_assert(!is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
+}
+END_TEST
+
+/* Of gradients with much to find of each score a lane has one quad of a step and row. */
+START_TEST(costly_gradients_have_short_steps)
+{
+    const vkring_device device = gpu_of_few_registers(8);
+    struct problem of = halves;
+    const struct kernel_choice plain = kernel_choice_best(&device, &of);
+    of.alibi = true;
+    const struct kernel_choice costly = kernel_choice_best(&device, &of);
+    ck_assert_uint_eq(plain.matrices[SPIRV_QUERY_GRADIENT].rows_per_step, 32);
+    ck_assert_uint_eq(costly.matrices[SPIRV_QUERY_GRADIENT].rows_per_step, 16);
+    ck_assert_uint_eq(costly.matrices[SPIRV_FORWARD].rows_per_step, 32);
 }
 END_TEST
 
@@ -407,6 +438,20 @@ START_TEST(subgroups_share_columns_where_registers_are_few)
         ck_assert_uint_eq(matrix_tiles_row_tiles(&best.matrices[SPIRV_KEY_GRADIENT]), 2);
         check_room(&device, &best);
     }
+}
+END_TEST
+
+/* Rows are a subgroup's own then. */
+START_TEST(narrow_subgroups_have_a_row_each)
+{
+    const vkring_device device = gpu_of_few_registers(8);
+    struct problem of = halves;
+    of.head_dim = of.value_dim = 128;
+    const struct kernel_choice best = kernel_choice_best(&device, &of);
+    const struct matrix_tiles *keys = &best.matrices[SPIRV_KEY_GRADIENT];
+    ck_assert_uint_eq(keys->column_parts, 16);
+    ck_assert_uint_eq(matrix_tiles_rows(keys), keys->subgroups);
+    check_room(&device, &best);
 }
 END_TEST
 
@@ -559,8 +604,11 @@ int main(void)
     tcase_add_test(words, what_lies_between_is_on_the_way);
     if (spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(words, tiles_of_matrix_units_are_words);
-        tcase_add_test(words, few_registers_hold_some);
+        tcase_add_test(words, few_registers_hold_forward);
+        tcase_add_test(words, few_registers_hold_gradients);
+        tcase_add_test(words, costly_gradients_have_short_steps);
         tcase_add_test(words, subgroups_share_columns_where_registers_are_few);
+        tcase_add_test(words, narrow_subgroups_have_a_row_each);
         tcase_add_test(words, columns_are_shared_on_request);
         tcase_add_test(words, a_subgroup_has_a_row);
         tcase_add_test(words, bias_gradients_are_on_matrix_units);
