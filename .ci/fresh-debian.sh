@@ -73,7 +73,7 @@ fresh_debian()
     results_of fresh_debian "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --no-suite unit \
         --no-suite device
     second_run_does_nothing
-    timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo"
+    timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo" --seconds "$demo_seconds"
 }
 
 # The tests count the layer's messages and fail on any. The newest driver compiles kernels soonest, and the newest layer sees most. The other

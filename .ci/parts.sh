@@ -8,6 +8,8 @@ test_seconds=3600
 # Old drivers take seconds to compile a kernel: all random cases run on the newest, in the fresh Debian, and a few of them here, each time
 # the device tests run.
 few_cases=8
+# Contexts of the demo that would take longer are left out: what they show is said already.
+demo_seconds=15
 # What sanitizers look at is the host's code: of the tests that try many kernels they run the random ones alone, and Mesa compiles kernels
 # without optimizing them: with the newest `tune` takes 20 seconds, and not 30.
 sanitized_device_tests=(application-device arguments pipeline-cache pipeline-pool plan-memory poorer-devices random repeat tune vk-layer)
@@ -81,7 +83,7 @@ tests_here()
 
 demo_here()
 {
-    timeout -k 30 900 "$checkout/scripts/demo"
+    timeout -k 30 900 "$checkout/scripts/demo" --seconds "$demo_seconds"
 }
 
 shaders()
@@ -94,12 +96,6 @@ shaders()
         count=$((count + 1))
     done
     say "$count variants"
-}
-
-soak()
-{
-    build_checkout
-    LP_NUM_THREADS=1 XDG_CACHE_HOME=$build/tests/cache timeout -k 30 900 "$build/tests/soak/soak-test" 30
 }
 
 # Clang finds all that it warns of before it optimizes.
