@@ -17,7 +17,7 @@
 #include "captured_pipelines.h"
 #include "feedforward/layer.h"
 
-enum options { PLAIN, CAUSAL, ALL };
+enum options { PLAIN, CAUSAL, UNSEGMENTED, ALL }; /* the third: all but segment ids */
 
 static const struct farm_problem {
     enum vkring_type type;
@@ -25,16 +25,20 @@ static const struct farm_problem {
     enum options options;
     bool few; /* among the few that stand for the others */
 } problems[] = {
-    {VKRING_TYPE_F32, 64, 64, PLAIN, true},     {VKRING_TYPE_F32, 64, 64, CAUSAL, false},    {VKRING_TYPE_F32, 64, 64, ALL, true},
-    {VKRING_TYPE_F32, 128, 128, CAUSAL, false}, {VKRING_TYPE_F32, 128, 128, ALL, false},     {VKRING_TYPE_F32, 256, 256, ALL, false},
-    {VKRING_TYPE_F16, 64, 64, PLAIN, false},    {VKRING_TYPE_F16, 64, 64, ALL, false},       {VKRING_TYPE_F16, 128, 128, CAUSAL, true},
-    {VKRING_TYPE_F16, 128, 128, ALL, true},     {VKRING_TYPE_F16, 256, 256, PLAIN, false},   {VKRING_TYPE_F16, 256, 256, ALL, true},
-    {VKRING_TYPE_F16, 40, 72, ALL, false},      {VKRING_TYPE_BF16, 128, 128, CAUSAL, false}, {VKRING_TYPE_BF16, 128, 128, ALL, false},
-    {VKRING_TYPE_F16, 64, 64, CAUSAL, true},    {VKRING_TYPE_F16, 40, 56, CAUSAL, false},    {VKRING_TYPE_BF16, 64, 32, CAUSAL, false},
+    {VKRING_TYPE_F32, 64, 64, PLAIN, true},        {VKRING_TYPE_F32, 64, 64, CAUSAL, false},
+    {VKRING_TYPE_F32, 64, 64, ALL, true},          {VKRING_TYPE_F32, 128, 128, CAUSAL, false},
+    {VKRING_TYPE_F32, 128, 128, ALL, false},       {VKRING_TYPE_F32, 256, 256, ALL, false},
+    {VKRING_TYPE_F16, 64, 64, PLAIN, false},       {VKRING_TYPE_F16, 64, 64, ALL, false},
+    {VKRING_TYPE_F16, 128, 128, CAUSAL, true},     {VKRING_TYPE_F16, 128, 128, ALL, true},
+    {VKRING_TYPE_F16, 256, 256, PLAIN, false},     {VKRING_TYPE_F16, 256, 256, ALL, true},
+    {VKRING_TYPE_F16, 40, 72, ALL, false},         {VKRING_TYPE_BF16, 128, 128, CAUSAL, false},
+    {VKRING_TYPE_BF16, 128, 128, ALL, false},      {VKRING_TYPE_F16, 64, 64, CAUSAL, true},
+    {VKRING_TYPE_F16, 40, 56, CAUSAL, false},      {VKRING_TYPE_BF16, 64, 32, CAUSAL, false},
+    {VKRING_TYPE_F16, 64, 64, UNSEGMENTED, false}, {VKRING_TYPE_BF16, 128, 128, UNSEGMENTED, false},
 };
 
 static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
-static const char *const option_names[] = {[PLAIN] = "plain", [CAUSAL] = "causal", [ALL] = "all"};
+static const char *const option_names[] = {[PLAIN] = "plain", [CAUSAL] = "causal", [UNSEGMENTED] = "unsegmented", [ALL] = "all"};
 
 static struct vkring_plan_params params_of(const struct farm_problem *farmed)
 {
@@ -50,11 +54,12 @@ static struct vkring_plan_params params_of(const struct farm_problem *farmed)
         .causal = farmed->options != PLAIN,
         .backward = true,
     };
-    if (farmed->options == ALL) {
+    if (farmed->options >= UNSEGMENTED) {
         params.causal_block = 16;
         params.has_window = true;
         params.window_left = params.window_right = 1000;
-        params.segment_ids = params.alibi = params.sinks = true;
+        params.segment_ids = farmed->options == ALL;
+        params.alibi = params.sinks = true;
         params.softcap = 30;
         params.dropout = 0.1;
         params.bias =
@@ -66,7 +71,7 @@ static struct vkring_plan_params params_of(const struct farm_problem *farmed)
 /* Gradients of a ring and rows that lie apart go with the problem that has everything. */
 static struct kernel_use use_of(const struct farm_problem *farmed)
 {
-    return (struct kernel_use){.partial = farmed->options != PLAIN, .strided = farmed->options == ALL};
+    return (struct kernel_use){.partial = farmed->options != PLAIN, .strided = farmed->options >= UNSEGMENTED};
 }
 
 struct farm {
