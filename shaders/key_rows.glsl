@@ -10,7 +10,7 @@
  */
 int kept_keys[ROWS_PER_LANE];                               /* in the dispatch */
 int kept_firsts[ROWS_PER_LANE], kept_ends[ROWS_PER_LANE];   /* of a band, with BAND */
-int id_of[ROWS_PER_LANE];                                   /* with SEGMENTS */
+int kept_ids[ROWS_PER_LANE];                                  /* with SEGMENTS */
 uint query_head, query_batch;
 float kept_slope;
 uvec2 kept_bias, kept_query_ids, kept_stats;
@@ -43,6 +43,13 @@ int band_end_of(uint r)
     if (PARTS_APART)
         return band_end(key_of(r), arguments.rows);
     return kept_ends[r];
+}
+
+int id_of(uint r)
+{
+    if (PARTS_APART)
+        return Ids(rows_address(arguments_anew().key_ids, query_batch, 0)).at[uint(key_of(r))];
+    return kept_ids[r];
 }
 
 float head_slope()
@@ -84,7 +91,7 @@ void choose_query_head(uint batch, uint head)
     kept_stats = rows_address(arguments.row_stats, batch, head);
     uvec2 key_ids = rows_address(arguments.key_ids, batch, 0);
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        id_of[r] = SEGMENTS ? Ids(key_ids).at[uint(kept_keys[r])] : 0;
+        kept_ids[r] = SEGMENTS ? Ids(key_ids).at[uint(kept_keys[r])] : 0;
 }
 
 /* Row at + k, or the last of `left`. On matrix units there may be none: then the last of all. */
@@ -104,7 +111,7 @@ bool row_is_kept(uint r, uint at, uint k, uint left)
     if (BAND)
         kept = kept && row >= band_first_of(r) && row < band_end_of(r);
     if (SEGMENTS)
-        kept = kept && Ids(query_ids_address()).at[row_that_is_there(at, k, left)] == id_of[r];
+        kept = kept && Ids(query_ids_address()).at[row_that_is_there(at, k, left)] == id_of(r);
     return kept;
 }
 

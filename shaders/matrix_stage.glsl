@@ -21,7 +21,9 @@ const uint STAGE_LANES = gl_WorkGroupSize.x > WALK_STEP ? gl_WorkGroupSize.x / W
 const uint STAGE_ROWS = gl_WorkGroupSize.x / STAGE_LANES;                                     /* at a time */
 
 shared float magnitudes[2 * WALK_STEP]; /* of the rows of both tensors that are staged */
-float own_magnitudes[2 * ROWS_PER_LANE];
+/* Of own rows: with PARTS_APART in shared memory, where registers are few. */
+float own_magnitudes[PARTS_APART ? 1 : 2 * ROWS_PER_LANE];
+shared float shown_magnitudes[PARTS_APART ? 2 * TILE_ROWS : 1];
 
 /* Stages a lane's octets of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */
 uint stage_bits(bool whole, uint to, uint octets, uvec2 address, uint first, bool row_is_there, uint dim)
@@ -83,8 +85,21 @@ void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint
 void take_magnitudes(uint begin, uint tensor)
 {
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        if (row_of(r) >= begin && row_of(r) < begin + WALK_STEP)
-            own_magnitudes[tensor * ROWS_PER_LANE + r] = magnitudes[tensor * WALK_STEP + row_of(r) - begin];
+        if (row_of(r) >= begin && row_of(r) < begin + WALK_STEP) {
+            float magnitude = magnitudes[tensor * WALK_STEP + row_of(r) - begin];
+            if (PARTS_APART)
+                shown_magnitudes[tensor * TILE_ROWS + row_of(r)] = magnitude;
+            else
+                own_magnitudes[tensor * ROWS_PER_LANE + r] = magnitude;
+        }
+}
+
+/* Lanes see what they stored themselves. */
+float own_magnitude(uint tensor, uint r)
+{
+    if (PARTS_APART)
+        return shown_magnitudes[tensor * TILE_ROWS + row_of(r)];
+    return own_magnitudes[tensor * ROWS_PER_LANE + r];
 }
 
 vec4 magnitudes_of(uint tensor, uint quad)
@@ -96,7 +111,7 @@ vec4 magnitudes_of(uint tensor, uint quad)
 /* Of rows of a tensor on both sides: row slot r with a quad of the step. */
 vec4 dots_of(uint tensor, uint r, uint quad)
 {
-    return product_of(r, quad) * min(own_magnitudes[tensor * ROWS_PER_LANE + r] * magnitudes_of(tensor, quad), vec4(LARGEST_MAGNITUDE));
+    return product_of(r, quad) * min(own_magnitude(tensor, r) * magnitudes_of(tensor, quad), vec4(LARGEST_MAGNITUDE));
 }
 
 /* What lanes have of pairs with a quad of the step, as factors of rows that are staged. */

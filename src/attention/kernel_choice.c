@@ -340,16 +340,10 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
     return !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS;
 }
 
-/* As the driver farm sees it, of key gradients whose sums fit: what is left of a lane's registers for so much else. */
-static bool gradients_find_room(const struct vk_limits *limits, const struct problem *problem)
-{
-    if (limits->min_subgroup_size < GPU_WIDE_SUBGROUP)
-        return !problem->segment_ids;
-    return problem->type != VKRING_TYPE_BF16 || !(problem->segment_ids && problem->softcap > 0 && problem->dropout > 0);
-}
-
-/* Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers: gradients take most, and scores of which all is
- * asked. */
+/*
+ * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most, and
+ * scores of which much is asked; segment ids are more than lanes of narrow subgroups have room for.
+ */
 static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     const struct vk_limits *limits = &device->limits;
@@ -359,7 +353,7 @@ static bool hold_in_few_registers(const vkring_device *device, const struct prob
     return !problem->backward ||
            (matrix_tiles_fit_registers(SPIRV_QUERY_GRADIENT, limits, &choice->matrices[SPIRV_QUERY_GRADIENT], problem) &&
             matrix_tiles_fit_registers(SPIRV_KEY_GRADIENT, limits, &choice->matrices[SPIRV_KEY_GRADIENT], problem) &&
-            gradients_find_room(limits, problem));
+            (limits->min_subgroup_size >= GPU_WIDE_SUBGROUP || !problem->segment_ids));
 }
 
 /* By operations on matrices where they were measured to gain: with NVIDIA's driver. CPUs lose, and RADV has them only for those who ask. */

@@ -49,13 +49,14 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t rows = matrix_tiles_rows(tiles), step = tiles->rows_per_step;
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 && !tiles->operations ? 8 : 0;
+    const uint64_t own_magnitude_bytes = tiles->parts_apart ? magnitude_bytes : 0;
     const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
     const uint64_t words = 1 + (tiles->column_parts > 1 ? tiles->subgroups : 1);
     const uint64_t shown_columns = tiles->operations ? tiles->shape.n : step;
     const uint64_t mask_bytes = tiles->operations ? 4 * step + 8 * rows : 0;
     const uint64_t stats_rows = !tiles->operations || which == SPIRV_FORWARD ? 0 : owns_keys(which) ? step : rows;
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * shown_columns + 16 + factor_bytes + 4) + 4 * words +
-           mask_bytes + 12 * stats_rows + (tiles->few_registers ? rows * own_bytes : 0);
+    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * shown_columns + 16 + factor_bytes + own_magnitude_bytes + 4) +
+           4 * words + mask_bytes + 12 * stats_rows + (tiles->few_registers ? rows * own_bytes : 0);
 }
 
 uint64_t matrix_tiles_state_bytes(enum spirv_kernel which, const struct matrix_tiles *tiles, const struct problem *problem)
