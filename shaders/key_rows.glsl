@@ -5,12 +5,12 @@
  */
 
 /*
- * Of the lane's row slots, and of the query head and the batch entry at hand. With PARTS_APART what can be found again is, each time, by the functions
- * below: where registers are few, other values need them.
+ * Of the lane's row slots, and of the query head and the batch entry at hand. With PARTS_APART, where registers are few, they are not kept but found
+ * again each time, by the functions below.
  */
-int kept_keys[ROWS_PER_LANE];                               /* in the dispatch */
-int kept_firsts[ROWS_PER_LANE], kept_ends[ROWS_PER_LANE];   /* of a band, with BAND */
-int kept_ids[ROWS_PER_LANE];                                  /* with SEGMENTS */
+int kept_keys[ROWS_PER_LANE];                             /* in the dispatch */
+int kept_firsts[ROWS_PER_LANE], kept_ends[ROWS_PER_LANE]; /* of a band, with BAND */
+int kept_ids[ROWS_PER_LANE];                              /* with SEGMENTS */
 uint query_head, query_batch;
 float kept_slope;
 uvec2 kept_bias, kept_query_ids, kept_stats;

@@ -21,8 +21,8 @@ const uint STAGE_LANES = gl_WorkGroupSize.x > WALK_STEP ? gl_WorkGroupSize.x / W
 const uint STAGE_ROWS = gl_WorkGroupSize.x / STAGE_LANES;                                     /* at a time */
 
 shared float magnitudes[2 * WALK_STEP]; /* of the rows of both tensors that are staged */
-/* Of own rows: with PARTS_APART in shared memory, where registers are few. */
-float own_magnitudes[PARTS_APART ? 1 : 2 * ROWS_PER_LANE];
+float own_magnitudes[2 * ROWS_PER_LANE];
+/* In their place with PARTS_APART, where registers are few. */
 shared float shown_magnitudes[PARTS_APART ? 2 * TILE_ROWS : 1];
 
 /* Stages a lane's octets of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */

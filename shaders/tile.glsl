@@ -31,10 +31,7 @@ bool apart()
     return !FEW_REGISTERS || always();
 }
 
-/*
- * Always true, with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all
- * parts in an if twice.
- */
+/* Always true, with PARTS_APART by a condition that is each part's own: compilers join ifs of the same one, and keep the sums of all parts in an if twice. */
 bool part_apart(uint i)
 {
     return !PARTS_APART || arguments.causal_block != ~i;

@@ -87,6 +87,7 @@ void walk_take_split(inout Walk w)
     }
 }
 
+/* So many rows further. */
 void walk_on(uint rows)
 {
     walk_a = address_advance(walk_a, uvec2(walk_a_stride, 0), rows);
