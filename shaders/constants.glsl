@@ -44,7 +44,8 @@ layout(constant_id = 31) const uint SUBGROUPS = 4;    /* of a workgroup; each ow
 layout(constant_id = 32) const bool EXACT_WEIGHTS = false; /* forward does not round weights to f16: what backward makes of outputs cancels */
 layout(constant_id = 33) const bool PARTS_APART = false;  /* matrices of sums are in branches of their own, where registers are few */
 layout(constant_id = 34) const uint COLUMN_PARTS = 1; /* subgroups that own rows together, each a part of the columns of their sums; a power of two; 1 unless FEW_REGISTERS */
-layout(constant_id = 35) const bool LOADS_AHEAD = false; /* a step's rows are on their way while the one before it is computed */
+layout(constant_id = 35) const bool OCTETS = false;   /* ALIGNED, and dimensions are multiples of 8, addresses and strides of 16 bytes */
+layout(constant_id = 36) const bool LOADS_AHEAD = false; /* a step's rows are on their way while the one before it is computed; OCTETS */
 #else
 const bool PARTS_APART = false;
 #endif

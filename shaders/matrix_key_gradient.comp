@@ -85,7 +85,7 @@ uint last_key_of_tile()
     return min(TILE_ROWS, arguments.keys - gl_WorkGroupID.x * TILE_ROWS) - 1;
 }
 
-const bool STATS_AHEAD = LOADS_AHEAD && WALK_STEP <= gl_WorkGroupSize.x;
+const bool STATS_AHEAD = LOADS_AHEAD ? WALK_STEP <= gl_WorkGroupSize.x : false;
 
 vec4 stats_ahead; /* of the lane's row of the next step */
 
@@ -94,15 +94,21 @@ vec4 stats_at(uint row)
     return RowStats(stats_address()).at[min(row, arguments.rows - 1)];
 }
 
+void walk_begin_run(uint at)
+{
+    load_step(0);
+    if (STATS_AHEAD)
+        stats_ahead = stats_at(at + gl_LocalInvocationID.x);
+}
+
 /* A step's rows and what is known of them. */
 void stage_with_stats(uint at, uint left)
 {
     uint row = gl_LocalInvocationID.x;
-    bool loaded = STATS_AHEAD && is_ahead;
     barrier();
     do {
         if (row < WALK_STEP)
-            show_stats(row, loaded ? stats_ahead : stats_at(at + row), row < left);
+            show_stats(row, STATS_AHEAD ? stats_ahead : stats_at(at + row), row < left);
         row += gl_WorkGroupSize.x;
     } while (row < WALK_STEP);
     stage_step(left);
@@ -126,6 +132,11 @@ void walk_step(uint at, uint left, bool whole)
 }
 
 #else
+
+void walk_begin_run(uint at)
+{
+    load_step(0);
+}
 
 /* From dot products of queries and keys, and those of gradients of outputs and values in products[]. */
 void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS],

@@ -7,6 +7,19 @@
  * multiplied by their magnitudes, which rounds nothing.
  */
 
+layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Octets {
+    uvec4 at[];
+};
+
+/* As load_bits, but eight elements. */
+uvec4 load_octet(uvec2 address, uint first, uint octet, uint dim)
+{
+    if (!OCTETS)
+        return uvec4(load_bits(address, first, 2 * octet, dim), load_bits(address, first, 2 * octet + 1, dim));
+    uvec4 bits = Octets(address).at[first / 8 + min(octet, dim / 8 - 1)];
+    return octet < dim / 8 ? bits : uvec4(0);
+}
+
 const uint STAGED_AT_ONCE = !PARTS_APART || ALIGNED ? 2 : 1; /* octets that a lane loads before it stores any */
 
 /* Which of the two tensors of a side. */
@@ -26,13 +39,13 @@ float own_magnitudes[2 * ROWS_PER_LANE];
 shared float shown_magnitudes[PARTS_APART ? 2 * TILE_ROWS : 1];
 
 /* Stages a lane's octets of a row as they are, bf16 in the place of f16. The greatest element of the row, without its sign. */
-uint stage_bits(bool whole, uint to, uint octets, uvec2 address, uint first, bool row_is_there, uint dim)
+uint stage_bits(uint to, uint octets, uvec2 address, uint first, bool row_is_there, uint dim)
 {
     uint greatest = 0, octet = gl_SubgroupInvocationID % STAGE_LANES;
     [[dont_unroll]] do {
         uvec4 bits[STAGED_AT_ONCE];
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++)
-            bits[j] = load_octet(whole, address, first, octet + j * STAGE_LANES, dim);
+            bits[j] = load_octet(address, first, octet + j * STAGE_LANES, dim);
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
             bits[j] = row_is_there ? bits[j] : uvec4(0);
             greatest = max(greatest, max(greatest_of(bits[j].xy), greatest_of(bits[j].zw)));
@@ -64,8 +77,8 @@ void convert_staged(uint to, uint octets, float inverse_magnitude)
     } while (octet < octets);
 }
 
-/* Each row is one subgroup's: nobody waits. */
-void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
+/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Each row is one subgroup's: nobody waits. */
+void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
 {
     const uint octets = stride - 1;
     uint lane = gl_SubgroupID * (gl_WorkGroupSize.x / SUBGROUPS) + gl_SubgroupInvocationID;
@@ -73,7 +86,7 @@ void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint
     [[dont_unroll]] do {
         uint row = min(first + lane / STAGE_LANES, rows - 1);
         uint index = min(begin + row, end - 1) * (stride_bytes / ELEMENT_BYTES);
-        uint greatest = stage_bits(whole, to + row * stride, octets, address, index, begin + row < end, dim);
+        uint greatest = stage_bits(to + row * stride, octets, address, index, begin + row < end, dim);
         uint exponent = fitting_exponent(greatest);
         convert_staged(to + row * stride, octets, uintBitsToFloat(exponent << 23));
         magnitudes[tensor * WALK_STEP + row] = uintBitsToFloat((254u - exponent) << 23);
@@ -124,7 +137,8 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 const bool HAS_MAGNITUDES = false;
 
-void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
+/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. */
+void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
 {
     const uint octets = stride - 1;
     uint first = 0;
@@ -132,7 +146,7 @@ void stage_rows(bool whole, uint to, uint stride, uint rows, uvec2 address, uint
         uvec4 bits[STAGED_AT_ONCE];
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
             uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-            bits[j] = load_octet(whole, address, min(begin + i / octets, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
+            bits[j] = load_octet(address, min(begin + i / octets, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
         }
         [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
             uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
@@ -159,85 +173,74 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 #endif
 
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. */
-void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
-{
-    if (has_whole_octets(address, stride_bytes, dim))
-        stage_rows(true, to, stride, rows, address, stride_bytes, begin, end, dim, tensor);
-    else
-        stage_rows(false, to, stride, rows, address, stride_bytes, begin, end, dim, tensor);
-}
-
 /*
- * With LOADS_AHEAD lanes load the next step's octets into registers before they look at this one's, if rows are whole octets: what memory takes passes
- * meanwhile. Those of the tensor of head_dim, then those of the other.
+ * With LOADS_AHEAD lanes load the next step's octets into registers before they look at this one's: what memory takes passes meanwhile. Nothing looks at
+ * them until they are staged, or lanes would wait for them where they are loaded. Those of the tensor of head_dim, then those of the other.
  */
 #if defined(TYPE_BF16) && !defined(MATRICES_OF_BFLOAT16)
-const bool is_ahead = false;
 
-bool stage_what_was_loaded()
+void load_step(uint from)
+{
+}
+
+bool stage_loaded_step(uint left)
 {
     return false;
 }
 
-void load_next_step(uint left)
-{
-}
 #else
+
 const uint AHEAD_HEAD = LOADS_AHEAD ? (WALK_STEP * (HEAD_STRIDE - 1) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x : 1;
 const uint AHEAD_VALUE = LOADS_AHEAD ? (WALK_STEP * (VALUE_STRIDE - 1) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x : 1;
 
 uvec4 ahead[AHEAD_HEAD + AHEAD_VALUE];
-bool is_ahead = false; /* the step's octets are there */
 
-void load_ahead(uint slot, uint slots, uint octets, uvec2 address, uint stride_bytes, uint end, uint dim)
+/* Past the last row of the run, and the last octet, that one again. */
+void load_ahead(uint slot, uint slots, uint octets, uvec2 address, uint stride_bytes, uint from, uint dim)
 {
-    address = address_add(address, WALK_STEP * stride_bytes);
     [[unroll]] for (uint j = 0; j < slots; j++) {
-        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
-        uvec4 bits = load_octet(true, address, min(row, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
-        ahead[slot + j] = row < end ? bits : uvec4(0);
+        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = min(from + i / octets, walk_left - 1);
+        ahead[slot + j] = Octets(address).at[row * (stride_bytes / 16) + min(i % octets, dim / 8 - 1)];
     }
 }
 
-void stage_ahead(uint to, uint slot, uint slots, uint stride)
+void stage_ahead(uint to, uint slot, uint slots, uint octets, uint left, uint dim)
 {
     [[unroll]] for (uint j = 0; j < slots; j++) {
-        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / (stride - 1);
+        uint i = j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets, octet = i % octets;
         if (row < WALK_STEP)
-            staged[to + row * stride + i % (stride - 1)] = ahead[slot + j];
+            staged[to + row * (octets + 1) + octet] = row < left && octet < dim / 8 ? ahead[slot + j] : uvec4(0);
     }
 }
 
-bool stage_what_was_loaded()
+/* A step from the `from`-th row of the run's rest on. */
+void load_step(uint from)
 {
-    if (!LOADS_AHEAD || !is_ahead)
+    if (!LOADS_AHEAD)
+        return;
+    load_ahead(0, AHEAD_HEAD, HEAD_STRIDE - 1, walk_a, walk_a_stride, from, HEAD_DIM);
+    load_ahead(AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE - 1, walk_b, walk_b_stride, from, VALUE_DIM);
+}
+
+bool stage_loaded_step(uint left)
+{
+    if (!LOADS_AHEAD)
         return false;
-    stage_ahead(STAGED_HEAD, 0, AHEAD_HEAD, HEAD_STRIDE);
-    stage_ahead(STAGED_VALUE, AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE);
+    stage_ahead(STAGED_HEAD, 0, AHEAD_HEAD, HEAD_STRIDE - 1, left, HEAD_DIM);
+    stage_ahead(STAGED_VALUE, AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE - 1, left, VALUE_DIM);
     return true;
 }
 
-/* left: of this step's rows and those that follow. */
-void load_next_step(uint left)
-{
-    is_ahead = LOADS_AHEAD && left > WALK_STEP && has_whole_octets(walk_a, walk_a_stride, HEAD_DIM) &&
-               has_whole_octets(walk_b, walk_b_stride, VALUE_DIM);
-    if (!is_ahead)
-        return;
-    load_ahead(0, AHEAD_HEAD, HEAD_STRIDE - 1, walk_a, walk_a_stride, left - WALK_STEP, HEAD_DIM);
-    load_ahead(AHEAD_HEAD, AHEAD_VALUE, VALUE_STRIDE - 1, walk_b, walk_b_stride, left - WALK_STEP, VALUE_DIM);
-}
 #endif
 
-/* Both tensors of the other side, for one step. */
+/* Both tensors of the other side, for one step of `left` rows at most. */
 void stage_step(uint left)
 {
     barrier();
-    if (!stage_what_was_loaded()) {
+    if (!stage_loaded_step(left)) {
         stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, walk_a_stride, 0, left, HEAD_DIM, HEAD_TENSOR);
         stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, walk_b_stride, 0, left, VALUE_DIM, VALUE_TENSOR);
     }
     barrier();
-    load_next_step(left);
+    load_step(DROPOUT ? min(left, WALK_STEP) : WALK_STEP);
 }

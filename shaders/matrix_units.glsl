@@ -30,25 +30,6 @@ uvec2 load_bits(uvec2 address, uint first, uint quad, uint dim)
     return each.xz | (each.yw << 16);
 }
 
-layout(buffer_reference, scalar, buffer_reference_align = 16) readonly buffer Octets {
-    uvec4 at[];
-};
-
-/* Whether rows of `dim` elements are read an octet at a time. */
-bool has_whole_octets(uvec2 address, uint stride_bytes, uint dim)
-{
-    return ALIGNED && dim % 8 == 0 && ((address.x | stride_bytes) & 15u) == 0;
-}
-
-/* As load_bits, but eight elements. whole: has_whole_octets(). */
-uvec4 load_octet(bool whole, uvec2 address, uint first, uint octet, uint dim)
-{
-    if (!whole)
-        return uvec4(load_bits(address, first, 2 * octet, dim), load_bits(address, first, 2 * octet + 1, dim));
-    uvec4 bits = Octets(address).at[first / 8 + min(octet, dim / 8 - 1)];
-    return octet < dim / 8 ? bits : uvec4(0);
-}
-
 /* Of four of bf16, without its sign. */
 uint greatest_of(uvec2 bits)
 {

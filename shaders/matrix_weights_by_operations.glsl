@@ -65,39 +65,35 @@ void mask_scores(uint at, uint left)
     }
 }
 
-/* Where the highest score of a row is beyond its maximum, that grows, and its sums shrink. */
-void raise_maxima(uint t, SUMS_MATRIX highest)
+/* Turns scores into weights. Where the highest score of a row is beyond its maximum, that grows, and its sums shrink. */
+void weigh_keys()
 {
-    bool grows = false;
-    SUMS_MATRIX shrink;
-    [[unroll]] for (uint i = 0; i < highest.length(); i++)
-        grows = grows || maximum_grows(highest[i], maxima[t][i]);
-    if (!subgroupAny(grows))
-        return;
-    [[unroll]] for (uint i = 0; i < highest.length(); i++) {
-        bool row_grows = maximum_grows(highest[i], maxima[t][i]);
-        shrink[i] = row_grows ? maximum_shrinks(highest[i], maxima[t][i]) : 1.0;
-        maxima[t][i] = row_grows ? highest[i] - WEIGHT_HEADROOM : maxima[t][i];
-    }
-    weight_sums[t] = weight_sums[t] * shrink;
-    [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++)
-        sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] * shrink;
-}
-
-/* Turns the scores of row tile t into weights. */
-void weigh_keys(uint t)
-{
-    SUMS_MATRIX highest = pairs[t * STEP_TILES], highest_of_row;
-    [[unroll]] for (uint n = 1; n < STEP_TILES; n++)
+    [[unroll]] for (uint t = 0; t < ROW_TILES; t++) {
+        SUMS_MATRIX highest = pairs[t * STEP_TILES], highest_of_row;
+        bool grows = false;
+        [[unroll]] for (uint n = 1; n < STEP_TILES; n++)
+            [[unroll]] for (uint i = 0; i < highest.length(); i++)
+                highest[i] = max(highest[i], pairs[t * STEP_TILES + n][i]);
+        coopMatReduceNV(highest_of_row, highest, gl_CooperativeMatrixReduceRowNV, greater_of);
         [[unroll]] for (uint i = 0; i < highest.length(); i++)
-            highest[i] = max(highest[i], pairs[t * STEP_TILES + n][i]);
-    coopMatReduceNV(highest_of_row, highest, gl_CooperativeMatrixReduceRowNV, greater_of);
-    raise_maxima(t, highest_of_row);
-    [[unroll]] for (uint n = 0; n < STEP_TILES; n++) {
-        uint at = t * STEP_TILES + n;
-        [[unroll]] for (uint i = 0; i < highest.length(); i++)
-            pairs[at][i] = exp2(pairs[at][i] - maxima[t][i]);
-        weight_sums[t] = weight_sums[t] + pairs[at];
+            grows = grows || maximum_grows(highest_of_row[i], maxima[t][i]);
+        if (subgroupAny(grows)) {
+            SUMS_MATRIX shrink;
+            [[unroll]] for (uint i = 0; i < highest.length(); i++) {
+                bool row_grows = maximum_grows(highest_of_row[i], maxima[t][i]);
+                shrink[i] = row_grows ? maximum_shrinks(highest_of_row[i], maxima[t][i]) : 1.0;
+                maxima[t][i] = row_grows ? highest_of_row[i] - WEIGHT_HEADROOM : maxima[t][i];
+            }
+            weight_sums[t] = weight_sums[t] * shrink;
+            [[unroll]] for (uint n = 0; n < SUM_WIDTH; n++)
+                sums[t * SUM_WIDTH + n] = sums[t * SUM_WIDTH + n] * shrink;
+        }
+        [[unroll]] for (uint n = 0; n < STEP_TILES; n++) {
+            uint at = t * STEP_TILES + n;
+            [[unroll]] for (uint i = 0; i < highest.length(); i++)
+                pairs[at][i] = exp2(pairs[at][i] - maxima[t][i]);
+            weight_sums[t] = weight_sums[t] + pairs[at];
+        }
     }
 }
 
@@ -108,8 +104,7 @@ void walk_step(uint at, uint left, bool whole)
     find_scores(at, left);
     if (!whole)
         mask_scores(at, left);
-    [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
-        weigh_keys(t);
+    weigh_keys();
     add_pairs(EXACT_WEIGHTS || ELEMENTS_ARE_SHORT, 0, SUM_WIDTH, STAGED_VALUE, VALUE_STRIDE);
 }
 

@@ -24,6 +24,7 @@ struct Walk {
 /* Where the walk is: row `at` of the two tensors; and bytes from row to row. */
 uvec2 walk_a, walk_b;
 uint walk_a_stride, walk_b_stride;
+uint walk_left; /* rows from there to the end of the run: see walk_run */
 
 /* How many rows from `at` on may be one step; all unless a kernel's steps must fall on certain rows. */
 uint walk_limit(uint at);
@@ -31,6 +32,10 @@ uint walk_limit(uint at);
 void walk_step(uint at, uint left, bool whole);
 /* continues: the state holds what came before; stores: it is needed again. */
 void walk_begin_block();
+#ifdef MATRIX
+/* Before the first step of a run, from row `at` on. */
+void walk_begin_run(uint at);
+#endif
 void walk_end_block(bool continues, bool stores);
 
 /* Of the other side. With PARTS_APART it is found anew each time. */
@@ -110,8 +115,13 @@ bool walk_is_full(Walk w, uint at)
 /* To the end of a run: rows of one segment range, or all before run_end. */
 uint walk_run(Walk w, uint at, uint run_end, bool mixed)
 {
+    walk_left = run_end - at;
+#ifdef MATRIX
+    walk_begin_run(at);
+#endif
     do {
         uint left = run_end - at;
+        walk_left = left;
         if (DROPOUT)
             left = min(left, walk_limit(at));
         walk_step(at, left, left >= WALK_STEP && !mixed && (!BAND || walk_is_full(w, at)));

@@ -211,7 +211,7 @@ static bool is_wish_word(const struct word *word)
 static bool is_of_use(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice,
                       const struct word *word)
 {
-    const bool whole_quads = problem_has_whole_quads(problem);
+    const bool whole_quads = problem_alignment(problem) != ALIGNED_ELEMENTS;
     if (device->info.kind == VKRING_DEVICE_CPU && !word->on_cpus)
         return false;
     if (word->place == offsetof(struct kernel_choice, matrix))

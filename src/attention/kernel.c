@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 8u
+#define MATRIX_CONSTANTS 9u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -74,12 +74,13 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last eight only of kernels on matrix units. */
+/* As in constants.glsl; the last nine only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
-                                          bool aligned, const struct vk_pipeline **out_pipeline)
+                                          enum alignment alignment, const struct vk_pipeline **out_pipeline)
 {
     const struct kernel_choice *choice = &kernel->choice;
     const bool on_matrices = kernel_choice_matrices(choice, kernel->which);
+    const bool aligned = alignment != ALIGNED_ELEMENTS, octets = alignment == ALIGNED_OCTETS;
     const struct matrix_tiles *matrices = &choice->matrices[kernel->which];
     const uint32_t constants[] = {
         on_matrices ? matrix_tiles_workgroup_size(matrices) : choice->workgroup_size,
@@ -119,7 +120,8 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         problem->backward,
         matrices->parts_apart,
         matrices->column_parts,
-        matrices->loads_ahead,
+        octets,
+        octets && matrices->loads_ahead,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);
@@ -147,7 +149,7 @@ static void name_matrix_kernel(struct attention_kernel *kernel)
              matrices->loads_ahead ? " loads_ahead" : "");
 }
 
-static void name_kernel(const vkring_device *device, bool aligned, struct attention_kernel *kernel)
+static void name_kernel(const vkring_device *device, const struct problem *problem, struct attention_kernel *kernel)
 {
     const struct kernel_choice *choice = &kernel->choice;
     if (kernel_choice_matrices(choice, kernel->which))
@@ -160,7 +162,7 @@ static void name_kernel(const vkring_device *device, bool aligned, struct attent
                  : choice->shuffle       ? ""
                                          : "_no_shuffle",
                  choice->workgroup_size, choice->lanes_per_row, choice->rows_per_lane,
-                 aligned ? choice->keys_per_step : choice->keys_per_step_general,
+                 problem_alignment(problem) == ALIGNED_ELEMENTS ? choice->keys_per_step_general : choice->keys_per_step,
                  choice->subgroup_size ? choice->subgroup_size : device->limits.subgroup_size,
                  choice->few_registers ? " few_registers" : "", kernel_choice_packed_heads(choice) > 1 ? " packed" : "",
                  kernel_choice_key_heads(choice) > 1 ? " key_heads" : "", kernel->use.splits ? " split" : "");
@@ -170,33 +172,38 @@ enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_ker
                                            const struct kernel_choice *choice, struct kernel_use use, struct attention_kernel *out_kernel)
 {
     enum vkring_status status;
-    const bool aligned = problem_has_whole_quads(problem);
     struct attention_kernel kernel = {
         .which = which,
         .choice = *choice,
         .use = use,
         .state_bytes_per_workgroup = attention_kernel_state_bytes(which, choice, problem),
     };
-    name_kernel(device, aligned, &kernel);
-    TRY(attention_kernel_prepare(device, problem, aligned, &kernel), fail);
+    name_kernel(device, problem, &kernel);
+    TRY(attention_kernel_prepare(device, problem, problem_alignment(problem), &kernel), fail);
     *out_kernel = kernel;
 fail:
     return status;
 }
 
-enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
+/* Only kernels on matrix units read octets. */
+static enum alignment alignment_of_kernel(const struct attention_kernel *kernel, enum alignment alignment)
+{
+    return alignment == ALIGNED_OCTETS && !kernel_choice_matrices(&kernel->choice, kernel->which) ? ALIGNED_QUADS : alignment;
+}
+
+enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, enum alignment alignment,
                                             struct attention_kernel *kernel)
 {
-    const struct vk_pipeline **pipeline = aligned ? &kernel->aligned : &kernel->general;
-    if (*pipeline)
+    const enum alignment its = alignment_of_kernel(kernel, alignment);
+    if (kernel->pipelines[its])
         return VKRING_OK;
-    return create_pipeline(device, kernel, problem, aligned, pipeline);
+    return create_pipeline(device, kernel, problem, its, &kernel->pipelines[its]);
 }
 
 void attention_kernel_destroy(vkring_device *device, struct attention_kernel *kernel)
 {
-    pipeline_pool_release(device, &kernel->aligned);
-    pipeline_pool_release(device, &kernel->general);
+    for (enum alignment alignment = 0; alignment < ALIGNMENTS; alignment++)
+        pipeline_pool_release(device, &kernel->pipelines[alignment]);
 }
 
 double attention_kernel_products(enum spirv_kernel which)
@@ -264,8 +271,9 @@ double attention_kernel_flop(const struct attention_kernel *kernel, const struct
     return flop * times * (double)dispatch->box.batch * (double)dispatch->box.heads * pairs;
 }
 
-void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,
-                             const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot)
+void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel,
+                             enum alignment alignment, const struct attention_dispatch *dispatch, const vkring_buffer *arguments,
+                             uint64_t slot)
 {
     const uint64_t offset = slot * ARGUMENT_BYTES;
     const uint64_t address = arguments->address + offset;
@@ -273,6 +281,6 @@ void attention_kernel_record(vkring_device *device, const struct vk_commands *co
     const uint64_t splits = kernel->which == SPIRV_FORWARD ? box->splits : 1;
     const uint64_t workgroups[3] = {box->tiles, box->heads / kernel_choice_packed_heads(&kernel->choice), box->batch * splits};
     arguments_write(dispatch, (char *)arguments->mapped + offset);
-    vk_commands_dispatch(device, commands, aligned ? kernel->aligned : kernel->general, &address,
+    vk_commands_dispatch(device, commands, kernel->pipelines[alignment_of_kernel(kernel, alignment)], &address,
                          (const uint32_t[3]){(uint32_t)workgroups[0], (uint32_t)workgroups[1], (uint32_t)workgroups[2]});
 }

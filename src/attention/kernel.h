@@ -23,7 +23,7 @@ struct kernel_use {
 struct attention_kernel {
     enum spirv_kernel which;
     struct kernel_choice choice;
-    const struct vk_pipeline *aligned, *general;
+    const struct vk_pipeline *pipelines[ALIGNMENTS];
     uint64_t state_bytes_per_workgroup;
     struct kernel_use use;
     char name[160];
@@ -35,8 +35,8 @@ uint64_t attention_kernel_state_bytes(enum spirv_kernel which, const struct kern
 /** Compiles what a problem whose tensors are aligned as can be will use. */
 enum vkring_status attention_kernel_create(vkring_device *device, enum spirv_kernel which, const struct problem *problem,
                                            const struct kernel_choice *choice, struct kernel_use use, struct attention_kernel *out_kernel);
-/** Compiles what such tensors need, if it was not yet: element by element is rare, and compilers take seconds. */
-enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, bool aligned,
+/** Compiles what tensors of an alignment need, if it was not yet: element by element is rare, and compilers take seconds. */
+enum vkring_status attention_kernel_prepare(vkring_device *device, const struct problem *problem, enum alignment alignment,
                                             struct attention_kernel *kernel);
 /** Accepts one that was not created. */
 void attention_kernel_destroy(vkring_device *device, struct attention_kernel *kernel);
@@ -57,8 +57,8 @@ double attention_kernel_products(enum spirv_kernel which);
 /** What a dispatch is estimated to do: pairs that it goes through by position count, whatever else masks them. */
 double attention_kernel_flop(const struct attention_kernel *kernel, const struct attention_dispatch *dispatch);
 
-/** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for aligned. */
-void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel, bool aligned,
-                             const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot);
+/** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for the alignment. */
+void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel,
+                             enum alignment alignment, const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot);
 
 #endif

@@ -192,8 +192,8 @@ static struct kernel_choice choose_for_cpu_by_broadcast(const vkring_device *dev
 static bool pays_broadcast(const vkring_device *device, const struct problem *problem)
 {
     const uint64_t quads = divide_up(max_u64(problem->head_dim, problem->value_dim), 4);
-    return is_cpu(device) && !loads_uniform_addresses_once(device) && device->limits.subgroup_shuffle && problem_has_whole_quads(problem) &&
-           quads <= BROADCAST_QUADS / 2 && forward_flop(problem) >= BROADCAST_FLOP;
+    return is_cpu(device) && !loads_uniform_addresses_once(device) && device->limits.subgroup_shuffle &&
+           problem_alignment(problem) != ALIGNED_ELEMENTS && quads <= BROADCAST_QUADS / 2 && forward_flop(problem) >= BROADCAST_FLOP;
 }
 
 /* Registers that a lane fills with own rows and sums in the kernel that has most of them: forward, or that of key gradients. */
@@ -341,8 +341,8 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
 }
 
 /*
- * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most, and
- * scores of which much is asked; segment ids are more than lanes of narrow subgroups have room for.
+ * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most,
+ * and scores of which much is asked; segment ids are more than lanes of narrow subgroups have room for.
  */
 static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {

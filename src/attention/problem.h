@@ -28,10 +28,14 @@ struct problem {
 /** VKRING_ERROR_INVALID_ARGUMENT names the parameter. The rows of ranks are not looked at. */
 enum vkring_status problem_resolve(const struct vkring_plan_params *params, struct problem *out_problem);
 
-/** Rows of query, key, value and output are whole quads of elements. */
-static inline bool problem_has_whole_quads(const struct problem *problem)
+/** Of how many elements rows are whole, and addresses and strides multiples: 1, 4 or 8. */
+enum alignment { ALIGNED_ELEMENTS, ALIGNED_QUADS, ALIGNED_OCTETS, ALIGNMENTS };
+
+/** The best that rows of query, key, value and output can have. */
+static inline enum alignment problem_alignment(const struct problem *problem)
 {
-    return problem->head_dim % 4 == 0 && problem->value_dim % 4 == 0;
+    const uint64_t dims = problem->head_dim | problem->value_dim;
+    return dims % 8 == 0 ? ALIGNED_OCTETS : dims % 4 == 0 ? ALIGNED_QUADS : ALIGNED_ELEMENTS;
 }
 
 static inline bool problem_has_bias_of_heads(const struct problem *problem)

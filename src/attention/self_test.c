@@ -107,7 +107,7 @@ static enum vkring_status bench_open(vkring_device *device, const struct problem
     const uint64_t element_bytes = vkring_type_bytes(problem->type);
     *bench = (struct bench){.device = device};
     TRY(attention_kernel_create(device, SPIRV_FORWARD, problem, choice, (struct kernel_use){0}, &bench->kernel), fail);
-    TRY(attention_kernel_prepare(device, problem, false, &bench->kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, ALIGNED_ELEMENTS, &bench->kernel), fail);
     attention_kernel_tile(device, SPIRV_FORWARD, problem, choice, &(struct own_side){1, HEADS, Q_LEN}, KV_LEN, DISPATCH_SECONDS,
                           &bench->tiling);
     TRY(vkring_buffer_create(device, ELEMENTS * element_bytes, &bench->tensors), fail);
@@ -132,7 +132,7 @@ static struct tensor_view view_at(const struct bench *bench, uint64_t element, u
 }
 
 /* The keys come in two dispatches, so that the state is written and read. */
-static enum vkring_status run(struct bench *bench, const struct problem *problem, bool aligned)
+static enum vkring_status run(struct bench *bench, const struct problem *problem, enum alignment alignment)
 {
     enum vkring_status status;
     struct vk_commands commands = {0};
@@ -154,13 +154,13 @@ static enum vkring_status run(struct bench *bench, const struct problem *problem
     bool reached;
 
     TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
-    attention_kernel_record(bench->device, &commands, &bench->kernel, aligned, &dispatch, bench->arguments, 0);
+    attention_kernel_record(bench->device, &commands, &bench->kernel, alignment, &dispatch, bench->arguments, 0);
     vk_commands_barrier(bench->device, &commands);
     dispatch.other_first = FIRST_KEYS;
     dispatch.others = KV_LEN - FIRST_KEYS;
     dispatch.first = false;
     dispatch.last = true;
-    attention_kernel_record(bench->device, &commands, &bench->kernel, aligned, &dispatch, bench->arguments, 1);
+    attention_kernel_record(bench->device, &commands, &bench->kernel, alignment, &dispatch, bench->arguments, 1);
     vk_commands_barrier_to_host(bench->device, &commands);
     TRY(vk_commands_end(bench->device, &commands), fail);
     TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
@@ -173,7 +173,7 @@ fail:
     return status;
 }
 
-static enum vkring_status try_pipeline(struct bench *bench, const struct problem *problem, bool aligned, bool *out_right)
+static enum vkring_status try_pipeline(struct bench *bench, const struct problem *problem, enum alignment alignment, bool *out_right)
 {
     enum vkring_status status;
     const uint64_t bytes = vkring_type_bytes(problem->type);
@@ -184,7 +184,7 @@ static enum vkring_status try_pipeline(struct bench *bench, const struct problem
         elements[i] = NAN;
     TRY(vkring_convert_from_f32(problem->type, elements, ELEMENTS, storage), fail);
     TRY(vkring_buffer_upload(bench->tensors, 0, storage, ELEMENTS * bytes), fail);
-    TRY(run(bench, problem, aligned), fail);
+    TRY(run(bench, problem, alignment), fail);
     TRY(vkring_buffer_download(bench->tensors, OUTPUT * bytes, storage, (ELEMENTS - OUTPUT) * bytes), fail);
     TRY(vkring_convert_to_f32(problem->type, storage, ELEMENTS - OUTPUT, elements + OUTPUT), fail);
     *out_right = is_right(problem->type, elements);
@@ -201,9 +201,9 @@ static enum vkring_status try_choice(vkring_device *device, enum vkring_type typ
     bool aligned_right = false, general_right = false;
     problem.type = type;
     TRY(bench_open(device, &problem, choice, &bench), fail);
-    status = try_pipeline(&bench, &problem, true, &aligned_right);
+    status = try_pipeline(&bench, &problem, problem_alignment(&problem), &aligned_right);
     if (status == VKRING_OK)
-        status = try_pipeline(&bench, &problem, false, &general_right);
+        status = try_pipeline(&bench, &problem, ALIGNED_ELEMENTS, &general_right);
     bench_close(&bench);
     *out_right = aligned_right && general_right;
 fail:

@@ -6,7 +6,7 @@
 #include "self_test.h"
 
 /* Small, causal, grouped, nothing divides anything. */
-enum { Q_LEN = 21, KV_LEN = 29, HEADS = 2, DIM = 20 };
+enum { Q_LEN = 21, KV_LEN = 29, HEADS = 2, DIM = 24 };
 #define DEADLINE_SECONDS 60.0
 #define DISPATCH_SECONDS 0.1
 
@@ -261,7 +261,8 @@ static void record_pass(struct bench *bench, const struct vk_commands *commands,
         .state_bytes_per_workgroup = bench->kernels[pass].state_bytes_per_workgroup,
         .score_grads = score_grads(bench),
     };
-    attention_kernel_record(bench->device, commands, &bench->kernels[pass], true, &dispatch, bench->arguments, (uint64_t)pass);
+    attention_kernel_record(bench->device, commands, &bench->kernels[pass], problem_alignment(&bench->problem), &dispatch, bench->arguments,
+                            (uint64_t)pass);
     vk_commands_barrier(bench->device, commands);
 }
 

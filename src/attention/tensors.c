@@ -208,18 +208,29 @@ fail:
     return status;
 }
 
-static bool keys_are_aligned(const struct key_tensors *keys, uint64_t quad)
+static bool queries_are_aligned(const struct query_tensors *queries, uint64_t bytes)
 {
-    return tensor_aligned(&keys->key, quad) && tensor_aligned(&keys->value, quad) && tensor_aligned(&keys->key_grad, quad) &&
-           tensor_aligned(&keys->value_grad, quad);
+    return tensor_aligned(&queries->query, bytes) && tensor_aligned(&queries->output, bytes) &&
+           tensor_aligned(&queries->output_residual, bytes) && tensor_aligned(&queries->output_grad, bytes) &&
+           tensor_aligned(&queries->query_grad, bytes);
 }
 
-bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys)
+static bool keys_are_aligned(const struct key_tensors *keys, uint64_t bytes)
 {
-    const uint64_t quad = 4 * vkring_type_bytes(problem->type);
-    return problem_has_whole_quads(problem) && tensor_aligned(&queries->query, quad) && tensor_aligned(&queries->output, quad) &&
-           tensor_aligned(&queries->output_residual, quad) && tensor_aligned(&queries->output_grad, quad) &&
-           tensor_aligned(&queries->query_grad, quad) && (problem->int8_keys || keys_are_aligned(keys, quad));
+    return tensor_aligned(&keys->key, bytes) && tensor_aligned(&keys->value, bytes) && tensor_aligned(&keys->key_grad, bytes) &&
+           tensor_aligned(&keys->value_grad, bytes);
+}
+
+enum alignment tensors_alignment(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys)
+{
+    static const uint64_t elements[ALIGNMENTS] = {[ALIGNED_ELEMENTS] = 1, [ALIGNED_QUADS] = 4, [ALIGNED_OCTETS] = 8};
+    enum alignment alignment = problem_alignment(problem);
+    for (; alignment > ALIGNED_ELEMENTS; alignment--) {
+        const uint64_t bytes = elements[alignment] * vkring_type_bytes(problem->type);
+        if (queries_are_aligned(queries, bytes) && (problem->int8_keys || keys_are_aligned(keys, bytes)))
+            break;
+    }
+    return alignment;
 }
 
 enum vkring_status tensors_check_near_heads(const struct query_tensors *queries)

@@ -40,8 +40,8 @@ enum vkring_status tensors_resolve_scales(const struct problem *problem, const s
 enum vkring_status tensors_resolve_backward(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
                                             uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
 
-/** Whether kernels may read and write them by quads; integers are read by words, however the rest lies. */
-bool tensors_are_aligned(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
+/** How kernels may read and write them; integers are read by words, however the rest lies. */
+enum alignment tensors_alignment(const struct problem *problem, const struct query_tensors *queries, const struct key_tensors *keys);
 
 /** What forward reads and writes of rows, for a kernel that packs heads: VKRING_ERROR_UNSUPPORTED where those lie too far apart. */
 enum vkring_status tensors_check_near_heads(const struct query_tensors *queries);

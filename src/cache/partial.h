@@ -69,7 +69,7 @@ struct partial {
     struct device_work *work;
     const struct query_tensors *queries;
     const struct key_tensors *keys;
-    bool aligned;
+    enum alignment alignment;
     uint64_t spans; /* that are to come, about */
     uint64_t arguments_used, state_used, merges_waiting;
     double flop;

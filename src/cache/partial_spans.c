@@ -9,30 +9,30 @@
 
 /* Kernels ----------------------------------------------------------------------------------------------------------------- */
 
-static enum vkring_status prepare(struct partial *partial, bool aligned, struct partial_kernels *kernels)
+static enum vkring_status prepare(struct partial *partial, enum alignment alignment, struct partial_kernels *kernels)
 {
     enum vkring_status status;
-    TRY(attention_kernel_prepare(partial->device, &partial->problem, aligned, &kernels->forward), fail);
+    TRY(attention_kernel_prepare(partial->device, &partial->problem, alignment, &kernels->forward), fail);
     if (kernels->choice.split.keys)
-        TRY(attention_kernel_prepare(partial->device, &partial->problem, aligned, &kernels->merge), fail);
+        TRY(attention_kernel_prepare(partial->device, &partial->problem, alignment, &kernels->merge), fail);
     return VKRING_OK;
 fail:
     return status;
 }
 
 /* Integers are read by words, however the rest lies. */
-static bool are_aligned(const struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
+static enum alignment alignment_of(const struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
 {
     static const struct key_tensors no_matter = {0};
-    return tensors_are_aligned(&partial->problem, queries, partial->int8_keys ? &no_matter : keys);
+    return tensors_alignment(&partial->problem, queries, partial->int8_keys ? &no_matter : keys);
 }
 
 enum vkring_status partial_prepare(struct partial *partial, const struct query_tensors *queries, const struct key_tensors *keys)
 {
     enum vkring_status status;
-    const bool aligned = are_aligned(partial, queries, keys);
+    const enum alignment alignment = alignment_of(partial, queries, keys);
     for (uint32_t i = 0; i < partial->kind_count; i++)
-        TRY(prepare(partial, aligned, &partial->kinds[i]), fail);
+        TRY(prepare(partial, alignment, &partial->kinds[i]), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -46,7 +46,7 @@ void partial_start(struct partial *partial, struct device_work *work, const stru
     partial->work = work;
     partial->queries = queries;
     partial->keys = keys;
-    partial->aligned = are_aligned(partial, queries, keys);
+    partial->alignment = alignment_of(partial, queries, keys);
     partial->spans = max_u64(spans, 1);
     partial->arguments_used = partial->state_used = partial->merges_waiting = 0;
     partial->flop = 0;
@@ -54,7 +54,7 @@ void partial_start(struct partial *partial, struct device_work *work, const stru
 
 static void record(struct partial *partial, const struct attention_kernel *kernel, const struct attention_dispatch *dispatch)
 {
-    attention_kernel_record(partial->device, &partial->work->commands, kernel, partial->aligned, dispatch, partial->arguments,
+    attention_kernel_record(partial->device, &partial->work->commands, kernel, partial->alignment, dispatch, partial->arguments,
                             partial->arguments_used++);
 }
 

@@ -208,17 +208,18 @@ fail:
     return status;
 }
 
-enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem, bool aligned)
+enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem,
+                                    enum alignment alignment)
 {
     enum vkring_status status;
-    TRY(attention_kernel_prepare(device, problem, aligned, &backward->row_stats.kernel), fail);
-    TRY(attention_kernel_prepare(device, problem, aligned, backward_is_joint(backward) ? &backward->query_sum : &backward->query.kernel),
+    TRY(attention_kernel_prepare(device, problem, alignment, &backward->row_stats.kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, alignment, backward_is_joint(backward) ? &backward->query_sum : &backward->query.kernel),
         fail);
-    TRY(attention_kernel_prepare(device, problem, aligned, &backward->key), fail);
+    TRY(attention_kernel_prepare(device, problem, alignment, &backward->key), fail);
     if (problem->bias.present)
-        TRY(attention_kernel_prepare(device, problem, aligned, &backward->bias), fail);
+        TRY(attention_kernel_prepare(device, problem, alignment, &backward->bias), fail);
     if (problem->sinks)
-        TRY(attention_kernel_prepare(device, problem, aligned, &backward->sinks), fail);
+        TRY(attention_kernel_prepare(device, problem, alignment, &backward->sinks), fail);
     return VKRING_OK;
 fail:
     return status;

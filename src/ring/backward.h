@@ -38,8 +38,9 @@ enum vkring_status backward_measure(const struct backward *backward, vkring_devi
 /** Compiles and allocates, once it is tiled. problem is borrowed. */
 enum vkring_status backward_create(struct backward *backward, vkring_device *device, const struct problem *problem,
                                    const struct layout *layout, uint32_t steps);
-/** Compiles what tensors that are aligned, or not, need. */
-enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem, bool aligned);
+/** Compiles what tensors of an alignment need. */
+enum vkring_status backward_prepare(struct backward *backward, vkring_device *device, const struct problem *problem,
+                                    enum alignment alignment);
 /** Accepts one that was not created. */
 void backward_destroy(struct backward *backward, vkring_device *device);
 

@@ -77,12 +77,13 @@ fail:
     return status;
 }
 
-enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem, bool aligned)
+enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem,
+                                      enum alignment alignment)
 {
     enum vkring_status status;
-    TRY(attention_kernel_prepare(device, problem, aligned, &walk->kernel), fail);
+    TRY(attention_kernel_prepare(device, problem, alignment, &walk->kernel), fail);
     if (walk->splits)
-        TRY(attention_kernel_prepare(device, problem, aligned, &walk->merge), fail);
+        TRY(attention_kernel_prepare(device, problem, alignment, &walk->merge), fail);
 fail:
     return status;
 }

@@ -43,8 +43,9 @@ enum vkring_status query_walk_find_steps(struct query_walk *walk, const struct p
 /** Compiles, and finds what each box meets in so many steps, once it is tiled. */
 enum vkring_status query_walk_create(struct query_walk *walk, vkring_device *device, const struct problem *problem,
                                      const struct layout *layout, uint32_t steps);
-/** Compiles what tensors that are aligned, or not, need. */
-enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem, bool aligned);
+/** Compiles what tensors of an alignment need. */
+enum vkring_status query_walk_prepare(struct query_walk *walk, vkring_device *device, const struct problem *problem,
+                                      enum alignment alignment);
 /** Accepts one that was not created. */
 void query_walk_destroy(struct query_walk *walk, vkring_device *device);
 

@@ -256,7 +256,7 @@ enum vkring_status vkring_forward_start(vkring_plan *plan, const struct vkring_f
     *run = (struct run){
         .plan = plan, .program = &plan->forward_program, .flop_factor = 1, .segments_step = VKRING_NONE, .copied_step = VKRING_NONE};
     TRY(run_resolve_forward(run, io), refused);
-    TRY(query_walk_prepare(&plan->forward, plan->device, &plan->problem, run->aligned), refused);
+    TRY(query_walk_prepare(&plan->forward, plan->device, &plan->problem, run->alignment), refused);
     return start(run);
 refused:
     refuse(run);
@@ -279,7 +279,7 @@ enum vkring_status vkring_backward_start(vkring_plan *plan, const struct vkring_
         .copied_step = VKRING_NONE,
     };
     TRY(run_resolve_backward(run, io), refused);
-    TRY(backward_prepare(&plan->backward, plan->device, &plan->problem, run->aligned), refused);
+    TRY(backward_prepare(&plan->backward, plan->device, &plan->problem, run->alignment), refused);
     return start(run);
 refused:
     refuse(run);

@@ -45,7 +45,7 @@ struct run {
     struct key_tensors own;                             /* where the application has them */
     struct tensor_view sink_grad;                       /* where the application wants it, if it is summed over ranks */
     struct tensor_view query_grad;                      /* the same, if it is summed in f32 first */
-    bool aligned;
+    enum alignment alignment; /* of the call's tensors */
     vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
 
     struct cursor at;                   /* next piece of work to submit */

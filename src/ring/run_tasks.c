@@ -386,7 +386,7 @@ static void record_query_sum(struct run *run, const struct vk_commands *commands
         return;
     const struct attention_dispatch dispatch = backward_query_sum(&plan->backward, of_keys);
     vk_commands_barrier(plan->device, commands);
-    attention_kernel_record(plan->device, commands, &plan->backward.query_sum, run->aligned, &dispatch, plan->arguments,
+    attention_kernel_record(plan->device, commands, &plan->backward.query_sum, run->alignment, &dispatch, plan->arguments,
                             slots->first + slots->used++);
 }
 
@@ -398,12 +398,12 @@ static void record_own(struct run *run, const struct vk_commands *commands, cons
     const bool merges = dispatch->last && dispatch->box.splits > 1;
     struct attention_dispatch own = *dispatch;
     own.last = dispatch->last && !merges;
-    attention_kernel_record(plan->device, commands, kernel_of(plan, task->kind), run->aligned, &own, plan->arguments,
+    attention_kernel_record(plan->device, commands, kernel_of(plan, task->kind), run->alignment, &own, plan->arguments,
                             slots->first + slots->used++);
     if (!merges)
         return;
     vk_commands_barrier(plan->device, commands);
-    attention_kernel_record(plan->device, commands, &walk_of(plan, task->kind)->merge, run->aligned, dispatch, plan->arguments,
+    attention_kernel_record(plan->device, commands, &walk_of(plan, task->kind)->merge, run->alignment, dispatch, plan->arguments,
                             slots->first + slots->used++);
 }
 

@@ -29,7 +29,7 @@ static void place(struct run *run)
         run->queries_of_span[i].query_row = layout_span_origin(span);
         run->queries_of_span[i].query_stride = span->stride;
     }
-    run->aligned = tensors_are_aligned(&plan->problem, &run->queries, &run->own);
+    run->alignment = tensors_alignment(&plan->problem, &run->queries, &run->own);
 }
 
 enum vkring_status run_check_usable(const struct vkring_plan *plan)

@@ -188,7 +188,7 @@ static void compile_kernel(struct farm *farm, enum spirv_kernel which, const str
     check(farm, attention_kernel_create(farm->device, which, problem, choice, use_of(farmed), &kernel));
     name_next(farm, general, NULL, farm->problem);
     if (farmed->head_dim != farmed->value_dim)
-        check(farm, attention_kernel_prepare(farm->device, problem, false, &kernel));
+        check(farm, attention_kernel_prepare(farm->device, problem, ALIGNED_ELEMENTS, &kernel));
     attention_kernel_destroy(farm->device, &kernel);
 }
 
