@@ -177,9 +177,14 @@ START_TEST(operations_match_the_oracle)
 }
 END_TEST
 
+/* Rows of whole octets; and of quads, which are not loaded ahead. */
 START_TEST(lanes_have_what_was_loaded_ahead)
 {
+    const struct attention_case of_quads = {.name = "rows apart by quads",
+                                            .placement = {ORDER_HEADS_FIRST, .padding = 4},
+                                            .params = {.backward = true, .q_len = 33, .kv_len = 65}};
     check_with("matrix_loads_ahead=1", device, &of_f16[4], VKRING_TYPE_F16, " loads_ahead", 4550);
+    check_with("matrix_loads_ahead=1", device, &of_quads, VKRING_TYPE_F16, " loads_ahead", 4551);
 }
 END_TEST
 

@@ -256,6 +256,49 @@ START_TEST(operations_on_matrices_are_used)
 }
 END_TEST
 
+static void check_tiles(const struct kernel_choice *choice, enum spirv_kernel which, uint32_t subgroups, uint32_t rows_per_step)
+{
+    const struct matrix_tiles *tiles = &choice->matrices[which];
+    ck_assert_msg(tiles->subgroups == subgroups && tiles->rows_per_step == rows_per_step, "%s: %u subgroups, %u rows a step",
+                  spirv_kernel_name(which), tiles->subgroups, tiles->rows_per_step);
+}
+
+/* Those that were fastest on an H200. */
+START_TEST(operations_have_their_own_tiles)
+{
+    vkring_device device = gpu_with_operations();
+    struct problem wide = halves;
+    struct kernel_choice choice = kernel_choice_best(&device, &halves);
+    check_tiles(&choice, SPIRV_FORWARD, 8, 64);
+    check_tiles(&choice, SPIRV_QUERY_GRADIENT, 8, 64);
+    check_tiles(&choice, SPIRV_KEY_GRADIENT, 8, 64);
+    wide.head_dim = wide.value_dim = 128;
+    device.limits.shared_memory_bytes = 49152;
+    choice = kernel_choice_best(&device, &wide);
+    check_tiles(&choice, SPIRV_FORWARD, 8, 64);
+    check_tiles(&choice, SPIRV_QUERY_GRADIENT, 8, 32);
+    check_tiles(&choice, SPIRV_KEY_GRADIENT, 8, 32);
+}
+END_TEST
+
+/* Forward of f32: twice the rows to a lane, and the lanes to a row. */
+START_TEST(nvidias_lanes_have_more_rows)
+{
+    const vkring_device device = gpu_with_operations(), other = gpu_with_matrices();
+    struct problem floats = halves;
+    struct kernel_choice choice, usual;
+    floats.type = VKRING_TYPE_F32;
+    floats.backward = false;
+    choice = kernel_choice_best(&device, &floats);
+    usual = kernel_choice_best(&other, &floats);
+    ck_assert_uint_eq(choice.rows_per_lane, 2 * usual.rows_per_lane);
+    ck_assert_uint_eq(choice.lanes_per_row, 2 * usual.lanes_per_row);
+    ck_assert_int_eq(choice_check(&device, &floats, &choice), VKRING_OK);
+    floats.backward = true;
+    ck_assert_uint_eq(kernel_choice_best(&device, &floats).rows_per_lane, kernel_choice_best(&other, &floats).rows_per_lane);
+}
+END_TEST
+
 /* Of one that goes through shared memory, and the other way round. */
 START_TEST(operations_are_a_neighbour_where_there_are_any)
 {
@@ -316,8 +359,10 @@ int main(void)
     }
     if (spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
         tcase_add_test(tcase, operations_on_matrices_are_used);
+        tcase_add_test(tcase, operations_have_their_own_tiles);
         tcase_add_test(tcase, operations_are_a_neighbour_where_there_are_any);
     }
+    tcase_add_test(tcase, nvidias_lanes_have_more_rows);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
