@@ -171,8 +171,8 @@ sanitizers()
     choose_sanitized_place
     [[ -n $sanitized_root ]] || build_checkout
     sanitized_build=$sanitized_source/build-ci-sanitizers
-    "${sanitized_in[@]}" meson setup "$sanitized_build" "$sanitized_source" -Db_sanitize=address,undefined -Dbuildtype=debugoptimized \
-        -Dtests=enabled
+    "${sanitized_in[@]}" meson setup "$sanitized_build" "$sanitized_source" -Db_sanitize=address,undefined -Ddebug=true \
+        -Doptimization=1 -Dtests=enabled -Dbench=false -Dexamples=false
     take_over_shaders "$sanitized_root$sanitized_build"
     "${sanitized_in[@]}" ninja -C "$sanitized_build"
     "${sanitized_in[@]}" cc -shared -fPIC -o "$sanitized_preload" "$sanitized_source/.ci/keep_libraries.c"
