@@ -17,9 +17,9 @@ sanitized_tools_tests=(vkring-attends vkring-survives)
 sanitized_ring_tests=(buffers-sum-3 cache-calls-3 cache-fault-3 cache-storage-3 mpi-comm-3 ring-agree-3 ring-events-3 ring-fault-3 ring-shares-3 ring-start-2 vkring-loses-ranks)
 sanitized_fault_tests=(fault-campaign nth-call refusal)
 # What depends on the driver and MPI, with this machine's: the newest has all tests. Of forward-cases and
-# gradients each case in one form; the others with kernels that Mesa does not optimize.
-tests_of_this_machine=(forward-cases gradients host-faults mpi-faults)
-unoptimized_tests_of_this_machine=(application-device mpi-comm-3 random ring-start-2 vkring-loses-ranks)
+# gradients each case in one form; the others with kernels that Mesa does not optimize, but for those of random.
+tests_of_this_machine=(forward-cases host-faults mpi-faults)
+unoptimized_tests_of_this_machine=(application-device gradients mpi-comm-3 random ring-start-2 vkring-loses-ranks)
 
 skip()
 {
@@ -76,7 +76,8 @@ tests_here()
         return
     fi
     results_of tests_here "$build" "$checkout/scripts/test" --suite install
-    results_of tests_here_few "$build" env VKRING_TEST_TURNS=1 "$checkout/scripts/test" "${tests_of_this_machine[@]}"
+    export VKRING_TEST_TURNS=1
+    results_of tests_here_few "$build" "$checkout/scripts/test" "${tests_of_this_machine[@]}"
     results_of tests_here_unoptimized "$build" env GALLIVM_PERF=nopt VKRING_TEST_CASES="$((few_cases / 2))" "$checkout/scripts/test" \
         "${unoptimized_tests_of_this_machine[@]}"
 }
