@@ -55,6 +55,14 @@ take_over_shaders()
     cp -a -- "${1%/*}"/build/{shaders,.ninja_log} "$1/"
 }
 
+# Tests in the folder `to` find the machine code of kernels that those in `from` compiled, and the other way round.
+share_kernels()
+{
+    local from=$1 to=$2
+    mkdir -p -- "$from/cache" "$to"
+    ln -s -- "$(realpath --relative-to="$to" -- "$from/cache")" "$to/cache"
+}
+
 configure_and_compile()
 {
     local folder=$1
@@ -175,6 +183,7 @@ sanitizers()
     "${sanitized_in[@]}" meson setup "$sanitized_build" "$sanitized_source" -Db_sanitize=address,undefined -Ddebug=true \
         -Doptimization=1 -Dtests=enabled -Dbench=false -Dexamples=false
     take_over_shaders "$sanitized_root$sanitized_build"
+    share_kernels "$sanitized_root$sanitized_source/build/tests" "$sanitized_root$sanitized_build/tests"
     "${sanitized_in[@]}" ninja -C "$sanitized_build"
     "${sanitized_in[@]}" cc -shared -fPIC -o "$sanitized_preload" "$sanitized_source/.ci/keep_libraries.c"
     run_sanitized sanitizers detect_leaks=1 --suite unit || status=$?
