@@ -77,19 +77,24 @@ void convert_staged(uint to, uint octets, float inverse_magnitude)
     } while (octet < octets);
 }
 
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Each row is one subgroup's: nobody waits. */
+/*
+ * Rows begin … begin + rows - 1 of those at the address, of which `end` are there. Each row is one subgroup's: nobody waits. Where registers are few,
+ * in branches: else compilers keep what rows have in common all the walk.
+ */
 void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
 {
     const uint octets = stride - 1;
     uint lane = gl_SubgroupID * (gl_WorkGroupSize.x / SUBGROUPS) + gl_SubgroupInvocationID;
     uint first = 0;
     [[dont_unroll]] do {
-        uint row = min(first + lane / STAGE_LANES, rows - 1);
-        uint index = min(begin + row, end - 1) * (stride_bytes / ELEMENT_BYTES);
-        uint greatest = stage_bits(to + row * stride, octets, address, index, begin + row < end, dim);
-        uint exponent = fitting_exponent(greatest);
-        convert_staged(to + row * stride, octets, uintBitsToFloat(exponent << 23));
-        magnitudes[tensor * WALK_STEP + row] = uintBitsToFloat((254u - exponent) << 23);
+        if (part_apart(tensor)) {
+            uint row = min(first + lane / STAGE_LANES, rows - 1);
+            uint index = min(begin + row, end - 1) * (stride_bytes / ELEMENT_BYTES);
+            uint greatest = stage_bits(to + row * stride, octets, address, index, begin + row < end, dim);
+            uint exponent = fitting_exponent(greatest);
+            convert_staged(to + row * stride, octets, uintBitsToFloat(exponent << 23));
+            magnitudes[tensor * WALK_STEP + row] = uintBitsToFloat((254u - exponent) << 23);
+        }
         first += STAGE_ROWS;
     } while (first < rows);
 }

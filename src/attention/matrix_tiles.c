@@ -187,10 +187,10 @@ static bool has_operations(enum spirv_kernel which, const struct vk_limits *limi
            (plain || which == SPIRV_FORWARD) && spirv_matrix_kernel_by_operations(which, problem->type).code;
 }
 
-/* As measured on an NVIDIA H200: registers hold a few rows of a subgroup; more subgroups share what is staged. */
-static uint32_t usual_subgroups(bool operations)
+/* By operations, with rows on their way ahead, as measured on an NVIDIA H200: more subgroups share what is staged. */
+static bool has_large_steps(const struct matrix_tiles *tiles)
 {
-    return operations ? 8 : 4;
+    return tiles->operations && tiles->loads_ahead;
 }
 
 static uint32_t most_columns(enum spirv_kernel which, bool operations)
@@ -211,7 +211,7 @@ static uint32_t usual_step(enum spirv_kernel which, const struct matrix_tiles *t
 {
     if (is_cpu)
         return 2 * least_step(tiles);
-    if (tiles->operations)
+    if (has_large_steps(tiles))
         return which == SPIRV_FORWARD || problem->head_dim + problem->value_dim <= NARROW_COLUMNS ? 64 : 32;
     return tiles->parts_apart && which != SPIRV_FORWARD && problem_has_costly_scores(problem) ? least_step(tiles) : 32;
 }
@@ -236,7 +236,7 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
     const uint32_t rows = (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m);
     const uint32_t parts = few && !is_cpu ? fitting_column_parts(which, limits, problem, rows) : 1;
     tiles.column_parts = tiles.operations ? 1 : wished(wish->column_parts, MATRIX_MOST_COLUMN_PARTS, parts);
-    tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, usual_subgroups(operations) * tiles.column_parts);
+    tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, (has_large_steps(&tiles) ? 8 : 4) * tiles.column_parts);
     tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, min_u64(tiles.subgroups, rows));
     share_rows(&tiles, rows / tiles.column_parts);
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, usual_step(which, &tiles, is_cpu, problem));
