@@ -36,7 +36,8 @@
  *     matrix_operations=0|1     what follows a product is done in matrices, not through shared memory, where the device has reductions, conversions
  *                               and per-element operations of VK_NV_cooperative_matrix2: forward without dropout, and gradients without
  *                               segment ids, softcap, ALiBi, bias and dropout; of f16, and of bf16 where matrices have such elements
- *     matrix_loads_ahead=0|1    a step's rows are loaded while the one before it is computed, those of f16, and of bf16 by such operations
+ *     matrix_loads_ahead=0|1    a step's rows are loaded while the one before it is computed, those of f16, and of bf16 by such operations;
+ *                               where dimensions are multiples of 8, and addresses and strides of 16 bytes
  *
  * Of the four before these two 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
