@@ -66,11 +66,6 @@ void load_maximum()
         maximum[r] = arguments.first != 0 ? SCORE_NONE : StatePairs(pairs).at[row_of(r)].x;
 }
 
-void walk_begin_run(uint at)
-{
-    load_step(0);
-}
-
 void walk_begin_block()
 {
     clear_sums();

@@ -21,6 +21,9 @@
 #include "walk.glsl"
 #define OWN_STAGED (TILE_ROWS * (HEAD_STRIDE + VALUE_STRIDE))
 #include "matrix.glsl"
+#ifdef MATRIX_OPERATIONS
+#define BEGINS_RUNS /* what is known of rows goes with them */
+#endif
 #include "matrix_stage.glsl"
 #include "key_rows.glsl"
 #define OWN_MATRICES (OWN_TILES * (HEAD_DEPTH + VALUE_DEPTH))
@@ -85,6 +88,7 @@ uint last_key_of_tile()
     return min(TILE_ROWS, arguments.keys - gl_WorkGroupID.x * TILE_ROWS) - 1;
 }
 
+/* Not by &&: what glslang 15 makes of that is invalid if two functions look at it. */
 const bool STATS_AHEAD = LOADS_AHEAD ? WALK_STEP <= gl_WorkGroupSize.x : false;
 
 vec4 stats_ahead; /* of the lane's row of the next step */
@@ -132,11 +136,6 @@ void walk_step(uint at, uint left, bool whole)
 }
 
 #else
-
-void walk_begin_run(uint at)
-{
-    load_step(0);
-}
 
 /* From dot products of queries and keys, and those of gradients of outputs and values in products[]. */
 void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS],

@@ -39,11 +39,6 @@ const uint SCALES = 1;
 #include "matrix_scaled_pairs.glsl"
 #endif
 
-void walk_begin_run(uint at)
-{
-    load_step(0);
-}
-
 void walk_begin_block()
 {
     clear_sums();

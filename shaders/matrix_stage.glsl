@@ -249,3 +249,10 @@ void stage_step(uint left)
     barrier();
     load_step(DROPOUT ? min(left, WALK_STEP) : WALK_STEP);
 }
+
+#ifndef BEGINS_RUNS
+void walk_begin_run(uint at)
+{
+    load_step(0);
+}
+#endif
