@@ -172,23 +172,27 @@ static bool is_wanted(const struct farm *farm, const struct farm_problem *farmed
     return !which || strcmp(which, name) == 0 || (farmed->few && strcmp(which, "few") == 0);
 }
 
-/* And for rows that are not whole quads, the problem with uneven dimensions. */
+/* And for rows that are not whole quads, problems with uneven dimensions; on matrix units also for those that are no whole octets. */
 static void compile_kernel(struct farm *farm, enum spirv_kernel which, const struct farm_problem *farmed, const struct problem *problem,
                            const struct kernel_choice *choice)
 {
     struct attention_kernel kernel = {0};
-    char name[64], general[80];
+    char name[64], general[80], quads[80];
     const struct matrix_tiles *matrices = kernel_choice_matrices(choice, which);
     snprintf(name, sizeof(name), "%s%s%s", spirv_kernel_name(which), matrices ? "_matrix" : "",
              matrices && matrices->operations ? "_operations" : "");
     snprintf(general, sizeof(general), "%s_general", name);
+    snprintf(quads, sizeof(quads), "%s_quads", name);
     if (!is_used(which, problem, choice))
         return;
     name_next(farm, name, NULL, farm->problem);
     check(farm, attention_kernel_create(farm->device, which, problem, choice, use_of(farmed), &kernel));
-    name_next(farm, general, NULL, farm->problem);
-    if (farmed->head_dim != farmed->value_dim)
+    if (farmed->head_dim != farmed->value_dim) {
+        name_next(farm, general, NULL, farm->problem);
         check(farm, attention_kernel_prepare(farm->device, problem, ALIGNED_ELEMENTS, &kernel));
+        name_next(farm, quads, NULL, farm->problem);
+        check(farm, attention_kernel_prepare(farm->device, problem, ALIGNED_QUADS, &kernel));
+    }
     attention_kernel_destroy(farm->device, &kernel);
 }
 
