@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Problems that bench/compare gives to all contenders, what they cost, and their answers in float64."""
 import collections
+import concurrent.futures
+import os
 import re
 
 import numpy
@@ -18,6 +20,8 @@ GATES = {
 NUMPY_TYPES = {'f32': numpy.float32, 'f16': numpy.float16, 'bf16': numpy.float32}
 NAME = re.compile(r'(f32|f16|bf16)-d(\d+)-n(\d+)(k?)(?:-h(\d+))?(?:-kv(\d+))?(?:-b(\d+))?(-causal)?(-backward)?')
 PAIRS_CHECKED = 1 << 25
+# those that each thread holds of a head, in a few tensors of float64
+PAIRS_AT_ONCE = 1 << 21
 
 # as many keys as queries; inputs and outputs are [batch, rows, heads or kv_heads, head_dim]
 Problem = collections.namedtuple('Problem', 'name type head_dim rows heads kv_heads batch causal backward')
@@ -86,12 +90,19 @@ def checked_part(problem, tensor):
     return numpy.stack([tensor[entry, :, head * heads:(head + 1) * heads] for entry, head in checked_groups(problem)])
 
 
-def attend_head(problem, query, key, value, output_grad):
+def attend_rows(problem, first, query, key, value, output_grad):
+    """
+    Results of the query rows of one head from `first` on. Of keys and values come the gradients that these rows give, for the first so many
+    rows of them: those that are not masked.
+    """
+    end = first + len(query)
+    keys = end if problem.causal else problem.rows
+    key, value = key[:keys], value[:keys]
     scale = problem.head_dim**-0.5
     weights = query @ key.T
     weights *= scale
     if problem.causal:
-        weights[numpy.triu_indices(problem.rows, 1)] = -numpy.inf
+        weights[:, first:][numpy.triu_indices(len(query), 1)] = -numpy.inf
     weights -= weights.max(axis=1, keepdims=True)
     numpy.exp(weights, out=weights)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -104,6 +115,27 @@ def attend_head(problem, query, key, value, output_grad):
     score_grad *= weights
     score_grad *= scale
     return {'query_grad': score_grad @ key, 'key_grad': score_grad.T @ query, 'value_grad': value_grad}
+
+
+def attend_blocks(problem, starts, block, query, key, value, output_grad):
+    """Sums of the results of blocks of query rows, in tensors of all rows."""
+    results = {name: numpy.zeros((problem.rows, problem.head_dim)) for name in results_of(problem)}
+    for first in starts:
+        rows = slice(first, first + block)
+        for name, part in attend_rows(problem, first, query[rows], key, value, output_grad[rows]).items():
+            begin = first if name in ('output', 'query_grad') else 0
+            results[name][begin:begin + len(part)] += part
+    return results
+
+
+def attend_head(problem, query, key, value, output_grad):
+    """Never all pairs at once: a block of rows in each thread."""
+    block = max(1, PAIRS_AT_ONCE // problem.rows)
+    starts = range(0, problem.rows, block)
+    threads = min(len(starts), len(os.sched_getaffinity(0)))
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(lambda thread: attend_blocks(problem, starts[thread::threads], block, query, key, value, output_grad), range(threads)))
+    return {name: sum(part[name] for part in parts) for name in parts[0]}
 
 
 def attend_group(problem, query, key, value, output_grad):

@@ -111,6 +111,21 @@ assert abs(result['fraction_of_peak'] * peak / result['gflops'] - 1) < 1e-9
 assert all(len(matrix['shape']) == 3 and matrix['gflops'] > 0 for matrix in report['peak']['matrix_peaks'])
 END
 
+complaint=
+PYTHONPATH=$(dirname -- "$COMPARE") python3 -B - 2>stderr.txt <<'END' || complaint="not the same"
+import numpy
+import compare_problem
+for options in ('', '-causal', '-backward', '-causal-backward'):
+    problem = compare_problem.parse(f'f32-d8-n37-h4-kv2-b2{options}')
+    inputs = compare_problem.make_inputs(problem)
+    whole = compare_problem.reference(problem, inputs)
+    for rows in (1, 5, 36):
+        compare_problem.PAIRS_AT_ONCE = rows * problem.rows
+        blocks = compare_problem.reference(problem, inputs)
+        assert all(numpy.abs(blocks[name] - whole[name]).max() < 1e-12 for name in whole), (options, rows)
+END
+report "float64 by blocks of rows gives what it gives at once" "$complaint"
+
 mkdir -p wrong/tools wrong/bench
 printf '#!/bin/sh\nexec "%s" "$@" --scale 0.3\n' "$VKRING" >wrong/tools/vkring
 chmod +x wrong/tools/vkring
