@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <ref/compare.h>
-#include <ref/random_input.h>
 #include <ref/reference.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "../tools/json_text.h"
 #include "../tools/now.h"
+#include "bench_draw.h"
 #include "bench_host_memory.h"
 #include "bench_timing.h"
 
@@ -66,16 +66,18 @@ static uint64_t elements_of(const struct trial *trial, int tensor)
 
 static bool fill(struct trial *trial, int tensor, struct failure *failure)
 {
-    const enum vkring_type type = attention_of(trial)->type;
-    const uint64_t count = elements_of(trial, tensor);
-    void *rounded = malloc(count * sizeof(float));
-    trial->values[tensor] = malloc(count * sizeof(float));
+    const struct bench_draw draw = {
+        .seed = (uint64_t)tensor + 1,
+        .count = elements_of(trial, tensor),
+        .factor = 1,
+        .type = attention_of(trial)->type,
+    };
+    void *rounded = malloc(draw.count * sizeof(float));
+    trial->values[tensor] = malloc(draw.count * sizeof(float));
     bool good = rounded && trial->values[tensor] ? true : fail_memory(failure);
     if (good) {
-        random_fill((uint64_t)tensor + 1, RANDOM_NORMAL, 1, 0, count, trial->values[tensor]);
-        vkring_convert_from_f32(type, trial->values[tensor], count, rounded);
-        vkring_convert_to_f32(type, rounded, count, trial->values[tensor]);
-        good = vkring_buffer_upload(trial->buffers[tensor], 0, rounded, count * vkring_type_bytes(type)) == VKRING_OK ||
+        bench_draw(&draw, trial->values[tensor], rounded);
+        good = vkring_buffer_upload(trial->buffers[tensor], 0, rounded, draw.count * vkring_type_bytes(draw.type)) == VKRING_OK ||
                fail_library(failure, 0);
     }
     free(rounded);

@@ -5,12 +5,12 @@
 #include <jansson.h>
 #include <math.h>
 #include <ref/compare.h>
-#include <ref/random_input.h>
 #include <ref/reference_feedforward.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "../tools/json_text.h"
+#include "bench_draw.h"
 #include "bench_peak.h"
 #include "bench_timing.h"
 
@@ -62,19 +62,21 @@ static uint64_t elements_of(const struct vkring_feedforward_params *params, int 
 static bool fill(struct trial *trial, int matrix, struct failure *failure)
 {
     const struct vkring_feedforward_params *params = &trial->which->params;
-    const uint64_t count = elements_of(params, matrix);
     const float fan = matrix == OUTPUT_WEIGHT ? (float)params->hidden_dim : (float)params->model_dim;
-    void *rounded = malloc(count * sizeof(float) + 1);
-    trial->values[matrix] = malloc(count * sizeof(float) + 1);
+    const struct bench_draw draw = {
+        .seed = (uint64_t)matrix + 1,
+        .count = elements_of(params, matrix),
+        .factor = matrix == INPUT || matrix == OUTPUT_GRAD ? 1 : 1 / sqrtf(fan),
+        .type = params->type,
+    };
+    void *rounded = malloc(draw.count * sizeof(float) + 1);
+    trial->values[matrix] = malloc(draw.count * sizeof(float) + 1);
     bool good = rounded && trial->values[matrix];
     if (!good)
         fail_memory(failure);
     else {
-        random_fill((uint64_t)matrix + 1, RANDOM_NORMAL, matrix == INPUT || matrix == OUTPUT_GRAD ? 1 : 1 / sqrtf(fan), 0, count,
-                    trial->values[matrix]);
-        vkring_convert_from_f32(params->type, trial->values[matrix], count, rounded);
-        vkring_convert_to_f32(params->type, rounded, count, trial->values[matrix]);
-        good = vkring_buffer_upload(trial->buffers[matrix], 0, rounded, count * vkring_type_bytes(params->type)) == VKRING_OK ||
+        bench_draw(&draw, trial->values[matrix], rounded);
+        good = vkring_buffer_upload(trial->buffers[matrix], 0, rounded, draw.count * vkring_type_bytes(draw.type)) == VKRING_OK ||
                fail_library(failure, 0);
     }
     free(rounded);

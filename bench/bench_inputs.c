@@ -5,8 +5,9 @@
 #include <stdlib.h>
 
 #include <ref/compare.h>
-#include <ref/random_input.h>
 #include <ref/reference.h>
+
+#include "bench_draw.h"
 
 enum stream { STREAM_QUERY = 1, STREAM_KEY, STREAM_VALUE, STREAM_OUTPUT_GRAD };
 
@@ -22,31 +23,43 @@ struct tensor {
     uint64_t row_elements;
 };
 
+/* From row `first` of a batch entry on. */
+static struct bench_draw rows_of(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, uint64_t first,
+                                 uint64_t rows)
+{
+    return (struct bench_draw){
+        .seed = tensor->stream,
+        .first = (batch * tensor->length + first) * tensor->row_elements,
+        .count = rows * tensor->row_elements,
+        .factor = 1,
+        .type = inputs->problem.type,
+    };
+}
+
 /* Rows of one batch entry, rounded to the type. */
 static bool fill_rows(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, uint64_t first, uint64_t rows,
                       float *out, struct failure *failure)
 {
-    const uint64_t count = rows * tensor->row_elements;
-    void *rounded = malloc(count * vkring_type_bytes(inputs->problem.type) + 1);
+    const struct bench_draw draw = rows_of(inputs, tensor, batch, first, rows);
+    void *rounded = malloc(draw.count * vkring_type_bytes(draw.type) + 1);
     if (!rounded)
         return fail_memory(failure);
-    random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, (batch * tensor->length + first) * tensor->row_elements, count, out);
-    vkring_convert_from_f32(inputs->problem.type, out, count, rounded);
-    vkring_convert_to_f32(inputs->problem.type, rounded, count, out);
+    bench_draw(&draw, out, rounded);
     free(rounded);
     return true;
 }
 
 /* All of the rank, of one batch entry. */
-static void fill_spans(const struct tensor *tensor, uint64_t batch, float *out)
+static void draw_spans(const struct bench_inputs *inputs, const struct tensor *tensor, uint64_t batch, float *values, char *typed)
 {
     for (int i = 0; i < VKRING_SPANS; i++) {
         const struct vkring_span *span = &tensor->spans[i];
         const uint64_t at_once = span->stride == 1 ? span->rows : 1;
         for (uint64_t row = 0; row < span->rows; row += at_once) {
-            const uint64_t first = batch * tensor->length + span->first + row * span->stride, count = at_once * tensor->row_elements;
-            random_fill(tensor->stream, RANDOM_NORMAL, 1.0f, first * tensor->row_elements, count, out);
-            out += count;
+            const struct bench_draw draw = rows_of(inputs, tensor, batch, span->first + row * span->stride, at_once);
+            bench_draw(&draw, values, typed);
+            values += draw.count;
+            typed += draw.count * vkring_type_bytes(draw.type);
         }
     }
 }
@@ -59,8 +72,7 @@ static bool upload(const struct bench_inputs *inputs, const struct tensor *tenso
     void *typed = malloc(count * element_bytes + 1);
     enum vkring_status status = VKRING_OK;
     for (uint64_t batch = 0; values && typed && status == VKRING_OK && batch < inputs->problem.batch; batch++) {
-        fill_spans(tensor, batch, values);
-        vkring_convert_from_f32(inputs->problem.type, values, count, typed);
+        draw_spans(inputs, tensor, batch, values, typed);
         status = vkring_buffer_upload(*tensor->buffer, batch * count * element_bytes, typed, count * element_bytes);
     }
     const bool had_memory = values && typed;
