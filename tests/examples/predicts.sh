@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The examples as tests, in TAP: predicts.sh MINIMAL DESCEND NEXT_BYTE TRANSFORMER_BLOCK TEXT [MPIRUN]
+# The examples as tests, in TAP: predicts.sh MINIMAL DESCEND NEXT_BYTE TRANSFORMER_BLOCK TEXT [MPIRUN RING]
 #
 # A sample of probabilities agrees with float64, longer contexts take fewer bits, and ranks together predict as one does. Gradients of a
 # transformer are right, and its losses the same however ranks share it.
 set -u
 
-minimal=$1 descend=$2 next_byte=$3 block=$4 text=$5 mpirun=${6:-}
+minimal=$1 descend=$2 next_byte=$3 block=$4 text=$5 mpirun=${6:-} ring=${7:-}
 bytes=2500
 tests=0
 work=$(mktemp -d)
@@ -103,6 +103,12 @@ mean_is_right()
     grep -q ': 499\.50$' "$work/mean"
 }
 
+means_are_right()
+{
+    timeout -k 5 240 "$mpirun" -n "$1" "$ring" </dev/null | tee "$work/means"
+    grep -q "^10000 rows on $1 ranks: .*, wrong by 0\\.00[0-3] at most$" "$work/means"
+}
+
 if "$minimal" 2>&1 | grep -q 'no Vulkan'; then
     echo "1..0 # SKIP no Vulkan device"
     exit 0
@@ -114,6 +120,9 @@ check "its loss falls" loss_falls
 check "a sample of probabilities is that of float64" predict_on 1
 check "longer contexts take fewer bits" fewer_bits_with_context
 if [ -n "$mpirun" ]; then
+    for ranks in 1 3; do
+        check "means of rows on $ranks ranks" means_are_right "$ranks"
+    done
     check "3 ranks train it on one sequence" train_on 3 "$block"
     check "their losses are those of one" same_losses_as_one 3
     check "4 ranks share its heads and the sequence" train_on 4 "$block" --heads-over 2
