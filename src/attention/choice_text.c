@@ -163,41 +163,56 @@ static uint32_t most_lanes(const struct vk_limits *limits, const struct kernel_c
     return choice->subgroup_size ? choice->subgroup_size : limits->min_subgroup_size;
 }
 
-enum vkring_status choice_check(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
+/* A word that is wrong, and what it would have to be: where it has a limit of its own, up to that. */
+struct objection {
+    const char *word, *needs;
+    uint32_t most;
+};
+
+static struct objection object(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     const struct vk_limits *limits = &device->limits;
     const uint32_t subgroup = choice->subgroup_size ? choice->subgroup_size : 1;
-    const char *wrong = NULL;
     if (!has_subgroups(limits, choice))
-        wrong = "subgroup";
-    else if (!is_notch(choice->workgroup_size, limits->max_workgroup_invocations) || choice->workgroup_size % subgroup != 0)
-        wrong = "workgroup";
-    else if (!is_notch(choice->lanes_per_row, (uint32_t)min_u64(most_lanes(limits, choice), choice->workgroup_size)))
-        wrong = "lanes_per_row";
-    else if (choice->uniform_loads && !can_load_uniformly(limits, choice))
-        wrong = "uniform_loads";
-    else if (choice->broadcast && !can_broadcast(limits, choice))
-        wrong = "broadcast";
-    else if (!is_notch(choice->rows_per_lane, MOST_ROWS_PER_LANE))
-        wrong = "rows_per_lane";
-    else if (!is_notch(choice->keys_per_step, MOST_KEYS_PER_STEP))
-        wrong = "keys_per_step";
-    else if (!is_notch(choice->keys_per_step_general, MOST_KEYS_PER_STEP))
-        wrong = "keys_per_step_general";
-    else if (choice->keeps_score_grads && problem->heads / problem->kv_heads > limits->max_workgroup_count[1])
-        wrong = "keeps_score_grads";
-    else if (!is_wish(choice->matrix_wish.row_tiles, MATRIX_MOST_ROW_TILES))
-        wrong = "matrix_row_tiles";
-    else if (!is_wish(choice->matrix_wish.subgroups, MATRIX_MOST_SUBGROUPS))
-        wrong = "matrix_subgroups";
-    else if (!is_wish(choice->matrix_wish.rows_per_step, MATRIX_MOST_ROWS_PER_STEP))
-        wrong = "matrix_rows_per_step";
-    else if (!is_wish(choice->matrix_wish.column_parts, MATRIX_MOST_COLUMN_PARTS))
-        wrong = "matrix_column_parts";
-    if (wrong)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the choice of kernels is out of range on %s: %s=%" PRIu32, device->info.name,
-                           wrong, value_of(choice, find(wrong, strlen(wrong))));
-    return VKRING_OK;
+        return (struct objection){"subgroup", "0, or a size that the device has"};
+    if (!is_notch(choice->workgroup_size, limits->max_workgroup_invocations) || choice->workgroup_size % subgroup != 0)
+        return (struct objection){"workgroup", "a power of two of whole subgroups, no more than the device has"};
+    if (!is_notch(choice->lanes_per_row, (uint32_t)min_u64(most_lanes(limits, choice), choice->workgroup_size)))
+        return (struct objection){"lanes_per_row", "a power of two, at most a subgroup"};
+    if (choice->uniform_loads && !can_load_uniformly(limits, choice))
+        return (struct objection){"uniform_loads", "lanes_per_row above 1, and 64-bit integers"};
+    if (choice->broadcast && !can_broadcast(limits, choice))
+        return (struct objection){"broadcast", "lanes_per_row=1, and workgroup as large as a subgroup"};
+    if (!is_notch(choice->rows_per_lane, MOST_ROWS_PER_LANE))
+        return (struct objection){"rows_per_lane", "a power of two up to", MOST_ROWS_PER_LANE};
+    if (!is_notch(choice->keys_per_step, MOST_KEYS_PER_STEP))
+        return (struct objection){"keys_per_step", "a power of two up to", MOST_KEYS_PER_STEP};
+    if (!is_notch(choice->keys_per_step_general, MOST_KEYS_PER_STEP))
+        return (struct objection){"keys_per_step_general", "a power of two up to", MOST_KEYS_PER_STEP};
+    if (choice->keeps_score_grads && problem->heads / problem->kv_heads > limits->max_workgroup_count[1])
+        return (struct objection){"keeps_score_grads", "fewer query heads to a key head"};
+    if (!is_wish(choice->matrix_wish.row_tiles, MATRIX_MOST_ROW_TILES))
+        return (struct objection){"matrix_row_tiles", "0, or a power of two up to", MATRIX_MOST_ROW_TILES};
+    if (!is_wish(choice->matrix_wish.subgroups, MATRIX_MOST_SUBGROUPS))
+        return (struct objection){"matrix_subgroups", "0, or a power of two up to", MATRIX_MOST_SUBGROUPS};
+    if (!is_wish(choice->matrix_wish.rows_per_step, MATRIX_MOST_ROWS_PER_STEP))
+        return (struct objection){"matrix_rows_per_step", "0, or a power of two up to", MATRIX_MOST_ROWS_PER_STEP};
+    if (!is_wish(choice->matrix_wish.column_parts, MATRIX_MOST_COLUMN_PARTS))
+        return (struct objection){"matrix_column_parts", "0, or a power of two up to", MATRIX_MOST_COLUMN_PARTS};
+    return (struct objection){0};
+}
+
+enum vkring_status choice_check(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
+{
+    const struct objection objection = object(device, problem, choice);
+    char most[16] = "";
+    if (!objection.word)
+        return VKRING_OK;
+    if (objection.most)
+        (void)snprintf(most, sizeof(most), " %" PRIu32, objection.most);
+    return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the choice of kernels is out of range on %s: %s=%" PRIu32 " needs %s%s",
+                       device->info.name, objection.word, value_of(choice, find(objection.word, strlen(objection.word))), objection.needs,
+                       most);
 }
 
 /* Neighbours --------------------------------------------------------------------------------------------------------------- */
