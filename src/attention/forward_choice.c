@@ -27,7 +27,8 @@ static uint32_t key_heads(const struct problem *problem, const struct kernel_cho
 {
     const uint32_t row_lanes = choice->workgroup_size / choice->lanes_per_row;
     const bool can_share = choice->uniform_loads && !problem_has_bias_of_heads(problem);
-    const bool has_few = problem->heads / problem->kv_heads * problem->q_len <= choice->rows_per_lane;
+    const bool has_few =
+        problem->heads / problem->kv_heads * max_u64(problem->q_len, 1) <= choice->rows_per_lane; /* a tile has a row of each */
     return can_share && has_few && problem->kv_heads % row_lanes == 0 ? row_lanes : 1;
 }
 

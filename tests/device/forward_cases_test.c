@@ -30,6 +30,7 @@ static const struct attention_case cases[] = {
      .params = {.batch = 1, .q_len = 65, .kv_len = 333, .heads = 2, .head_dim = 64, .has_query_offset = true, .query_offset = 64}},
     {.name = "no batch", .params = {.batch = 0, .q_len = 65, .kv_len = 65, .heads = 2, .head_dim = 64}},
     {.name = "no queries", .params = {.batch = 2, .q_len = 0, .kv_len = 65, .heads = 2, .head_dim = 64}},
+    {.name = "no queries of many heads", .params = {.batch = 2, .q_len = 0, .kv_len = 65, .heads = 10, .kv_heads = 2, .head_dim = 64}},
     {.name = "no keys", .params = {.batch = 2, .q_len = 65, .kv_len = 0, .heads = 2, .head_dim = 64}},
     {.name = "nothing at all", .params = {.batch = 0, .q_len = 0, .kv_len = 0, .heads = 2, .head_dim = 64}},
     {.name = "offset 0",

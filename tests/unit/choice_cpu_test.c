@@ -149,6 +149,24 @@ START_TEST(lanes_of_older_drivers_read_keys_together)
 }
 END_TEST
 
+/* Of the packed heads: none of the numbers of rows, heads and dimensions leaves a tile without one. */
+START_TEST(tiles_have_a_row_of_each_head)
+{
+    const vkring_device device = cpu();
+    struct problem any = described_problem;
+    any.type = (enum vkring_type)(_i % 3);
+    any.int8_keys = _i / 3;
+    for (any.kv_heads = 1; any.kv_heads <= 9; any.kv_heads++)
+        for (any.heads = any.kv_heads; any.heads <= 33 * any.kv_heads; any.heads += any.kv_heads)
+            for (any.q_len = 0; any.q_len <= 9; any.q_len++)
+                for (any.head_dim = any.value_dim = 16; any.head_dim <= 256; any.head_dim = any.value_dim *= 4) {
+                    const struct kernel_choice choice = kernel_choice_best(&device, &any), forward = forward_choice(&device, &any, &choice);
+                    ck_assert_msg(kernel_choice_tile_rows(&forward) > 0, "%d key heads, %d heads, %d rows, dimension %d", (int)any.kv_heads,
+                                  (int)any.heads, (int)any.q_len, (int)any.head_dim);
+                }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("choices of kernels of CPUs");
@@ -158,6 +176,7 @@ int main(void)
     tcase_add_loop_test(tcase, lanes_of_older_drivers_read_keys_together, 0, (int)(sizeof(together) / sizeof(together[0])));
     tcase_add_loop_test(tcase, lanes_of_a_cpu_have_rows_of_several_key_heads, 0, (int)(sizeof(shared) / sizeof(shared[0])));
     tcase_add_test(tcase, groups_of_several_key_heads_are_packed);
+    tcase_add_loop_test(tcase, tiles_have_a_row_of_each_head, 0, 6);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
