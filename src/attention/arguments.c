@@ -10,6 +10,8 @@
 #define LOG2_E 1.44269504088896340736
 /* Scores under any smaller one are 0 to f32 as well, and what is divided by it overflows. */
 #define LEAST_SOFTCAP 1e-30
+/* Scores over any larger one are 0 to many GPUs, or nearly: too small to be normal. It changes none that is below 1e26. */
+#define MOST_SOFTCAP 0x1p100
 
 struct rows_argument {
     uint64_t address, batch_stride, row_stride, head_stride;
@@ -147,7 +149,7 @@ static void fill_modifiers(const struct attention_dispatch *dispatch, const stru
         arguments->alibi_high = alibi.high;
         arguments->alibi_far = alibi.far;
     }
-    const double softcap = fmax(problem->softcap, LEAST_SOFTCAP);
+    const double softcap = fmin(fmax(problem->softcap, LEAST_SOFTCAP), MOST_SOFTCAP);
     arguments->scale = (float)problem->scale;
     arguments->dot_scale = (float)(problem->softcap > 0 ? problem->scale / softcap : problem->scale * LOG2_E);
     arguments->softcap = (float)(softcap * LOG2_E);

@@ -15,6 +15,7 @@ static const struct attention_case cases[] = {
     {.name = "window", .params = {.has_window = true, .window_left = 7, .window_right = 3}},
     {.name = "window to the right", .params = {.has_window = true, .window_left = -1, .window_right = 0}},
     {.name = "softcap", .params = {.softcap = 2}},
+    {.name = "softcap beyond all scores", .params = {.softcap = 2e38}},
     {.name = "alibi", .params = {.alibi = true}},
     {.name = "alibi beyond the keys", .params = {.alibi = true, .has_query_offset = true, .query_offset = 60}},
     {.name = "sinks", .params = {.sinks = true}},
