@@ -8,6 +8,12 @@
 /** VKRING_ERROR_UNSUPPORTED: the device can't hold tensors of the problem's type. */
 enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem);
 
+/** Rows of the known problems lie so many elements apart, and have so many of them at most. */
+#define SELF_TEST_MOST_DIM 24
+
+/** How many they have: two matrices of 8, or one of 16 and a part of another. Compilers take the longer the more there are. */
+uint32_t self_test_dim(const struct kernel_choice *choice);
+
 /**
  * The best choice for problem whose kernels gave the known answer on this device: that of the next family where one is wrong.
  * Each kind of kernel is tried once a device. VKRING_ERROR_SELF_TEST: none is right. Errors also as of self_test_type.
