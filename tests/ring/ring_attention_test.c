@@ -10,10 +10,14 @@
 #include "world.h"
 
 /* The device as it is, and ones to which packets have to be uploaded. */
-enum { AS_IT_IS, NOT_UNIFIED, NOT_COHERENT, DEVICES };
+enum { AS_IT_IS, NOT_UNIFIED, NOT_COHERENT, VARIANTS };
+/* Up to so many ranks each has all of them, one after the other: with more it has one, and neighbours have others. What takes longest is to
+ * create kernels, of which every device has its own. */
+#define RANKS_OF_EVERY_DEVICE 2
 /* Up to so many ranks named cases run forward alone, too. */
 #define RANKS_OF_EVERY_RUN 3
-static vkring_device *devices[DEVICES];
+static vkring_device *devices[VARIANTS];
+static int device_count;
 static vkring_comm *comm;
 
 static const struct attention_case cases[] = {
@@ -101,12 +105,17 @@ static const struct attention_case cases[] = {
 
 static bool can_run(const struct attention_case *c)
 {
-    return case_is_supported(c, devices[AS_IT_IS]->limits.storage_16bit);
+    return case_is_supported(c, devices[0]->limits.storage_16bit);
 }
 
-static bool passes_on(const struct attention_case *c, int device)
+static vkring_device *device_of(int turn)
 {
-    return world_agrees(world_expect(case_passes(c, devices[device], comm), "on device variant %d", device));
+    return devices[turn % device_count];
+}
+
+static bool passes_on(const struct attention_case *c, int turn)
+{
+    return world_agrees(world_expect(case_passes(c, device_of(turn), comm), "on device variant %d", turn % device_count));
 }
 
 START_TEST(a_named_case)
@@ -117,7 +126,7 @@ START_TEST(a_named_case)
     if (!can_run(&c))
         return;
     if (world_size <= RANKS_OF_EVERY_RUN)
-        ck_assert_msg(passes_on(&c, AS_IT_IS), "%s", c.name);
+        ck_assert_msg(passes_on(&c, 0), "%s", c.name);
     c.params.backward = c.inputs != INPUTS_VALUES_ONE; /* whose gradients are nothing but rounding */
     ck_assert_msg(passes_on(&c, NOT_UNIFIED + _i % 2), "%s", c.name);
 }
@@ -136,7 +145,7 @@ START_TEST(one_rank_holds_all)
     c.params.backward = true;
     queries[_i] = c.params.q_len;
     keys[2 * (uint32_t)_i % world_size] = c.params.kv_len;
-    ck_assert(passes_on(&c, _i % DEVICES));
+    ck_assert(passes_on(&c, _i));
 }
 END_TEST
 
@@ -146,7 +155,7 @@ START_TEST(a_random_case)
     struct attention_case c = case_random(environment_number("VKRING_TEST_SEED", 2026), (uint64_t)_i, world_size, rows);
     c.params.timeout_seconds = 300;
     if (can_run(&c))
-        ck_assert_msg(passes_on(&c, (int)((unsigned)_i / CASES_OF_KERNELS % DEVICES)), "case %d", _i);
+        ck_assert_msg(passes_on(&c, (int)((unsigned)_i / CASES_OF_KERNELS)), "case %d", _i);
 }
 END_TEST
 
@@ -205,8 +214,8 @@ static void expect_no_growth(const struct attention_case *c, bool sinks)
     struct case_result alone = {0}, around = {0};
     if (!can_run(c))
         return;
-    bool ran = case_make_data(c, &data) && case_run(c, devices[AS_IT_IS], NULL, &data, &alone);
-    ran = world_agrees(ran) && case_run(c, devices[AS_IT_IS], comm, &data, &around);
+    bool ran = case_make_data(c, &data) && case_run(c, devices[0], NULL, &data, &alone);
+    ran = world_agrees(ran) && case_run(c, devices[0], comm, &data, &around);
     ran = world_agrees(ran) && case_refer(c, &data, &around.info.rows);
     ck_assert(world_agrees(ran));
     struct error_squares squares = error_squares(c, OUTPUT, data.output, &around, around.output, alone.output);
@@ -287,11 +296,11 @@ START_TEST(the_same_bits_again)
     struct case_result results[4] = {0};
     vkring_plan *plan = NULL;
     ck_assert(world_agrees(case_make_data(&c, &data)));
-    ck_assert(world_agrees(vkring_plan_create(devices[_i], comm, &c.params, &plan) == VKRING_OK));
+    ck_assert(world_agrees(vkring_plan_create(device_of(_i), comm, &c.params, &plan) == VKRING_OK));
     bool same = true;
     for (int i = 0; i < 4; i++) {
         clock_sleep(i == 0 ? 0 : 0.05 * ((world_rank * 3 + (uint32_t)i) % 4));
-        same = world_agrees(case_run_plan(&c, devices[_i], plan, &data, &results[i]));
+        same = world_agrees(case_run_plan(&c, device_of(_i), plan, &data, &results[i]));
         ck_assert(same);
     }
     for (int i = 1; i < 4; i++)
@@ -328,7 +337,7 @@ START_TEST(stats_count_what_moved)
         .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .backward = _i == 1, .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result result = {0};
-    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[0], comm, &data, &result)));
     const struct vkring_run_stats *s = &result.stats;
     const uint64_t kv_len = c.params.kv_len, own = result.info.rows.key_rows, hops = world_size - 1;
     const uint64_t next = (world_rank + 1) % world_size, before = (world_rank + hops) % world_size;
@@ -370,8 +379,8 @@ START_TEST(a_window_moves_packets_as_far_as_it_reaches)
     const uint32_t reached = (uint32_t)_i % 3 + 1, needed = reached < world_size ? reached : world_size;
     struct case_data data = {0};
     struct case_result result = {0};
-    ck_assert(passes_on(&c, _i % DEVICES));
-    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[AS_IT_IS], comm, &data, &result)));
+    ck_assert(passes_on(&c, _i));
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[0], comm, &data, &result)));
     const uint64_t hops = (needed - 1) * (c.params.backward ? 2 : 1);
     bool good =
         world_expect(result.stats.steps == needed, "%u steps", result.stats.steps) &&
@@ -383,21 +392,28 @@ START_TEST(a_window_moves_packets_as_far_as_it_reaches)
 }
 END_TEST
 
-static void open_devices(vkring_device *device)
+static vkring_device *open_variant(int variant)
 {
-    const struct vk_limit_overrides not_unified = {.no_unified_memory = true};
-    const struct vk_limit_overrides not_coherent = {
-        .no_unified_memory = world_rank % 2 == 0, .not_coherent = true, .no_transfer_queue = true};
-    devices[AS_IT_IS] = device;
-    devices[NOT_UNIFIED] = test_device_open(&not_unified);
-    devices[NOT_COHERENT] = test_device_open(&not_coherent);
+    const struct vk_limit_overrides overrides[VARIANTS] = {
+        [NOT_UNIFIED] = {.no_unified_memory = true},
+        [NOT_COHERENT] = {.no_unified_memory = world_rank % 2 == 0, .not_coherent = true, .no_transfer_queue = true},
+    };
+    return test_device_open(&overrides[variant]);
+}
+
+static void open_devices(void)
+{
+    device_count = world_size > RANKS_OF_EVERY_DEVICE ? 1 : VARIANTS;
+    for (int i = 0; i < device_count; i++)
+        devices[i] = open_variant((i + (device_count == 1 ? (int)world_rank : 0)) % VARIANTS);
 }
 
 int main(int argc, char **argv)
 {
     Suite *suite = suite_create("ring attention");
     TCase *named = tcase_create("named"), *drawn = tcase_create("random"), *exact = tcase_create("exact");
-    open_devices(world_begin(&argc, &argv));
+    world_begin_without_device(&argc, &argv);
+    open_devices();
     comm = world_comm();
     world_share_reference();
     tcase_add_loop_test(named, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
@@ -407,11 +423,11 @@ int main(int argc, char **argv)
     tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", usual));
     tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 16);
     tcase_add_loop_test(exact, the_error_of_sinks_does_not_grow_with_the_ring, 0, 3);
-    tcase_add_loop_test(exact, the_same_bits_again, 0, DEVICES);
+    tcase_add_loop_test(exact, the_same_bits_again, 0, device_count);
     tcase_add_loop_test(exact, stats_count_what_moved, 0, 2);
     tcase_add_loop_test(exact, a_window_moves_packets_as_far_as_it_reaches, 0, 6);
     suite_add_tcase(suite, named);
     suite_add_tcase(suite, drawn);
     suite_add_tcase(suite, exact);
-    return world_end(suite, devices, DEVICES, &comm);
+    return world_end(suite, devices, device_count, &comm);
 }
