@@ -54,12 +54,12 @@ static const struct attention_case of_few_registers[] = {
      .params = {.backward = true, .q_len = 33, .kv_len = 65, OF_FEW_REGISTERS}},
 };
 
-/* Of columns that parts of them fill, or not. */
+/* Of columns that parts of them fill, or not: with more parts CPUs' compilers take as much longer. */
 static const struct attention_case in_parts[] = {
     {.name = "everything in parts",
      .bias = BIAS_MASKS_SOME,
      .params = {.backward = true, .q_len = 33, .kv_len = 65, EVERY_OPTION(30), .dispatch_seconds = 1e-9}},
-    {.name = "odd dimensions in parts", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 69}},
+    {.name = "odd dimensions in parts", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 37}},
 };
 
 static const struct attention_case of_bf16[] = {
@@ -165,7 +165,7 @@ START_TEST(subgroups_share_columns)
 {
     vkring_device *other = test_device_open(&few_registers);
     check_with("matrix_column_parts=2", other, &in_parts[0], VKRING_TYPE_BF16, " column_parts=2", 4700);
-    check_with("matrix_column_parts=16 matrix_row_tiles=2 matrix_subgroups=16", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=16",
+    check_with("matrix_column_parts=8 matrix_row_tiles=2 matrix_subgroups=8", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=8",
                4701);
     vkring_device_destroy(&other);
 }
@@ -188,11 +188,13 @@ START_TEST(lanes_have_what_was_loaded_ahead)
 }
 END_TEST
 
+/* In whole matrices by the kernels that the library's self-test has, too. */
 START_TEST(operations_match_with_few_registers)
 {
+    const struct attention_case whole = {.name = "causal", .params = {.backward = true, .q_len = 65, .kv_len = 333, .causal = true}};
     vkring_device *other = test_device_open(&few_registers);
     check_with_operations(other, &of_few_registers[0], VKRING_TYPE_F16, true, 4600);
-    check_with_operations(other, &by_operations[0], VKRING_TYPE_F16, true, 4601);
+    check_with_operations(other, &whole, VKRING_TYPE_F16, true, 4601);
     vkring_device_destroy(&other);
 }
 END_TEST
