@@ -13,10 +13,13 @@
 /* One wish may come twice, as timeout(1) sends it to a process and to its group. */
 #define ONE_WISH_SECONDS 1
 
-/* A driver that crashes leaves files too; the last REQUEST_COUNT are wishes of others. */
-static const int endings[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU};
+/*
+ * A driver that crashes leaves files too; the last REQUEST_COUNT are wishes of others. Batch systems send SIGUSR1 and SIGUSR2, libraries
+ * too, to themselves.
+ */
+static const int endings[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGUSR1, SIGUSR2};
 #define ENDING_COUNT (sizeof(endings) / sizeof(endings[0]))
-#define REQUEST_COUNT 5
+#define REQUEST_COUNT 7
 
 enum hold { HOLD_NONE, HOLD_FIRST_WISH, HOLD_ALL };
 
@@ -117,6 +120,11 @@ static void on_signal(int signal_number)
     raise(signal_number); /* delivered on return */
 }
 
+static bool is_private(int signal_number)
+{
+    return signal_number == SIGUSR1 || signal_number == SIGUSR2;
+}
+
 void cleanup_on_signals(const struct ranks *ranks)
 {
     struct sigaction action = {.sa_handler = on_signal};
@@ -124,8 +132,8 @@ void cleanup_on_signals(const struct ranks *ranks)
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < ENDING_COUNT; i++) {
         sigaction(endings[i], NULL, &actions_before[i]);
-        /* what nohup or a shell's background job ignores stays ignored */
-        if (actions_before[i].sa_handler != SIG_IGN)
+        /* what nohup or a shell's background job ignores stays ignored, and a library's own signal the library's */
+        if (actions_before[i].sa_handler != SIG_IGN && (!is_private(endings[i]) || actions_before[i].sa_handler == SIG_DFL))
             sigaction(endings[i], &action, NULL);
     }
     /* a file that is too large, and standard error that nobody reads, are errors of a call */

@@ -224,10 +224,12 @@ static uint64_t little_endian(const unsigned char *bytes, size_t count)
 static bool read_preamble(int fd, const char *path, uint64_t *out_offset, uint64_t *out_bytes, struct failure *failure)
 {
     unsigned char preamble[PREAMBLE_MAX];
-    if (!read_at(fd, path, 0, preamble, sizeof(magic) + 2, failure))
+    if (!read_at(fd, path, 0, preamble, sizeof(magic), failure))
         return false;
     if (memcmp(preamble, magic, sizeof(magic)) != 0)
         return fail_usage(failure, "%s: not an .npy file", path);
+    if (!read_at(fd, path, sizeof(magic), preamble + sizeof(magic), 2, failure))
+        return false;
     unsigned major = preamble[6], minor = preamble[7];
     if (major < 1 || major > 3 || minor != 0)
         return fail_usage(failure, "%s: .npy format %u.%u, not 1.0 to 3.0", path, major, minor);

@@ -75,8 +75,15 @@ static bool check_folder(const struct output_file *file, struct failure *failure
     return good;
 }
 
+static bool is_open_as(int fd, const struct stat *file)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_dev == file->st_dev && status.st_ino == file->st_ino;
+}
+
 static bool check_target(const char *path, struct failure *failure)
 {
+    static const char *const uses[] = {"input comes from there", "output goes there", "error goes there"};
     struct stat status;
     if (stat(path, &status) != 0)
         return true;
@@ -86,6 +93,9 @@ static bool check_target(const char *path, struct failure *failure)
     }
     if (!S_ISREG(status.st_mode))
         return fail_run(failure, "cannot write %s: not a regular file", path);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (is_open_as(fd, &status))
+            return fail_run(failure, "cannot replace %s: standard %s", path, uses[fd]);
     return true;
 }
 
@@ -169,8 +179,12 @@ bool output_file_flush(const struct output_file *file, struct failure *failure)
     return file->fd < 0 || fsync(file->fd) == 0 ? true : fail_file(failure, "write", file->name);
 }
 
+/* A file that was there leaves its permissions, where it may. */
 bool output_file_rename(const struct output_file *file, struct failure *failure)
 {
+    struct stat before;
+    if (stat(file->path, &before) == 0)
+        (void)!chmod(file->temporary, before.st_mode & 0777);
     return rename(file->temporary, file->path) == 0 ? true : fail_file(failure, "write", file->name);
 }
 

@@ -40,6 +40,13 @@ static bool watch(void *user, const struct vkring_tune_trial *trial)
     return !cleanup_signal_waits();
 }
 
+/* The search is for what counts without them; words that are wrong are refused as by other commands. */
+static enum vkring_status check_words(vkring_device *device, const struct vkring_plan_params *problem)
+{
+    struct vkring_kernel_choice unused;
+    return getenv("VKRING_KERNELS") ? vkring_kernels_choose(device, problem, &unused) : VKRING_OK;
+}
+
 static bool search(struct tune *tune, struct failure *failure)
 {
     const struct tune_options *options = &tune->options;
@@ -55,7 +62,9 @@ static bool search(struct tune *tune, struct failure *failure)
     if (vkring_device_create(&device_params, &device) != VKRING_OK)
         return fail_library(failure, 0);
     vkring_device_get_info(device, &tune->device);
-    const bool good = vkring_tune(device, &tune->problem, &params, &tune->result) == VKRING_OK || fail_library(failure, 0);
+    const bool good =
+        (check_words(device, &tune->problem) == VKRING_OK && vkring_tune(device, &tune->problem, &params, &tune->result) == VKRING_OK) ||
+        fail_library(failure, 0);
     vkring_device_destroy(&device);
     return good;
 }

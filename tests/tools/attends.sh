@@ -89,6 +89,14 @@ complaint=
 [ "$(stat -c %a private.npy)" = 640 ] || complaint="permissions $(stat -c %a private.npy)"
 report "output with the umask's permissions" "$complaint"
 
+chmod 604 private.npy
+succeeds 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o private.npy
+[ "$(stat -c %a private.npy)" = 604 ] || complaint="permissions $(stat -c %a private.npy)"
+report "output with the permissions of what was there" "$complaint"
+# where the helper has standard output
+refuses "output that would replace what standard output goes to" 1 "cannot replace /dev/stdout: standard output goes there" 0 \
+    "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --report /dev/stdout
+
 refuses "no such device" 1 "device 4000000000 does not exist" 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --device 4000000000
 
 finish

@@ -140,6 +140,7 @@ attend "output over an input by a link" 2 "over an input" -o link.npy
 
 # headers
 dictionary="{'descr': '<f4', 'fortran_order': False, 'shape': (2, 9, 2, 8), }"
+printf 'hello!' >k.npy && bad "a short file that is no .npy" "k.npy: not an .npy file"
 printf 'hello, this is no tensor' >k.npy && bad "no .npy file" "k.npy: not an .npy file"
 : >k.npy && bad "empty file" "k.npy: truncated"
 head -c 9 q.npy >k.npy && bad "end within the preamble" "k.npy: truncated"

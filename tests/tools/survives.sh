@@ -17,7 +17,7 @@ wait_for_temporary()
 make_inputs f32
 make_extras f32
 
-for signal in INT TERM HUP QUIT SEGV; do
+for signal in INT TERM HUP QUIT USR1 USR2 SEGV; do
     complaint=
     echo before >o.npy
     # a shell makes its background jobs ignore INT and QUIT; env gives them back

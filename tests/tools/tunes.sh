@@ -53,6 +53,7 @@ kept()
     refuses "no time" 2 "--seconds: '0' is not" 0 "$VKRING" tune --seconds 0
     refuses "both ways" 2 "--exhaustive and --seconds contradict" 0 "$VKRING" tune --exhaustive --seconds 3
     refuses "no such dimension" 2 "--head-dim: '300' is not" 0 "$VKRING" tune --head-dim 300
+    VKRING_KERNELS="frob" refuses "the environment's word that is none" 2 "no choice of kernels is called 'frob'" 0 "$VKRING" tune $small --forget
     VKRING_KERNELS="rows_per_lane=3" refuses "the environment's wish" 2 "rows_per_lane=3" 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy
 }
 finish
