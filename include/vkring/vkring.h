@@ -336,7 +336,7 @@ struct vkring_plan_params {
     int64_t window_right;
     int64_t query_offset;
     double scale;              /**< finite */
-    double softcap;            /**< finite; 0 for none */
+    double softcap;            /**< finite; 0 for none; above 2^100 as 2^100 */
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;
     enum vkring_layout layout;
