@@ -63,23 +63,23 @@ vec4 quad_decode(uvec2 quad)
     return vec4(unpackHalf2x16(quad.x), unpackHalf2x16(quad.y));
 }
 
+/* Without branches: a compiler that keeps them has some for each element. */
 uint half_bits(float value)
 {
     uint bits = floatBitsToUint(value);
     uint sign = (bits >> 16) & 0x8000u;
     uint magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u)
-        return sign | 0x7e00u;
-    if (magnitude >= 0x47800000u)
-        return sign | 0x7c00u;
     bool normal = magnitude >= 0x38800000u;
     /* a subnormal counts units of 2^-24 */
-    uint mantissa = normal ? magnitude - (112u << 23) : (magnitude & 0x7fffffu) | 0x800000u;
-    uint dropped = normal ? 13u : min(126u - (magnitude >> 23), 25u);
+    uint mantissa = mix((magnitude & 0x7fffffu) | 0x800000u, magnitude - (112u << 23), normal);
+    uint dropped = mix(min(126u - min(magnitude >> 23, 126u), 25u), 13u, normal);
     uint kept = mantissa >> dropped;
     uint rest = mantissa & ((1u << dropped) - 1u);
     uint tie = 1u << (dropped - 1u);
-    return sign | (kept + ((rest > tie || (rest == tie && (kept & 1u) != 0u)) ? 1u : 0u));
+    /* up to a tie it is dropped where what is kept is even, below a tie where it is odd */
+    uint finite = kept + uint(rest > tie - (kept & 1u));
+    uint beyond = mix(0x7c00u, 0x7e00u, magnitude > 0x7f800000u);
+    return sign | mix(finite, beyond, magnitude >= 0x47800000u);
 }
 
 #else
@@ -97,9 +97,8 @@ vec4 quad_decode(uvec2 quad)
 uint half_bits(float value)
 {
     uint bits = floatBitsToUint(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (bits >> 16) | 0x40u;
-    return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    uint rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return mix(rounded, (bits >> 16) | 0x40u, (bits & 0x7fffffffu) > 0x7f800000u);
 }
 
 #endif
