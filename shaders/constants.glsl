@@ -46,6 +46,7 @@ layout(constant_id = 33) const bool PARTS_APART = false;  /* matrices of sums ar
 layout(constant_id = 34) const uint COLUMN_PARTS = 1; /* subgroups that own rows together, each a part of the columns of their sums; a power of two; 1 unless FEW_REGISTERS */
 layout(constant_id = 35) const bool OCTETS = false;   /* ALIGNED, and dimensions are multiples of 8, addresses and strides of 16 bytes */
 layout(constant_id = 36) const bool LOADS_AHEAD = false; /* a step's rows are on their way while the one before it is computed; OCTETS */
+layout(constant_id = 37) const uint ROW_PARTS = 1;    /* of COLUMN_PARTS, those that also look at pairs, each at those of a part of the rows */
 #else
 const bool PARTS_APART = false;
 #endif
@@ -54,7 +55,11 @@ const uint HEAD_QUADS = (HEAD_DIM + 3) / 4;
 const uint VALUE_QUADS = (VALUE_DIM + 3) / 4;
 const uint LANE_HEAD_QUADS = (HEAD_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
 const uint LANE_VALUE_QUADS = (VALUE_QUADS + LANES_PER_ROW - 1) / LANES_PER_ROW;
-const uint ROW_LANES = gl_WorkGroupSize.x / LANES_PER_ROW; /* rows that are computed side by side */
+#ifdef MATRIX
+const uint ROW_LANES = gl_WorkGroupSize.x / COLUMN_PARTS * ROW_PARTS / LANES_PER_ROW; /* rows that are computed side by side */
+#else
+const uint ROW_LANES = gl_WorkGroupSize.x / LANES_PER_ROW;
+#endif
 const uint TILE_ROWS = ROW_LANES * ROWS_PER_LANE / PACKED_HEADS; /* of each head */
 
 const float LOG2_E = 1.44269504088896340736;

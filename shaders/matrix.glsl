@@ -2,7 +2,7 @@
 /*
  * Products of matrices of f16, summed in f32, by the subgroups of a workgroup (VK_KHR_cooperative_matrix).
  *
- * A team of COLUMN_PARTS subgroups owns TEAM_ROWS rows, and each of it a part of the columns of their sums. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
+ * A team of COLUMN_PARTS subgroups owns TEAM_ROWS rows, and each of it a part of the columns of their sums. ROW_PARTS of them look at pairs, each at those of a part of the rows: lanes of all others only multiply. All of them walk together: WALK_STEP rows of the other side's two tensors are staged in shared memory for all
  * subgroups: see matrix_stage.glsl. What lanes do with each pair goes through shared memory that only the team of the pair's row touches: `products`, written by products of matrices and read by lanes, and
  * what they make of them: see matrix_factors.glsl. Or it is done in matrices, with MATRIX_OPERATIONS (VK_NV_cooperative_matrix2).
  *
@@ -11,7 +11,7 @@
 
 #include "matrix_units.glsl"
 
-const uint TEAM_ROWS = SUBGROUP_ROWS * COLUMN_PARTS;
+const uint TEAM_ROWS = SUBGROUP_ROWS * ROW_PARTS;
 const uint ROW_TILES = TEAM_ROWS / MATRIX_M;
 const uint DIM_UNIT = MATRIX_N * COLUMN_PARTS > MATRIX_K ? MATRIX_N * COLUMN_PARTS : MATRIX_K;
 const uint PADDED_HEAD = (HEAD_DIM + DIM_UNIT - 1) / DIM_UNIT * DIM_UNIT;

@@ -22,6 +22,13 @@ void add_factors(uint first, uint width, uint staged_other, uint stride)
     } while (k < WALK_STEP / MATRIX_K);
 }
 
+/* Of subgroups that do not look at pairs: else compilers would keep those of the step before. */
+void clear_pairs(out vec4 pairs[LANE_QUADS])
+{
+    [[unroll]] for (uint i = 0; i < LANE_QUADS; i++)
+        pairs[i] = vec4(0);
+}
+
 void store_factor(uint row, uint quad, f16vec4 factor)
 {
     uvec2 bits = uvec2(packFloat2x16(factor.xy), packFloat2x16(factor.zw));
@@ -49,13 +56,15 @@ void store_factors(bool leading, inout vec4 pairs[LANE_QUADS])
  */
 void add_pairs(bool exact, bool rescale, vec4 pairs[LANE_QUADS], uint first, uint width, uint staged_other, uint stride)
 {
-    store_factors(exact, pairs);
+    if (looks_at_pairs())
+        store_factors(exact, pairs);
     if (meet_and_ask(rescale))
         scale_sums(first, width);
     add_factors(first, width, staged_other, stride);
     if (exact) {
         meet_team();
-        store_factors(false, pairs);
+        if (looks_at_pairs())
+            store_factors(false, pairs);
         meet_team();
         add_factors(first, width, staged_other, stride);
     }

@@ -80,7 +80,7 @@ void meet_state()
         vec2 before = StatePairs(pairs).at[row_of(r)];
         float shrink = exp2(before.x - maximum[r]);
         sum[r] = fma(before.y, shrink, sum[r]);
-        if (slice_of_lane() == 0)
+        if (tells_of_rows())
             row_factors[row_of(r)] = shrink;
     }
     meet_team();
@@ -97,7 +97,7 @@ void walk_end_block(bool continues, bool stores)
         meet_state();
     if (stores) {
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-            if (slice_of_lane() == 0)
+            if (tells_of_rows())
                 StatePairs(pairs).at[row_of(r)] = vec2(maximum[r], sum[r]);
         store_state();
     }
@@ -115,7 +115,7 @@ void finish_rows(uint tile, uint last_row, out float row_scale[ROWS_PER_LANE])
         float sink = SINKS ? fma(Floats(arguments.sinks).at[head], LOG2_E, beyond) : 0.0;
         SoftmaxRow finished = softmax_finish(maximum[r], sum[r], sink, beyond);
         row_scale[r] = finished.shrink * finished.normaliser * (DROPOUT ? arguments.dropout_scale : 1.0);
-        if (row <= last_row && slice_of_lane() == 0) {
+        if (row <= last_row && tells_of_rows()) {
             if (is_there(arguments.lse))
                 Floats(lse).at[row] = finished.lse;
             if (is_there(arguments.lse_residual))
@@ -134,7 +134,7 @@ void store_columns(uint tile, uint last_row, uint first, float row_scale[ROWS_PE
         [[unroll]] for (uint i = 0; i < LANE_SHOWN; i++) {
             uint quad = i * LANES_PER_ROW + slice_of_lane();
             vec4 values = product_of(r, quad) * row_scale[r];
-            if (row <= last_row && 4 * (first + quad) < VALUE_DIM) {
+            if (looks_at_pairs() && row <= last_row && 4 * (first + quad) < VALUE_DIM) {
                 store_quad(outputs, row * stride, first + quad, VALUE_DIM, values);
                 if (is_there(arguments.output_residual))
                     store_quad(residuals, row * residual_stride, first + quad, VALUE_DIM, values - quad_decode(quad_encode(values)));

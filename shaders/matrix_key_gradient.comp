@@ -137,9 +137,11 @@ void walk_step(uint at, uint left, bool whole)
 
 #else
 
-/* From dot products of queries and keys, and those of gradients of outputs and values in products[]. */
-void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS],
-                out vec4 gradients[LANE_QUADS])
+/*
+ * From dot products of queries and keys, and those of gradients of outputs and values in products[]: weights, and gradients of scores. With SEPARATE_SUMS
+ * pairs are those of the turn alone, since compilers would keep both.
+ */
+void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 weights[LANE_QUADS], out vec4 pairs[LANE_QUADS])
 {
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++) {
         uint quad = i * LANES_PER_ROW + slice_of_lane();
@@ -148,31 +150,41 @@ void find_pairs(uint at, uint left, bool whole, vec4 dots[LANE_QUADS], out vec4 
         find_pair_gradients(at + 4 * quad, left_from(quad, left), whole);
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint k = 0; k < STEP; k++) {
+                if (SEPARATE_SUMS)
+                    pairs[r * LANE_STEPS + i][k] = sums_keys() ? pair_gradient[r * STEP + k] : pair_weight[r * STEP + k];
+                else
+                    pairs[r * LANE_STEPS + i][k] = pair_gradient[r * STEP + k];
                 weights[r * LANE_STEPS + i][k] = pair_weight[r * STEP + k];
-                gradients[r * LANE_STEPS + i][k] = pair_gradient[r * STEP + k];
             }
     }
 }
 
 void walk_step(uint at, uint left, bool whole)
 {
-    vec4 dots[LANE_QUADS], weights[LANE_QUADS], gradients[LANE_QUADS];
+    vec4 dots[LANE_QUADS], weights[LANE_QUADS], pairs[LANE_QUADS];
+    clear_pairs(dots);
+    clear_pairs(weights);
+    clear_pairs(pairs);
     stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
-    take_products(dots);
+    if (looks_at_pairs())
+        take_products(dots);
     if (sums_keys()) {
         meet_team();
         multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
         meet_team();
     }
-    find_pairs(at, left, whole, dots, weights, gradients);
+    if (looks_at_pairs())
+        find_pairs(at, left, whole, dots, weights, pairs);
     if (sums_values()) {
+        [[unroll]] for (uint i = 0; i < LANE_QUADS; i++)
+            weights[i] = SEPARATE_SUMS ? pairs[i] : weights[i];
         add_scaled_pairs(OF_VALUES, false, weights, VALUE_SUMS, VALUE_WIDTH, VALUE_TENSOR);
         meet_team();
     }
     if (sums_keys())
-        add_scaled_pairs(OF_KEYS, true, gradients, 0, KEY_WIDTH, HEAD_TENSOR);
+        add_scaled_pairs(OF_KEYS, true, pairs, 0, KEY_WIDTH, HEAD_TENSOR);
 }
 
 #endif
@@ -187,7 +199,7 @@ void store_gradient(Rows rows, uint tile, uint last_key, uint first, uint width,
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint i = 0; i < LANE_SHOWN; i++) {
                 uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
-                if (row_of(r) <= last_key && 4 * column < dim)
+                if (looks_at_pairs() && row_of(r) <= last_key && 4 * column < dim)
                     store_partial(address, row_of(r) * stride, column, dim, product_of(r, quad) * factor);
             }
     }

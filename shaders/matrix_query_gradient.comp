@@ -88,15 +88,20 @@ void find_gradients(uint r, uint at, uint left, bool whole, vec4 dots[LANE_QUADS
 void walk_step(uint at, uint left, bool whole)
 {
     vec4 dots[LANE_QUADS], gradients[LANE_QUADS];
+    clear_pairs(dots);
+    clear_pairs(gradients);
     stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
-    take_products(dots);
+    if (looks_at_pairs())
+        take_products(dots);
     meet_team();
     multiply_own(OWN_TILES * HEAD_DEPTH, VALUE_DEPTH, STAGED_OWN_VALUE, STAGED_VALUE, VALUE_STRIDE);
     meet_team();
-    [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        find_gradients(r, at, left, whole, dots, gradients);
+    if (looks_at_pairs()) {
+        [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
+            find_gradients(r, at, left, whole, dots, gradients);
+    }
     add_scaled_pairs(0, true, gradients, 0, SUM_WIDTH, HEAD_TENSOR);
 }
 
@@ -111,7 +116,7 @@ void store_result(uint tile, uint last_row)
         [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
             [[unroll]] for (uint i = 0; i < LANE_SHOWN; i++) {
                 uint quad = i * LANES_PER_ROW + slice_of_lane(), column = n * (MATRIX_N / 4) + quad;
-                if (row_of(r) <= last_row && 4 * column < HEAD_DIM)
+                if (looks_at_pairs() && row_of(r) <= last_row && 4 * column < HEAD_DIM)
                     store_quad(address, row_of(r) * stride, column, HEAD_DIM, product_of(r, quad) * arguments.scale);
             }
     }

@@ -31,7 +31,7 @@ bool scale_pairs(uint scale, uint r, float shrink, inout vec4 pairs[LANE_QUADS])
     if (largest * now > LARGEST_FACTOR)
         now = exp2(FACTOR_EXPONENT - ceil(log2(largest)));
     row_scales[scale * ROWS_PER_LANE + r] = now;
-    if (slice_of_lane() == 0)
+    if (tells_of_rows())
         row_factors[row_of(r)] = shrink * now / before;
     [[unroll]] for (uint i = 0; i < LANE_STEPS; i++)
         pairs[r * LANE_STEPS + i] *= now;
@@ -43,7 +43,7 @@ void unscale_sums(uint scale, uint first, uint width)
 {
     meet_team();
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++)
-        if (slice_of_lane() == 0)
+        if (tells_of_rows())
             row_factors[row_of(r)] = 1.0 / row_scales[scale * ROWS_PER_LANE + r];
     meet_team();
     scale_sums(first, width);

@@ -142,21 +142,23 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 const bool HAS_MAGNITUDES = false;
 
-/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there. */
+/* Rows begin … begin + rows - 1 of those at the address, of which `end` are there; in branches where registers are few. */
 void stage(uint to, uint stride, uint rows, uvec2 address, uint stride_bytes, uint begin, uint end, uint dim, uint tensor)
 {
     const uint octets = stride - 1;
     uint first = 0;
     [[dont_unroll]] do {
-        uvec4 bits[STAGED_AT_ONCE];
-        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
-            bits[j] = load_octet(address, min(begin + i / octets, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
-        }
-        [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
-            uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
-            if (row < rows)
-                staged[to + row * stride + i % octets] = begin + row < end ? bits[j] : uvec4(0);
+        if (part_apart(tensor)) {
+            uvec4 bits[STAGED_AT_ONCE];
+            [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
+                uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+                bits[j] = load_octet(address, min(begin + i / octets, end - 1) * (stride_bytes / ELEMENT_BYTES), i % octets, dim);
+            }
+            [[unroll]] for (uint j = 0; j < STAGED_AT_ONCE; j++) {
+                uint i = first + j * gl_WorkGroupSize.x + gl_LocalInvocationID.x, row = i / octets;
+                if (row < rows)
+                    staged[to + row * stride + i % octets] = begin + row < end ? bits[j] : uvec4(0);
+            }
         }
         first += STAGED_AT_ONCE * gl_WorkGroupSize.x;
     } while (first < rows * octets);

@@ -66,7 +66,7 @@ bool weigh_keys(uint at, uint left, bool whole, out vec4 weights[LANE_QUADS])
         find_weights(r, at, scores, weights);
         if (HAS_MAGNITUDES)
             grows = scale_pairs(0, r, shrink, weights) || grows;
-        else if (slice_of_lane() == 0)
+        else if (tells_of_rows())
             row_factors[row_of(r)] = shrink;
     }
     return grows;
@@ -75,9 +75,12 @@ bool weigh_keys(uint at, uint left, bool whole, out vec4 weights[LANE_QUADS])
 void walk_step(uint at, uint left, bool whole)
 {
     vec4 weights[LANE_QUADS];
+    clear_pairs(weights);
     stage_step(left);
     multiply_own(0, HEAD_DEPTH, STAGED_OWN_HEAD, STAGED_HEAD, HEAD_STRIDE);
     meet_team();
-    bool grows = weigh_keys(at, left, whole, weights);
+    bool grows = false;
+    if (looks_at_pairs())
+        grows = weigh_keys(at, left, whole, weights);
     add_pairs(EXACT_WEIGHTS, grows, weights, 0, SUM_WIDTH, STAGED_VALUE, VALUE_STRIDE);
 }

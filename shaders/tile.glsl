@@ -38,7 +38,8 @@ bool part_apart(uint i)
 }
 
 #ifdef MATRIX
-const uint SUBGROUP_ROWS = TILE_ROWS / SUBGROUPS;
+const uint ROW_SUBGROUPS = SUBGROUPS / COLUMN_PARTS * ROW_PARTS; /* that look at pairs */
+const uint SUBGROUP_ROWS = TILE_ROWS / ROW_SUBGROUPS;
 
 /*
  * With PARTS_APART what follows from a lane's place is found anew each time, by a zero that compilers don't know: they would keep all that they can make
@@ -70,10 +71,28 @@ uint slice_of_lane()
     return (gl_SubgroupInvocationID + unknown_zero()) % LANES_PER_ROW;
 }
 
+/* Whether the subgroup looks at pairs of its rows; if not they are those of another, which does. */
+bool looks_at_pairs()
+{
+    return ROW_PARTS < COLUMN_PARTS ? (gl_SubgroupID + unknown_zero()) % COLUMN_PARTS < ROW_PARTS : true;
+}
+
+/* Whether the lane is the one that tells of its rows. */
+bool tells_of_rows()
+{
+    return looks_at_pairs() && slice_of_lane() == 0;
+}
+
+/* Among subgroups that look at pairs. */
+uint subgroup_of_rows()
+{
+    return ROW_PARTS < COLUMN_PARTS ? gl_SubgroupID / COLUMN_PARTS * ROW_PARTS + gl_SubgroupID % ROW_PARTS : gl_SubgroupID;
+}
+
 /* The row of the tile that slot r of this lane holds: those of a subgroup follow each other. No heads are packed. */
 uint slot_of(uint r)
 {
-    return gl_SubgroupID * SUBGROUP_ROWS + r * (ROW_LANES / SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
+    return subgroup_of_rows() * SUBGROUP_ROWS + r * (ROW_LANES / ROW_SUBGROUPS) + gl_SubgroupInvocationID / LANES_PER_ROW;
 }
 #else
 uint unknown_zero()

@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 9u
+#define MATRIX_CONSTANTS 10u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -74,7 +74,7 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last nine only of kernels on matrix units. */
+/* As in constants.glsl; the last ten only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           enum alignment alignment, const struct vk_pipeline **out_pipeline)
 {
@@ -122,6 +122,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         matrices->column_parts,
         octets,
         octets && matrices->loads_ahead,
+        matrices->row_parts,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);
@@ -139,9 +140,11 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
 static void name_matrix_kernel(struct attention_kernel *kernel)
 {
     const struct matrix_tiles *matrices = &kernel->choice.matrices[kernel->which];
-    char parts[32] = "";
+    char parts[64] = "", rows[32] = "";
+    if (matrices->row_parts < matrices->column_parts)
+        snprintf(rows, sizeof(rows), " row_parts=%u", matrices->row_parts);
     if (matrices->column_parts > 1)
-        snprintf(parts, sizeof(parts), " column_parts=%u", matrices->column_parts);
+        snprintf(parts, sizeof(parts), " column_parts=%u%s", matrices->column_parts, rows);
     snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s%s%s",
              spirv_kernel_name(kernel->which), matrices->shape.m, matrices->shape.n, matrices->shape.k,
              matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices), matrices->rows_per_step, matrices->subgroup_size, parts,

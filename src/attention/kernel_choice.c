@@ -10,7 +10,6 @@
 #define GPU_LEAST_QUADS_PER_LANE 2u
 #define GPU_WORKGROUP_SIZE 128u
 #define GPU_MANY_REGISTERS 256u
-#define GPU_WIDE_SUBGROUP 16u
 /* Of forward: 2.4 times as fast as 2 on an H200, f32 with head_dim 128; with twice the lanes to a row 1.09 times as fast again. */
 #define NVIDIA_ROWS_PER_LANE 4u
 /* Of a narrow tile: keys are read from memory, and several on their way at a time hide how long that takes. */
@@ -343,10 +342,8 @@ bool kernel_choice_suits_matrices(const vkring_device *device)
     return !is_cpu(device) && device->limits.lane_registers >= GPU_MANY_REGISTERS;
 }
 
-/*
- * Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most,
- * and scores of which much is asked; segment ids are more than lanes of narrow subgroups have room for.
- */
+/* Whether kernels on matrix units spill nothing on a GPU whose lanes have few registers, as the driver farm sees it: gradients take most,
+ * and scores of which much is asked. */
 static bool hold_in_few_registers(const vkring_device *device, const struct problem *problem, const struct kernel_choice *choice)
 {
     const struct vk_limits *limits = &device->limits;
@@ -355,8 +352,7 @@ static bool hold_in_few_registers(const vkring_device *device, const struct prob
         return false;
     return !problem->backward ||
            (matrix_tiles_fit_registers(SPIRV_QUERY_GRADIENT, limits, &choice->matrices[SPIRV_QUERY_GRADIENT], problem) &&
-            matrix_tiles_fit_registers(SPIRV_KEY_GRADIENT, limits, &choice->matrices[SPIRV_KEY_GRADIENT], problem) &&
-            (limits->min_subgroup_size >= GPU_WIDE_SUBGROUP || !problem->segment_ids));
+            matrix_tiles_fit_registers(SPIRV_KEY_GRADIENT, limits, &choice->matrices[SPIRV_KEY_GRADIENT], problem));
 }
 
 /* By operations on matrices where they were measured to gain: with NVIDIA's driver. CPUs lose, and RADV has them only for those who ask. */

@@ -46,8 +46,8 @@ uint32_t kernel_choice_key_heads(const struct kernel_choice *choice);
 /** The choice that should be fastest: that of the best family for the device and the problem. */
 struct kernel_choice kernel_choice_best(const vkring_device *device, const struct problem *problem);
 enum kernel_family kernel_choice_best_family(const vkring_device *device, const struct problem *problem);
-/** Whether all kernels on matrix units should be faster than others. Products of CPUs are slow; and compilers for few registers, as
- * Intel's, spill what such kernels have in them, but for forward of small heads. */
+/** Whether all kernels on matrix units should be faster than others, whatever the problem. Products of CPUs are slow; and for few
+ * registers, as compilers of Intel's GPUs have, problems are looked at. */
 bool kernel_choice_suits_matrices(const vkring_device *device);
 /** The family's; of matrix units, as far as there are kernels for the device and the problem. */
 struct kernel_choice kernel_choice_of_family(const vkring_device *device, const struct problem *problem, enum kernel_family family);

@@ -19,6 +19,9 @@
 #define SHARE_OF_SUMS 8u
 /* That share a row, where subgroups share columns: each takes a quad of a step. */
 #define MOST_LANES_OF_PART 8u
+/* And at least so many where much is asked of scores. */
+#define LEAST_LANES_OF_COSTLY 4u
+#define WIDE_SUBGROUP 16u
 
 /* Each part of columns is whole matrices. */
 static uint64_t padded(uint64_t dim, const struct matrix_tiles *tiles)
@@ -34,7 +37,7 @@ uint32_t matrix_tiles_workgroup_size(const struct matrix_tiles *tiles)
 
 uint32_t matrix_tiles_rows(const struct matrix_tiles *tiles)
 {
-    return matrix_tiles_workgroup_size(tiles) / tiles->lanes_per_row * tiles->rows_per_lane;
+    return matrix_tiles_workgroup_size(tiles) / tiles->column_parts * tiles->row_parts / tiles->lanes_per_row * tiles->rows_per_lane;
 }
 
 static bool owns_keys(enum spirv_kernel which)
@@ -88,18 +91,32 @@ static uint64_t sum_columns(enum spirv_kernel which, const struct problem *probl
     return which == SPIRV_FORWARD ? value : which == SPIRV_QUERY_GRADIENT ? head : max_u64(head, value);
 }
 
-static uint64_t room_of_sums(const struct vk_limits *limits)
+/* Floats of a subgroup. On narrow ones what is found of segment ids beside gradients takes half of it. */
+static uint64_t room_of_sums(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem)
 {
-    return (uint64_t)limits->lane_registers / SHARE_OF_SUMS * limits->min_subgroup_size;
+    const bool half = which != SPIRV_FORWARD && limits->min_subgroup_size < WIDE_SUBGROUP && problem->segment_ids;
+    return (uint64_t)limits->lane_registers / SHARE_OF_SUMS * limits->min_subgroup_size / (half ? 2 : 1);
 }
 
-/* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, as far as a row is left for a few lanes.
- */
+/* Subgroups of so many that own rows together which can look at pairs of a part of the rows each, so that few lanes share a row. */
+static uint32_t fitting_row_parts(const struct vk_limits *limits, uint64_t rows, uint32_t column_parts)
+{
+    uint32_t parts = column_parts;
+    while (parts > 1 && rows * MOST_LANES_OF_PART < (uint64_t)limits->min_subgroup_size * parts)
+        parts /= 2;
+    return parts;
+}
+
+/* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, and what is asked of scores. */
 static uint32_t fitting_column_parts(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem, uint64_t rows)
 {
+    const bool costly = which != SPIRV_BIAS_GRADIENT && problem_has_costly_scores(problem);
+    const bool all_look = which == SPIRV_BIAS_GRADIENT || (which == SPIRV_FORWARD && !costly);
     uint32_t parts = 1;
-    while (parts < MATRIX_MOST_COLUMN_PARTS && rows / parts * MOST_LANES_OF_PART > limits->min_subgroup_size &&
-           rows * sum_columns(which, problem) > room_of_sums(limits) * parts)
+    while (parts < MATRIX_MOST_COLUMN_PARTS &&
+           (rows * sum_columns(which, problem) > room_of_sums(which, limits, problem) * parts ||
+            (costly && (uint64_t)limits->min_subgroup_size * parts < rows * LEAST_LANES_OF_COSTLY)) &&
+           (!all_look || fitting_row_parts(limits, rows, 2 * parts) == 2 * parts))
         parts *= 2;
     return parts;
 }
@@ -162,11 +179,19 @@ static bool shrink(enum spirv_kernel which, struct matrix_tiles *tiles, const st
 static bool shrink_to_room(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem,
                            struct matrix_tiles *tiles)
 {
-    struct matrix_tiles large = *tiles;
+    const uint32_t team_rows = matrix_tiles_rows(tiles) * tiles->column_parts / tiles->subgroups;
+    const struct matrix_tiles large = *tiles;
     if (!tiles->operations && shrink(which, tiles, problem, min_u64(limits->shared_memory_bytes, PORTABLE_SHARED_BYTES), 2))
         return true;
     *tiles = large;
-    return shrink(which, tiles, problem, limits->shared_memory_bytes, 1);
+    /* at last shorter steps, of which fewer lanes have a quad */
+    while (!shrink(which, tiles, problem, limits->shared_memory_bytes, 1)) {
+        if (!tiles->parts_apart || tiles->row_parts == 1 || least_step(tiles) <= greatest(&tiles->shape))
+            return false;
+        tiles->row_parts /= 2;
+        share_rows(tiles, team_rows / tiles->row_parts);
+    }
+    return true;
 }
 
 /* What is asked for, or else the default; past the greatest, that. */
@@ -217,7 +242,7 @@ static uint32_t usual_step(enum spirv_kernel which, const struct matrix_tiles *t
 }
 
 static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_limits *limits, bool is_cpu, const struct matrix_wish *wish,
-                                    const struct problem *problem, uint32_t row_tiles)
+                                    const struct problem *problem, uint32_t row_tiles, bool least)
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     const bool operations = wish->operations && has_operations(which, limits, &shape, problem);
@@ -232,13 +257,16 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
         .parts_apart = few,
         .few_registers = wish->column_parts > 1 || few || row_tiles * columns_of(which, problem) > columns,
     };
-    const uint32_t least_rows = owns_keys(which) ? greatest(&tiles.shape) : tiles.shape.m;
+    const uint32_t least_rows = !owns_keys(which) ? tiles.shape.m : least ? (uint32_t)max_u64(shape.m, shape.n) : greatest(&shape);
     const uint32_t rows = (uint32_t)max_u64(least_rows, (uint64_t)row_tiles * tiles.shape.m);
     const uint32_t parts = few && !is_cpu ? fitting_column_parts(which, limits, problem, rows) : 1;
     tiles.column_parts = tiles.operations ? 1 : wished(wish->column_parts, MATRIX_MOST_COLUMN_PARTS, parts);
     tiles.subgroups = wished(wish->subgroups, MATRIX_MOST_SUBGROUPS, (has_large_steps(&tiles) ? 8 : 4) * tiles.column_parts);
-    tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, min_u64(tiles.subgroups, rows));
-    share_rows(&tiles, rows / tiles.column_parts);
+    tiles.column_parts = (uint32_t)min_u64(tiles.column_parts, tiles.subgroups);
+    tiles.row_parts = fitting_row_parts(limits, rows, tiles.column_parts);
+    if (which == SPIRV_BIAS_GRADIENT)
+        tiles.column_parts = tiles.row_parts;
+    share_rows(&tiles, rows / tiles.row_parts);
     tiles.rows_per_step = wished(wish->rows_per_step, MATRIX_MOST_ROWS_PER_STEP, usual_step(which, &tiles, is_cpu, problem));
     tiles.rows_per_step = (uint32_t)max_u64(tiles.rows_per_step, least_step(&tiles));
     while (tiles.subgroups > tiles.column_parts && matrix_tiles_workgroup_size(&tiles) > limits->max_workgroup_invocations)
@@ -253,9 +281,13 @@ struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk
     if (!needed || !spirv_matrix_kernel(which, problem->type).code || !matrix_tiles_shape(limits).m)
         return (struct matrix_tiles){0};
     for (uint32_t row_tiles = wished(wish->row_tiles, MATRIX_MOST_ROW_TILES, 1); row_tiles > 0; row_tiles /= 2) {
-        struct matrix_tiles tiles = tiles_of(which, limits, is_cpu, wish, problem, row_tiles);
-        if (shrink_to_room(which, limits, problem, &tiles))
-            return tiles;
+        /* fewer keys, if a smaller matrix allows it, where sums of more do not fit */
+        for (int least = 0; least < 2; least++) {
+            struct matrix_tiles tiles = tiles_of(which, limits, is_cpu, wish, problem, row_tiles, least);
+            const bool fit = is_cpu || !tiles.parts_apart || matrix_tiles_fit_registers(which, limits, &tiles, problem);
+            if (shrink_to_room(which, limits, problem, &tiles) && (fit || least))
+                return tiles;
+        }
     }
     return (struct matrix_tiles){0};
 }
@@ -263,20 +295,20 @@ struct matrix_tiles matrix_tiles_choose(enum spirv_kernel which, const struct vk
 bool matrix_tiles_fit_registers(enum spirv_kernel which, const struct vk_limits *limits, const struct matrix_tiles *tiles,
                                 const struct problem *problem)
 {
-    const uint64_t rows = matrix_tiles_rows(tiles) / tiles->subgroups;
-    return rows * sum_columns(which, problem) <= room_of_sums(limits);
+    const uint64_t columns = padded(sum_columns(which, problem), tiles);
+    return matrix_tiles_rows(tiles) * columns <= room_of_sums(which, limits, problem) * tiles->subgroups;
 }
 
 bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles *b)
 {
     return a->shape.m == b->shape.m && a->shape.n == b->shape.n && a->shape.k == b->shape.k && a->subgroup_size == b->subgroup_size &&
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
-           a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->separate_sums == b->separate_sums &&
-           a->few_registers == b->few_registers && a->parts_apart == b->parts_apart && a->operations == b->operations &&
-           a->loads_ahead == b->loads_ahead;
+           a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->row_parts == b->row_parts &&
+           a->separate_sums == b->separate_sums && a->few_registers == b->few_registers && a->parts_apart == b->parts_apart &&
+           a->operations == b->operations && a->loads_ahead == b->loads_ahead;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)
 {
-    return tiles->shape.m ? matrix_tiles_rows(tiles) / tiles->subgroups * tiles->column_parts / tiles->shape.m : 0;
+    return tiles->shape.m ? matrix_tiles_rows(tiles) * tiles->column_parts / tiles->subgroups / tiles->shape.m : 0;
 }

@@ -15,6 +15,7 @@ struct matrix_tiles {
     uint32_t lanes_per_row, rows_per_lane;
     uint32_t rows_per_step;
     uint32_t column_parts; /* subgroups that own rows together, each a part of the columns of their sums */
+    uint32_t row_parts;    /* of these, subgroups that look at pairs, each at those of a part of the rows; all, or fewer */
     bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
     bool few_registers; /* own rows are in shared memory, where compilers would spill them */
     bool parts_apart;   /* matrices of sums are in branches of their own, where compilers have few registers */
@@ -34,7 +35,7 @@ struct matrix_wish {
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u
 #define MATRIX_MOST_ROWS_PER_STEP 128u
-#define MATRIX_MOST_COLUMN_PARTS 16u
+#define MATRIX_MOST_COLUMN_PARTS 32u
 
 /** Of the shapes that kernels can take the one with most products; m is 0 where there is none. */
 struct vkring_matrix_shape matrix_tiles_shape(const struct vk_limits *limits);

@@ -60,6 +60,7 @@ static const struct attention_case in_parts[] = {
      .bias = BIAS_MASKS_SOME,
      .params = {.backward = true, .q_len = 33, .kv_len = 65, EVERY_OPTION(30), .dispatch_seconds = 1e-9}},
     {.name = "odd dimensions in parts", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 21, .value_dim = 37}},
+    {.name = "parts that only multiply", .params = {.backward = true, .q_len = 33, .kv_len = 65, .head_dim = 72, .dispatch_seconds = 1e-9}},
 };
 
 static const struct attention_case of_bf16[] = {
@@ -167,6 +168,7 @@ START_TEST(subgroups_share_columns)
     check_with("matrix_column_parts=2", other, &in_parts[0], VKRING_TYPE_BF16, " column_parts=2", 4700);
     check_with("matrix_column_parts=8 matrix_row_tiles=2 matrix_subgroups=8", other, &in_parts[1], VKRING_TYPE_F16, " column_parts=8",
                4701);
+    check_with("matrix_column_parts=16 matrix_subgroups=16", other, &in_parts[2], VKRING_TYPE_F16, " column_parts=16 row_parts=8", 4702);
     vkring_device_destroy(&other);
 }
 END_TEST

@@ -94,13 +94,12 @@ START_TEST(few_registers_hold_forward)
     of.softcap = 30;
     ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
     of.value_dim = 256;
-    ck_assert(!is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
     of.softcap = 0;
     ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
 }
 END_TEST
 
-/* On narrow subgroups without segment ids. */
 START_TEST(few_registers_hold_gradients)
 {
     const vkring_device narrow = gpu_of_few_registers(8), wide = gpu_of_few_registers(16);
@@ -112,10 +111,9 @@ START_TEST(few_registers_hold_gradients)
     of.dropout = 0.5;
     ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
     of.segment_ids = true;
-    ck_assert(is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
-    of.segment_ids = false;
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
     of.head_dim = of.value_dim = 256;
-    ck_assert(!is_on_matrix_units(&wide, &of) && !is_on_matrix_units(&narrow, &of));
+    ck_assert(is_on_matrix_units(&wide, &of) && is_on_matrix_units(&narrow, &of));
 }
 END_TEST
 
@@ -130,6 +128,23 @@ START_TEST(costly_gradients_have_short_steps)
     ck_assert_uint_eq(plain.matrices[SPIRV_QUERY_GRADIENT].rows_per_step, 32);
     ck_assert_uint_eq(costly.matrices[SPIRV_QUERY_GRADIENT].rows_per_step, 16);
     ck_assert_uint_eq(costly.matrices[SPIRV_FORWARD].rows_per_step, 32);
+}
+END_TEST
+
+/* Not all quads of a step and row: rows of narrow heads would be few lanes' own. */
+START_TEST(lanes_share_rows_of_costly_scores)
+{
+    struct problem of = halves;
+    of.softcap = 30;
+    for (uint32_t lanes = 8; lanes <= 16; lanes *= 2)
+        for (of.head_dim = of.value_dim = 8; of.head_dim <= 32; of.head_dim = of.value_dim = 2 * of.head_dim) {
+            const vkring_device device = gpu_of_few_registers(lanes);
+            const struct kernel_choice best = kernel_choice_best(&device, &of);
+            ck_assert(best.matrix);
+            ck_assert_uint_ge(best.matrices[SPIRV_FORWARD].lanes_per_row, 4);
+            ck_assert_uint_ge(best.matrices[SPIRV_QUERY_GRADIENT].lanes_per_row, 4);
+            ck_assert_uint_ge(best.matrices[SPIRV_KEY_GRADIENT].lanes_per_row, 4);
+        }
 }
 END_TEST
 
@@ -166,6 +181,39 @@ START_TEST(narrow_subgroups_have_a_row_each)
 }
 END_TEST
 
+static void check_parts(const struct kernel_choice *choice, enum spirv_kernel which, const struct problem *of, uint32_t rows,
+                        uint32_t column_parts, uint32_t row_parts)
+{
+    const struct matrix_tiles *tiles = &choice->matrices[which];
+    const uint32_t teams = tiles->subgroups / tiles->column_parts;
+    ck_assert_msg(matrix_tiles_rows(tiles) == teams * rows && tiles->column_parts == column_parts && tiles->row_parts == row_parts,
+                  "%u rows of %u teams, %u parts of columns and %u of rows", matrix_tiles_rows(tiles), teams, tiles->column_parts,
+                  tiles->row_parts);
+    ck_assert_uint_le(matrix_tiles_shared_bytes(which, tiles, of), 49152);
+    ck_assert_uint_ge(tiles->rows_per_step, 4 * tiles->lanes_per_row);
+}
+
+/* Sums of wide rows go to more subgroups than rows have lanes for; on narrow ones, where segment ids are, half as many to each. */
+START_TEST(some_subgroups_only_multiply)
+{
+    const vkring_device wide = gpu_of_few_registers(16), narrow = gpu_of_few_registers(8);
+    struct problem of = halves;
+    of.head_dim = of.value_dim = 256;
+    struct kernel_choice choice = kernel_choice_best(&wide, &of);
+    check_parts(&choice, SPIRV_FORWARD, &of, 8, 4, 4);
+    check_parts(&choice, SPIRV_QUERY_GRADIENT, &of, 8, 8, 4);
+    check_parts(&choice, SPIRV_KEY_GRADIENT, &of, 16, 16, 4);
+    of.softcap = 30;
+    choice = kernel_choice_best(&wide, &of);
+    check_parts(&choice, SPIRV_FORWARD, &of, 8, 8, 4);
+    of.head_dim = of.value_dim = 128;
+    of.segment_ids = true;
+    choice = kernel_choice_best(&narrow, &of);
+    check_parts(&choice, SPIRV_QUERY_GRADIENT, &of, 8, 16, 8);
+    check_parts(&choice, SPIRV_KEY_GRADIENT, &of, 8, 16, 8);
+}
+END_TEST
+
 START_TEST(columns_are_shared_on_request)
 {
     const vkring_device device = gpu_with_matrices();
@@ -190,7 +238,8 @@ START_TEST(a_subgroup_has_a_row)
     device.limits.matrix_shapes[0] = (struct vkring_matrix_shape){4, 8, 8};
     choice = kernel_choice_best(&device, &halves);
     ck_assert_int_eq(choice_parse(&device, &halves, "matrix_column_parts=8", &choice), VKRING_OK);
-    ck_assert_uint_le(choice.matrices[SPIRV_FORWARD].column_parts, 4);
+    ck_assert_uint_eq(choice.matrices[SPIRV_FORWARD].column_parts, 8);
+    ck_assert_uint_le(choice.matrices[SPIRV_FORWARD].row_parts, 4);
     check_room(&device, &choice);
 }
 END_TEST
@@ -352,6 +401,8 @@ int main(void)
         tcase_add_test(tcase, costly_gradients_have_short_steps);
         tcase_add_test(tcase, subgroups_share_columns_where_registers_are_few);
         tcase_add_test(tcase, narrow_subgroups_have_a_row_each);
+        tcase_add_test(tcase, some_subgroups_only_multiply);
+        tcase_add_test(tcase, lanes_share_rows_of_costly_scores);
         tcase_add_test(tcase, columns_are_shared_on_request);
         tcase_add_test(tcase, a_subgroup_has_a_row);
         tcase_add_test(tcase, bias_gradients_are_on_matrix_units);

@@ -84,7 +84,7 @@ static const char *const beyond[] = {
     "matrix_rows_per_step=24",
     "matrix_rows_per_step=256",
     "matrix_column_parts=3",
-    "matrix_column_parts=32",
+    "matrix_column_parts=64",
     "matrix_row_tiles=268435456",
 };
 
