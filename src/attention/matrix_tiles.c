@@ -19,8 +19,8 @@
 #define SHARE_OF_SUMS 8u
 /* That share a row, where subgroups share columns: each takes a quad of a step. */
 #define MOST_LANES_OF_PART 8u
-/* And at least so many where much is asked of scores. */
-#define LEAST_LANES_OF_COSTLY 4u
+/* And at least so many where much is asked of scores, or of gradients where subgroups are narrow; half as many of others. */
+#define LEAST_LANES_OF_PART 4u
 #define WIDE_SUBGROUP 16u
 
 /* Each part of columns is whole matrices. */
@@ -107,6 +107,16 @@ static uint32_t fitting_row_parts(const struct vk_limits *limits, uint64_t rows,
     return parts;
 }
 
+/* That share a row: narrow rows would leave a lane many quads of a step. */
+static uint64_t least_lanes(enum spirv_kernel which, const struct vk_limits *limits, bool costly)
+{
+    if (costly)
+        return LEAST_LANES_OF_PART;
+    if (which != SPIRV_QUERY_GRADIENT && which != SPIRV_KEY_GRADIENT)
+        return 1;
+    return limits->min_subgroup_size < WIDE_SUBGROUP ? LEAST_LANES_OF_PART : LEAST_LANES_OF_PART / 2;
+}
+
 /* Subgroups that share the sums of so many rows, so that registers of lanes hold each one's part, and what is asked of scores. */
 static uint32_t fitting_column_parts(enum spirv_kernel which, const struct vk_limits *limits, const struct problem *problem, uint64_t rows)
 {
@@ -115,7 +125,7 @@ static uint32_t fitting_column_parts(enum spirv_kernel which, const struct vk_li
     uint32_t parts = 1;
     while (parts < MATRIX_MOST_COLUMN_PARTS &&
            (rows * sum_columns(which, problem) > room_of_sums(which, limits, problem) * parts ||
-            (costly && (uint64_t)limits->min_subgroup_size * parts < rows * LEAST_LANES_OF_COSTLY)) &&
+            limits->min_subgroup_size * parts < rows * least_lanes(which, limits, costly)) &&
            (!all_look || fitting_row_parts(limits, rows, 2 * parts) == 2 * parts))
         parts *= 2;
     return parts;
