@@ -36,6 +36,7 @@ static const struct farm_problem {
     {VKRING_TYPE_F16, 40, 56, CAUSAL, false},      {VKRING_TYPE_BF16, 64, 32, CAUSAL, false},
     {VKRING_TYPE_F16, 64, 64, UNSEGMENTED, false}, {VKRING_TYPE_BF16, 128, 128, UNSEGMENTED, false},
     {VKRING_TYPE_BF16, 256, 256, ALL, false},      {VKRING_TYPE_F16, 32, 32, ALL, false},
+    {VKRING_TYPE_F16, 32, 32, CAUSAL, false},
 };
 
 static const char *const type_names[] = {[VKRING_TYPE_F32] = "f32", [VKRING_TYPE_F16] = "f16", [VKRING_TYPE_BF16] = "bf16"};
