@@ -8,6 +8,12 @@
 /** VKRING_ERROR_UNSUPPORTED: the device can't hold tensors of the problem's type. */
 enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem);
 
+/**
+ * How many seconds the device may take for a self-test. Drivers of CPUs compile a kernel when it first runs, and where others use the cores
+ * one on matrix units took more than a minute.
+ */
+double self_test_deadline(const vkring_device *device);
+
 /** Rows of the known problems lie so many elements apart, and have so many of them at most. */
 #define SELF_TEST_MOST_DIM 24
 

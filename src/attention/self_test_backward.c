@@ -7,7 +7,6 @@
 
 /* Small, causal, grouped, nothing divides anything. */
 enum { Q_LEN = 21, KV_LEN = 29, HEADS = 2, PITCH = SELF_TEST_MOST_DIM };
-#define DEADLINE_SECONDS 60.0
 #define DISPATCH_SECONDS 0.1
 
 /* Elements of the one buffer that has all tensors of the type. */
@@ -144,7 +143,7 @@ struct bench {
 
 static void bench_close(struct bench *bench)
 {
-    if (!vk_timeline_settle(bench->device, &bench->timeline, DEADLINE_SECONDS))
+    if (!vk_timeline_settle(bench->device, &bench->timeline, self_test_deadline(bench->device)))
         return;
     vk_timeline_destroy(bench->device, &bench->timeline);
     vk_command_pool_destroy(bench->device, &bench->pool);
@@ -270,6 +269,7 @@ static enum vkring_status run(struct bench *bench)
     enum vkring_status status;
     struct vk_commands commands = {0};
     struct vk_semaphore_value done = {bench->timeline.handle, bench->timeline.submitted + 1};
+    const double deadline = self_test_deadline(bench->device);
     bool reached;
     TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
     for (int pass = 0; pass < PASSES; pass++)
@@ -278,9 +278,9 @@ static enum vkring_status run(struct bench *bench)
     TRY(vk_commands_end(bench->device, &commands), fail);
     TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
     bench->timeline.submitted = done.value;
-    TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, DEADLINE_SECONDS, &reached), fail);
+    TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, deadline, &reached), fail);
     if (!reached)
-        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test of gradients in %.0f s", DEADLINE_SECONDS);
+        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test of gradients in %.0f s", deadline);
     return VKRING_OK;
 fail:
     return status;

@@ -3,12 +3,12 @@
 
 #include <stdatomic.h>
 
+#include "../attention/self_test.h"
 #include "work_stream.h"
 
 /* More than a tile of lavapipe, in whole quads, and more than a step. */
 enum { ROWS = 36, COLUMNS = 44, TERMS = 52 };
 enum { LEFT = 0, RIGHT = ROWS * TERMS * 4, RESULT = RIGHT + TERMS * COLUMNS * 4, BYTES = RESULT + ROWS * COLUMNS * 4 };
-#define DEADLINE_SECONDS 60.0
 #define DISPATCH_SECONDS 0.1
 
 /* After attention's verdicts: one for each type, then those with operations on matrices. */
@@ -39,7 +39,7 @@ static enum vkring_status open_test(vkring_device *device, const struct gemm_kin
     *test = (struct test){.device = device, .kind = *kind};
     TRY(gemm_create(device, kind, &wish, true, &test->gemm), fail);
     TRY(vkring_buffer_create(device, BYTES, &test->buffer), fail);
-    TRY(work_stream_create(device, DISPATCH_SECONDS, DEADLINE_SECONDS, &test->stream), fail);
+    TRY(work_stream_create(device, DISPATCH_SECONDS, self_test_deadline(device), &test->stream), fail);
     return VKRING_OK;
 fail:
     close_test(test);
