@@ -10,7 +10,7 @@ static const char help[] =
     "usage: vkring attend -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
     "       vkring decode -q Q.npy -k K.npy -v V.npy -o O.npy [options]\n"
     "       vkring feedforward -x X.npy --w1 W1.npy --w2 W2.npy -o Y.npy [options]\n"
-    "       vkring devices [--json]\n"
+    "       vkring devices [--json] [--kernels]\n"
     "       vkring plan --ranks N --q-len N --head-dim N --flops F [options]\n"
     "       vkring tune [options]\n"
     "       vkring --version\n"
