@@ -93,7 +93,7 @@ chmod 604 private.npy
 succeeds 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o private.npy
 [ "$(stat -c %a private.npy)" = 604 ] || complaint="permissions $(stat -c %a private.npy)"
 report "output with the permissions of what was there" "$complaint"
-# where the helper has standard output
+# standard output is a file here, stdout.txt
 refuses "output that would replace what standard output goes to" 1 "cannot replace /dev/stdout: standard output goes there" 0 \
     "$VKRING" attend -q q.npy -k k.npy -v v.npy -o o.npy --report /dev/stdout
 
