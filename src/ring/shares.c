@@ -11,9 +11,6 @@
 #include "../base/checked.h"
 #include "layout.h"
 
-/* Halvings of a time in double precision, beyond which nothing changes. */
-enum { HALVINGS = 100 };
-
 /* Causal blocks count as blocks of 1. */
 static double pairs_of(const struct problem *problem, uint64_t first, uint64_t rows)
 {
@@ -187,8 +184,8 @@ static void deal_in_least_time(const struct cut *cut, uint64_t *out_rows_of_rank
         if (cut->speeds[rank] > 0)
             least_speed = fmin(least_speed, cut->speeds[rank]);
     double enough = 2 * cost_of(cut->problem, cut->kind, cut->problem->q_len) / least_speed;
-    for (int i = 0; i < HALVINGS; i++) {
-        const double middle = little + (enough - little) / 2;
+    /* until no number lies between */
+    for (double middle = enough / 2; middle > little && middle < enough; middle = little + (enough - little) / 2) {
         if (deal(cut, middle, out_rows_of_rank) == cut->problem->q_len)
             enough = middle;
         else
