@@ -9,15 +9,12 @@
 #include "../harness/case_tensors.h"
 #include "world.h"
 
-/* The device as it is, and ones to which packets have to be uploaded. */
+/* The device as it is, and ones to which packets have to be uploaded: each rank has one, and neighbours have others. What takes longest is
+ * to create kernels, of which every device has its own. */
 enum { AS_IT_IS, NOT_UNIFIED, NOT_COHERENT, VARIANTS };
-/* Up to so many ranks each has all of them, one after the other: with more it has one, and neighbours have others. What takes longest is to
- * create kernels, of which every device has its own. */
-#define RANKS_OF_EVERY_DEVICE 2
 /* Up to so many ranks named cases run forward alone, too. */
 #define RANKS_OF_EVERY_RUN 3
-static vkring_device *devices[VARIANTS];
-static int device_count;
+static vkring_device *device;
 static vkring_comm *comm;
 
 static const struct attention_case cases[] = {
@@ -105,17 +102,17 @@ static const struct attention_case cases[] = {
 
 static bool can_run(const struct attention_case *c)
 {
-    return case_is_supported(c, devices[0]->limits.storage_16bit);
+    return case_is_supported(c, device->limits.storage_16bit);
 }
 
-static vkring_device *device_of(int turn)
+static int variant_of_rank(void)
 {
-    return devices[turn % device_count];
+    return (int)((world_rank + world_size) % VARIANTS);
 }
 
-static bool passes_on(const struct attention_case *c, int turn)
+static bool passes_everywhere(const struct attention_case *c)
 {
-    return world_agrees(world_expect(case_passes(c, device_of(turn), comm), "on device variant %d", turn % device_count));
+    return world_agrees(world_expect(case_passes(c, device, comm), "on device variant %d", variant_of_rank()));
 }
 
 START_TEST(a_named_case)
@@ -126,9 +123,9 @@ START_TEST(a_named_case)
     if (!can_run(&c))
         return;
     if (world_size <= RANKS_OF_EVERY_RUN)
-        ck_assert_msg(passes_on(&c, 0), "%s", c.name);
+        ck_assert_msg(passes_everywhere(&c), "%s", c.name);
     c.params.backward = c.inputs != INPUTS_VALUES_ONE; /* whose gradients are nothing but rounding */
-    ck_assert_msg(passes_on(&c, NOT_UNIFIED + _i % 2), "%s", c.name);
+    ck_assert_msg(passes_everywhere(&c), "%s", c.name);
 }
 END_TEST
 
@@ -145,7 +142,7 @@ START_TEST(one_rank_holds_all)
     c.params.backward = true;
     queries[_i] = c.params.q_len;
     keys[2 * (uint32_t)_i % world_size] = c.params.kv_len;
-    ck_assert(passes_on(&c, _i));
+    ck_assert(passes_everywhere(&c));
 }
 END_TEST
 
@@ -155,7 +152,7 @@ START_TEST(a_random_case)
     struct attention_case c = case_random(environment_number("VKRING_TEST_SEED", 2026), (uint64_t)_i, world_size, rows);
     c.params.timeout_seconds = 300;
     if (can_run(&c))
-        ck_assert_msg(passes_on(&c, (int)((unsigned)_i / CASES_OF_KERNELS)), "case %d", _i);
+        ck_assert_msg(passes_everywhere(&c), "case %d", _i);
 }
 END_TEST
 
@@ -214,8 +211,8 @@ static void expect_no_growth(const struct attention_case *c, bool sinks)
     struct case_result alone = {0}, around = {0};
     if (!can_run(c))
         return;
-    bool ran = case_make_data(c, &data) && case_run(c, devices[0], NULL, &data, &alone);
-    ran = world_agrees(ran) && case_run(c, devices[0], comm, &data, &around);
+    bool ran = case_make_data(c, &data) && case_run(c, device, NULL, &data, &alone);
+    ran = world_agrees(ran) && case_run(c, device, comm, &data, &around);
     ran = world_agrees(ran) && case_refer(c, &data, &around.info.rows);
     ck_assert(world_agrees(ran));
     struct error_squares squares = error_squares(c, OUTPUT, data.output, &around, around.output, alone.output);
@@ -296,11 +293,11 @@ START_TEST(the_same_bits_again)
     struct case_result results[4] = {0};
     vkring_plan *plan = NULL;
     ck_assert(world_agrees(case_make_data(&c, &data)));
-    ck_assert(world_agrees(vkring_plan_create(device_of(_i), comm, &c.params, &plan) == VKRING_OK));
+    ck_assert(world_agrees(vkring_plan_create(device, comm, &c.params, &plan) == VKRING_OK));
     bool same = true;
     for (int i = 0; i < 4; i++) {
         clock_sleep(i == 0 ? 0 : 0.05 * ((world_rank * 3 + (uint32_t)i) % 4));
-        same = world_agrees(case_run_plan(&c, device_of(_i), plan, &data, &results[i]));
+        same = world_agrees(case_run_plan(&c, device, plan, &data, &results[i]));
         ck_assert(same);
     }
     for (int i = 1; i < 4; i++)
@@ -337,7 +334,7 @@ START_TEST(stats_count_what_moved)
         .params = {.batch = 2, .q_len = 100, .kv_len = 333, .heads = 2, .head_dim = 16, .backward = _i == 1, .timeout_seconds = 300}};
     struct case_data data = {0};
     struct case_result result = {0};
-    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[0], comm, &data, &result)));
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, device, comm, &data, &result)));
     const struct vkring_run_stats *s = &result.stats;
     const uint64_t kv_len = c.params.kv_len, own = result.info.rows.key_rows, hops = world_size - 1;
     const uint64_t next = (world_rank + 1) % world_size, before = (world_rank + hops) % world_size;
@@ -379,8 +376,8 @@ START_TEST(a_window_moves_packets_as_far_as_it_reaches)
     const uint32_t reached = (uint32_t)_i % 3 + 1, needed = reached < world_size ? reached : world_size;
     struct case_data data = {0};
     struct case_result result = {0};
-    ck_assert(passes_on(&c, _i));
-    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, devices[0], comm, &data, &result)));
+    ck_assert(passes_everywhere(&c));
+    ck_assert(world_agrees(case_make_data(&c, &data) && case_run(&c, device, comm, &data, &result)));
     const uint64_t hops = (needed - 1) * (c.params.backward ? 2 : 1);
     bool good =
         world_expect(result.stats.steps == needed, "%u steps", result.stats.steps) &&
@@ -392,20 +389,13 @@ START_TEST(a_window_moves_packets_as_far_as_it_reaches)
 }
 END_TEST
 
-static vkring_device *open_variant(int variant)
+static vkring_device *open_variant(void)
 {
     const struct vk_limit_overrides overrides[VARIANTS] = {
         [NOT_UNIFIED] = {.no_unified_memory = true},
         [NOT_COHERENT] = {.no_unified_memory = world_rank % 2 == 0, .not_coherent = true, .no_transfer_queue = true},
     };
-    return test_device_open(&overrides[variant]);
-}
-
-static void open_devices(void)
-{
-    device_count = world_size > RANKS_OF_EVERY_DEVICE ? 1 : VARIANTS;
-    for (int i = 0; i < device_count; i++)
-        devices[i] = open_variant((i + (device_count == 1 ? (int)world_rank : 0)) % VARIANTS);
+    return test_device_open(&overrides[variant_of_rank()]);
 }
 
 int main(int argc, char **argv)
@@ -413,7 +403,7 @@ int main(int argc, char **argv)
     Suite *suite = suite_create("ring attention");
     TCase *named = tcase_create("named"), *drawn = tcase_create("random"), *exact = tcase_create("exact");
     world_begin_without_device(&argc, &argv);
-    open_devices();
+    device = open_variant();
     comm = world_comm();
     world_share_reference();
     tcase_add_loop_test(named, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
@@ -423,11 +413,11 @@ int main(int argc, char **argv)
     tcase_add_loop_test(drawn, a_random_case, first, first + (int)environment_number("VKRING_TEST_CASES", usual));
     tcase_add_loop_test(exact, the_error_does_not_grow_with_the_ring, 0, 16);
     tcase_add_loop_test(exact, the_error_of_sinks_does_not_grow_with_the_ring, 0, 3);
-    tcase_add_loop_test(exact, the_same_bits_again, 0, device_count);
+    tcase_add_test(exact, the_same_bits_again);
     tcase_add_loop_test(exact, stats_count_what_moved, 0, 2);
     tcase_add_loop_test(exact, a_window_moves_packets_as_far_as_it_reaches, 0, 6);
     suite_add_tcase(suite, named);
     suite_add_tcase(suite, drawn);
     suite_add_tcase(suite, exact);
-    return world_end(suite, devices, device_count, &comm);
+    return world_end(suite, &device, 1, &comm);
 }
