@@ -13,6 +13,14 @@
 
 static vkring_device *device;
 
+/* What VKRING_KERNELS asks for as each case begins. */
+static char *usual_kernels;
+
+static void ask_as_usual(void)
+{
+    setenv("VKRING_KERNELS", usual_kernels, 1);
+}
+
 /* Dimensions that are 0 here are filled in, and what all have in common. */
 static const struct attention_case of_both_types[] = {
     {.name = "plain", .params = {.backward = true, .q_len = 65, .kv_len = 333}},
@@ -149,12 +157,11 @@ END_TEST
 static void check_with(const char *words, vkring_device *on, const struct attention_case *c, enum vkring_type type, const char *asked,
                        int seed)
 {
-    char *usual = strdup(getenv("VKRING_KERNELS")), with[256];
-    snprintf(with, sizeof(with), "%s %s", usual, words);
+    char with[256];
+    snprintf(with, sizeof(with), "%s %s", usual_kernels, words);
     setenv("VKRING_KERNELS", with, 1);
     check(on, *c, type, asked, seed);
-    setenv("VKRING_KERNELS", usual, 1);
-    free(usual);
+    ask_as_usual();
 }
 
 static void check_with_operations(vkring_device *on, const struct attention_case *c, enum vkring_type type, bool operations, int seed)
@@ -241,13 +248,10 @@ START_TEST(wished_tiles_are_right)
     struct attention_case c = {.name = "wished tiles", .seed = 4200};
     struct case_data data = {0};
     struct case_result result = {0};
-    char *usual = strdup(getenv("VKRING_KERNELS"));
     c.params = (struct vkring_plan_params){.type = VKRING_TYPE_F16, .batch = 1, .q_len = 65, .kv_len = 333, .heads = 2, .head_dim = 8};
     setenv("VKRING_KERNELS", "matrix=1 matrix_row_tiles=2 matrix_subgroups=1 matrix_rows_per_step=16", 1);
     const bool passes = case_make_data(&c, &data) && case_run(&c, device, NULL, &data, &result) &&
                         case_refer(&c, &data, &result.info.rows) && case_judge(&c, &data, &result);
-    setenv("VKRING_KERNELS", usual, 1);
-    free(usual);
     /* on lavapipe's matrices of 8 rows */
     const bool as_wished = strstr(result.info.kernel, " tile_rows=16 rows_per_step=16 ") || device->limits.matrix_shapes[0].m != 8;
     ck_assert_msg(passes && as_wished, "%s", result.info.kernel);
@@ -268,6 +272,9 @@ int main(void)
     Suite *suite = suite_create("matrix kernels");
     TCase *tcase = tcase_create("cases"), *parts = tcase_create("parts");
     setenv("VKRING_KERNELS", "matrix=1 matrix_operations=0", 0);
+    usual_kernels = strdup(getenv("VKRING_KERNELS"));
+    tcase_add_checked_fixture(tcase, ask_as_usual, NULL);
+    tcase_add_checked_fixture(parts, ask_as_usual, NULL);
     device = test_device_open(NULL);
     if (device->limits.matrix_shape_count == 0 || !spirv_matrix_kernel(SPIRV_FORWARD, VKRING_TYPE_BF16).code) {
         printf("skipped: the device has no matrix units, or this build no kernels for them\n");
@@ -289,5 +296,7 @@ int main(void)
     }
     suite_add_tcase(suite, tcase);
     suite_add_tcase(suite, parts);
-    return device_suite_run(suite, &device, 1);
+    const int status = device_suite_run(suite, &device, 1);
+    free(usual_kernels);
+    return status;
 }
