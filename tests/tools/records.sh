@@ -40,6 +40,11 @@ fails()
     report "$name" "$complaint"
 }
 
+is_alive()
+{
+    grep -q '^State:.*[RSDT] ' "/proc/$1/status" 2>/dev/null
+}
+
 records "a device as it is" 0 --build "$BUILD" --parts devices --minutes 4 <<'END'
 ^# .*, \d{4}-\d\d-\d\d$
 ^## devices$
@@ -70,8 +75,17 @@ END
 complaint=
 grep -q "^record: 2 commands did not end as they should" stderr.txt || complaint="another sum"
 grep -q "^peak .*Out of time" stdout.txt || complaint="nothing said as it went on"
-grep -q "^State:.*[RSDT] " "/proc/$(cat child)/status" 2>/dev/null && complaint="what hangs has left a child"
+is_alive "$(cat child)" && complaint="what hangs has left a child"
 report "it says what did not end as it should" "$complaint"
+complaint=
+rm -f child
+"$RECORD" out --build fake --parts peak >stdout.txt 2>stderr.txt </dev/null &
+until [ -s child ]; do sleep 0.1; done
+kill $!
+wait $! && complaint="it succeeds"
+is_alive "$(cat child)" && complaint="what ran goes on"
+report "ended from outside it ends what runs" "$complaint"
+
 records "no time" 1 --build fake --parts devices --minutes 0 <<'END'
 ^No time left
 END
