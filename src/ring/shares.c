@@ -35,8 +35,20 @@ struct cut {
     enum vkring_layout kind;
     uint32_t ranks;
     const double *speeds;
+    int fastest_exponent;      /* of two: the greatest speed is half of that power or more, and below it */
     const uint64_t *most_rows; /* null: no limit */
 };
+
+/*
+ * In units of which the fastest rank has half of one or more: times are finite then, whatever speeds are given in. Those of hardly any
+ * speed are alike.
+ */
+#define LEAST_SPEED 0x1p-600
+
+static double speed_of(const struct cut *cut, uint32_t rank)
+{
+    return cut->speeds[rank] > 0 ? fmax(ldexp(cut->speeds[rank], -cut->fastest_exponent), LEAST_SPEED) : 0;
+}
 
 /* The most rows that end at or before a cost; none before `first`, none after `last`. */
 static uint64_t rows_within(const struct cut *cut, uint64_t first, uint64_t last, double cost)
@@ -64,8 +76,8 @@ static uint64_t deal_in_order(const struct cut *cut, double seconds, uint64_t *o
     uint64_t dealt = 0;
     for (uint32_t rank = 0; rank < cut->ranks; rank++) {
         const uint64_t last = dealt + min_u64(most_rows_of(cut, rank), all - dealt);
-        const double cost = cost_of(cut->problem, cut->kind, dealt) + seconds * cut->speeds[rank];
-        const uint64_t end = cut->speeds[rank] > 0 ? rows_within(cut, dealt, last, cost) : dealt;
+        const double cost = cost_of(cut->problem, cut->kind, dealt) + seconds * speed_of(cut, rank);
+        const uint64_t end = speed_of(cut, rank) > 0 ? rows_within(cut, dealt, last, cost) : dealt;
         out_rows_of_rank[rank] = end - dealt;
         dealt = end;
     }
@@ -92,7 +104,7 @@ static void look_at_parts(const struct cut *cut, double seconds, const uint64_t 
     for (uint32_t rank = 0; rank < cut->ranks; rank++)
         if (rows_of_rank[rank] == TAKES_PART) {
             rounds->parts++;
-            rounds->least_cost = fmin(rounds->least_cost, seconds * cut->speeds[rank]);
+            rounds->least_cost = fmin(rounds->least_cost, seconds * speed_of(cut, rank));
             rounds->least_rows = min_u64(rounds->least_rows, most_rows_of(cut, rank));
         }
 }
@@ -116,7 +128,8 @@ static void retire(const struct cut *cut, double seconds, const struct rounds *r
 {
     const bool ends = rounds->dealt == cut->problem->q_len;
     for (uint32_t rank = 0; rank < cut->ranks; rank++) {
-        const bool is_filled = is_full ? most_rows_of(cut, rank) == rounds->least_rows : seconds * cut->speeds[rank] <= rounds->least_cost;
+        const bool is_filled =
+            is_full ? most_rows_of(cut, rank) == rounds->least_rows : seconds * speed_of(cut, rank) <= rounds->least_cost;
         if (rows_of_rank[rank] == TAKES_PART && (ends || is_filled))
             rows_of_rank[rank] = min_u64((uint64_t)rounds->count, most_rows_of(cut, rank));
     }
@@ -130,7 +143,7 @@ static void deal_rest(const struct cut *cut, double seconds, struct rounds *roun
         if (rows_of_rank[rank] != TAKES_PART)
             continue;
         const uint64_t last = rounds->dealt + min_u64(most_rows_of(cut, rank) - had, all - rounds->dealt);
-        const double cost = cost_of(cut->problem, cut->kind, rounds->dealt) + seconds * cut->speeds[rank] - rounds->cost;
+        const double cost = cost_of(cut->problem, cut->kind, rounds->dealt) + seconds * speed_of(cut, rank) - rounds->cost;
         const uint64_t end = rows_within(cut, rounds->dealt, last, cost);
         rows_of_rank[rank] = had + end - rounds->dealt;
         rounds->dealt = end;
@@ -146,7 +159,7 @@ static void deal_lost(const struct cut *cut, uint64_t dealt, uint64_t *rows_of_r
     while (lost > 0 && lost != before) {
         before = lost;
         for (uint32_t rank = 0; lost > 0 && rank < cut->ranks; rank++)
-            if (cut->speeds[rank] > 0 && rows_of_rank[rank] < most_rows_of(cut, rank)) {
+            if (speed_of(cut, rank) > 0 && rows_of_rank[rank] < most_rows_of(cut, rank)) {
                 rows_of_rank[rank]++;
                 lost--;
             }
@@ -158,7 +171,7 @@ static uint64_t deal_in_rounds(const struct cut *cut, double seconds, uint64_t *
 {
     struct rounds rounds = {0};
     for (uint32_t rank = 0; rank < cut->ranks; rank++)
-        out_rows_of_rank[rank] = cut->speeds[rank] > 0 ? TAKES_PART : 0;
+        out_rows_of_rank[rank] = speed_of(cut, rank) > 0 ? TAKES_PART : 0;
     look_at_parts(cut, seconds, out_rows_of_rank, &rounds);
     for (int span = 1; span < LAYOUT_SPANS && rounds.parts > 0; span++) {
         const bool is_full = go_on(cut, &rounds);
@@ -181,8 +194,8 @@ static void deal_in_least_time(const struct cut *cut, uint64_t *out_rows_of_rank
 {
     double least_speed = INFINITY, little = 0;
     for (uint32_t rank = 0; rank < cut->ranks; rank++)
-        if (cut->speeds[rank] > 0)
-            least_speed = fmin(least_speed, cut->speeds[rank]);
+        if (speed_of(cut, rank) > 0)
+            least_speed = fmin(least_speed, speed_of(cut, rank));
     double enough = 2 * cost_of(cut->problem, cut->kind, cut->problem->q_len) / least_speed;
     /* until no number lies between */
     for (double middle = enough / 2; middle > little && middle < enough; middle = little + (enough - little) / 2) {
@@ -194,7 +207,7 @@ static void deal_in_least_time(const struct cut *cut, uint64_t *out_rows_of_rank
     deal(cut, enough, out_rows_of_rank);
 }
 
-static enum vkring_status check_speeds(uint32_t ranks, const double *speeds)
+static enum vkring_status check_speeds(uint32_t ranks, const double *speeds, int *out_fastest_exponent)
 {
     double most = 0;
     for (uint32_t rank = 0; rank < ranks; rank++) {
@@ -203,7 +216,10 @@ static enum vkring_status check_speeds(uint32_t ranks, const double *speeds)
                                   speeds[rank]);
         most = fmax(most, speeds[rank]);
     }
-    return most > 0 ? VKRING_OK : status_fail(VKRING_ERROR_INVALID_ARGUMENT, "no rank has a speed above 0");
+    if (most == 0)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "no rank has a speed above 0");
+    frexp(most, out_fastest_exponent);
+    return VKRING_OK;
 }
 
 static enum vkring_status check_room(const struct cut *cut)
@@ -225,13 +241,14 @@ enum vkring_status vkring_shares_cut(const struct vkring_plan_params *params, ui
     struct vkring_plan_params equal = *params;
     struct problem problem;
     struct layout layout = {0};
+    int fastest_exponent = 0;
     if (ranks == 0)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "rows cannot be cut over 0 ranks");
     equal.query_rows_of_rank = equal.key_rows_of_rank = NULL;
-    TRY(check_speeds(ranks, speeds), fail);
+    TRY(check_speeds(ranks, speeds, &fastest_exponent), fail);
     TRY(problem_resolve(&equal, &problem), fail);
     TRY(layout_make(0, ranks, &equal, &layout), fail);
-    const struct cut cut = {&problem, layout.kind, ranks, speeds, most_rows_of_rank};
+    const struct cut cut = {&problem, layout.kind, ranks, speeds, fastest_exponent, most_rows_of_rank};
     layout_free(&layout);
     TRY(check_room(&cut), fail);
     deal_in_least_time(&cut, out_query_rows_of_rank);

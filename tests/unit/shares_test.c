@@ -103,6 +103,23 @@ START_TEST(memory_limits_a_fast_rank)
 }
 END_TEST
 
+/* No number says how long the slowest would take. */
+START_TEST(ranks_of_hardly_any_speed_get_no_rows)
+{
+    const double speeds[] = {1e-308, 5e-324, 1e308};
+    const uint64_t most[] = {10, 10, 6};
+    for (int kind = 0; kind < KINDS; kind++) {
+        const struct vkring_plan_params params = params_of(kinds[kind], false, 10, 12);
+        uint64_t rows[3];
+        ck_assert_int_eq(vkring_shares_cut(&params, 3, speeds, NULL, rows), VKRING_OK);
+        ck_assert_uint_eq(rows[2], 10);
+        ck_assert_int_eq(vkring_shares_cut(&params, 3, speeds, most, rows), VKRING_OK);
+        ck_assert_uint_eq(rows[2], 6);
+        ck_assert_uint_eq(sum_of(rows, 3), 10);
+    }
+}
+END_TEST
+
 START_TEST(limits_are_kept_and_all_rows_dealt)
 {
     struct dice dice = {.seed = 100 + (uint64_t)_i};
@@ -174,6 +191,7 @@ int main(void)
     tcase_add_loop_test(tcase, bad_speeds_are_refused, 0, 4);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "area", shares_follow_speed_times_area);
+    suite_add(suite, "extremes", ranks_of_hardly_any_speed_get_no_rows);
     suite_add(suite, "memory", memory_limits_a_fast_rank);
     suite_add(suite, "ring", a_ring_of_unlike_ranks_runs_at_the_sum_of_their_speeds);
     return suite_run(suite);
