@@ -9,7 +9,7 @@
  *                   -> vkring_plan (device, communicator, problem) -> vkring_forward
  *
  * In every parameter structure zero means the default, so initialise it with { 0 } and set what differs.
- * Outputs come last and are written only on success, unless a function says otherwise.
+ * Outputs come last and are written only on success, unless a function says otherwise. Pointers are null only where it says that they may be.
  * Nothing here exits, aborts, prints, or waits without a deadline.
  */
 #ifndef VKRING_VKRING_H
@@ -315,10 +315,10 @@ struct vkring_bias_params {
  */
 struct vkring_plan_params {
     enum vkring_type type;     /**< of query, key, value and output */
-    uint64_t batch;            /**< 0 is an empty batch */
+    uint64_t batch;            /**< 0 is an empty batch; as the next two at most 2^60 */
     uint64_t q_len;
     uint64_t kv_len;
-    uint64_t heads;            /**< at least 1 */
+    uint64_t heads;            /**< 1 … 2^32 - 1 */
     uint64_t kv_heads;         /**< divides heads; 0 for heads */
     uint64_t head_dim;         /**< 1 … 256 */
     uint64_t value_dim;        /**< 1 … 256; 0 for head_dim */
@@ -332,10 +332,10 @@ struct vkring_plan_params {
     bool backward;             /**< vkring_backward is wanted too */
     bool has_key_layout;       /**< else keys are cut by layout too */
     uint64_t causal_block;     /**< 0 for 1; else needs causal */
-    int64_t window_left;       /**< -1 for unlimited; so is window_right */
+    int64_t window_left;       /**< -1 for unlimited; so is window_right. Both 0 without has_window */
     int64_t window_right;
     int64_t query_offset;
-    double scale;              /**< finite */
+    double scale;              /**< finite as f32 */
     double softcap;            /**< finite; 0 for none; above 2^100 as 2^100 */
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;
