@@ -2,16 +2,46 @@
 #include "run.h"
 
 /* Semaphores of a buffer are those of one use of it: each buffer counts once. */
-static void list_buffers(struct run *run, const struct vkring_tensor *const *tensors, int count)
+static void list_buffer(struct run *run, const struct vkring_tensor *tensor)
 {
     int used = 0;
-    for (int i = 0; i < count; i++) {
-        bool listed = tensors[i]->buffer == NULL;
-        for (int j = 0; j < used; j++)
-            listed = listed || run->buffers[j] == tensors[i]->buffer;
-        if (!listed)
-            run->buffers[used++] = tensors[i]->buffer;
-    }
+    for (; run->buffers[used]; used++)
+        if (run->buffers[used] == tensor->buffer)
+            return;
+    run->buffers[used] = tensor->buffer;
+}
+
+/* Tensors that the plan lacks may hold anything. */
+static void list_forward(struct run *run, const struct vkring_forward_io *io)
+{
+    const struct problem *problem = &run->plan->problem;
+    const struct {
+        const struct vkring_tensor *tensor;
+        bool used;
+    } tensors[] = {{&io->query, true},
+                   {&io->key, true},
+                   {&io->value, true},
+                   {&io->output, true},
+                   {&io->lse, true},
+                   {&io->lse_residual, true},
+                   {&io->output_residual, problem->type != VKRING_TYPE_F32},
+                   {&io->query_segment_ids, problem->segment_ids},
+                   {&io->key_segment_ids, problem->segment_ids},
+                   {&io->bias, problem->bias.present},
+                   {&io->alibi_slopes, problem->alibi},
+                   {&io->sinks, problem->sinks}};
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++)
+        if (tensors[i].used && tensors[i].tensor->buffer)
+            list_buffer(run, tensors[i].tensor);
+}
+
+static void list_gradients(struct run *run, const struct vkring_backward_io *io)
+{
+    const struct vkring_tensor *const tensors[] = {&io->output_grad, &io->query_grad, &io->key_grad,
+                                                   &io->value_grad,  &io->bias_grad,  &io->sink_grad};
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]); i++)
+        if (tensors[i]->buffer)
+            list_buffer(run, tensors[i]);
 }
 
 /* What both passes do with their tensors. */
@@ -44,10 +74,6 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
     const struct layout *layout = &plan->layout;
-    const struct vkring_tensor *const tensors[] = {&io->query,           &io->key,          &io->value,
-                                                   &io->output,          &io->lse,          &io->lse_residual,
-                                                   &io->output_residual, &io->bias,         &io->query_segment_ids,
-                                                   &io->key_segment_ids, &io->alibi_slopes, &io->sinks};
     TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                 &run->queries, &run->own),
         fail);
@@ -56,7 +82,7 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
     if (kernel_choice_packed_heads(&plan->forward.choice) > 1)
         TRY(tensors_check_near_heads(&run->queries), fail);
     place(run);
-    list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
+    list_forward(run, io);
     return VKRING_OK;
 fail:
     return status;
@@ -86,20 +112,14 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
     enum vkring_status status;
     const struct vkring_plan *plan = run->plan;
     const struct layout *layout = &plan->layout;
-    const struct vkring_forward_io *forward = &io->forward;
-    const struct vkring_tensor *const tensors[] = {&forward->query,           &forward->key,          &forward->value,
-                                                   &forward->output,          &forward->lse,          &forward->lse_residual,
-                                                   &forward->output_residual, &forward->bias,         &forward->query_segment_ids,
-                                                   &forward->key_segment_ids, &forward->alibi_slopes, &forward->sinks,
-                                                   &io->output_grad,          &io->query_grad,        &io->key_grad,
-                                                   &io->value_grad,           &io->bias_grad,         &io->sink_grad};
     TRY(tensors_resolve_backward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                  &run->queries, &run->own),
         fail);
     run->queries.row_stats = backward_row_stats_view(&plan->backward, &plan->problem, run->queries.rows);
     redirect_sums(run);
     place(run);
-    list_buffers(run, tensors, sizeof(tensors) / sizeof(tensors[0]));
+    list_forward(run, &io->forward);
+    list_gradients(run, io);
     return VKRING_OK;
 fail:
     return status;

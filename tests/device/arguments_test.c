@@ -119,6 +119,9 @@ static void check_refused(struct table *table, int which)
     }
 }
 
+/* Nothing that could be looked into. */
+#define NO_BUFFER ((vkring_buffer *)(uintptr_t)8)
+
 static void clear_table(struct table *table)
 {
     ck_assert_int_eq(forward(table), VKRING_OK);
@@ -243,6 +246,33 @@ START_TEST(destroy_accepts_nothing)
 }
 END_TEST
 
+START_TEST(runs_look_at_no_tensor_that_the_plan_lacks)
+{
+    struct vkring_plan_params params = good;
+    struct table table;
+    lay_table(&table);
+    vkring_plan_destroy(&table.plan);
+    params.backward = true;
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &table.plan), VKRING_OK);
+    const struct vkring_tensor unread = {.buffer = NO_BUFFER};
+    const struct vkring_backward_io io = {.forward = {.query = table.tensors[QUERY],
+                                                      .key = table.tensors[KEY],
+                                                      .value = table.tensors[VALUE],
+                                                      .output = table.tensors[OUTPUT],
+                                                      .lse = table.tensors[LSE],
+                                                      .output_residual = unread,
+                                                      .query_segment_ids = unread,
+                                                      .key_segment_ids = unread,
+                                                      .bias = unread,
+                                                      .alibi_slopes = unread,
+                                                      .sinks = unread},
+                                          .output_grad = table.tensors[OUTPUT]};
+    ck_assert_int_eq(vkring_forward(table.plan, &io.forward), VKRING_OK);
+    ck_assert_int_eq(vkring_backward(table.plan, &io), VKRING_OK);
+    clear_table(&table);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("arguments");
@@ -257,6 +287,7 @@ int main(void)
     suite_add(suite, "runs", run_refuses_output_rows_on_top_of_each_other);
     suite_add(suite, "runs", inputs_may_repeat_rows);
     suite_add(suite, "runs", empty_tensors_need_no_buffer);
+    suite_add(suite, "runs", runs_look_at_no_tensor_that_the_plan_lacks);
     suite_add(suite, "destroy", destroy_accepts_nothing);
     return device_suite_run(suite, &device, 1);
 }
