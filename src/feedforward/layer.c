@@ -52,9 +52,12 @@ static enum vkring_status check_flags(const vkring_device *device, const struct 
     return VKRING_OK;
 }
 
-static double seconds_or(double wanted, double otherwise)
+static enum vkring_status take_seconds(const char *name, double otherwise, double *seconds)
 {
-    return wanted > 0 && isfinite(wanted) ? wanted : otherwise;
+    if (!isfinite(*seconds) || *seconds < 0)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s is negative or not finite", name);
+    *seconds = *seconds > 0 ? *seconds : otherwise;
+    return VKRING_OK;
 }
 
 /* Fills in defaults. */
@@ -65,8 +68,8 @@ static enum vkring_status resolve(const vkring_device *device, const struct vkri
     struct vkring_feedforward_params params = *wanted;
     params.output_dim = params.output_dim ? params.output_dim : params.model_dim;
     params.chunk_rows = params.chunk_rows ? params.chunk_rows : DEFAULT_CHUNK_ROWS;
-    params.timeout_seconds = seconds_or(params.timeout_seconds, DEFAULT_TIMEOUT_SECONDS);
-    params.dispatch_seconds = seconds_or(params.dispatch_seconds, DEFAULT_DISPATCH_SECONDS);
+    TRY(take_seconds("timeout_seconds", DEFAULT_TIMEOUT_SECONDS, &params.timeout_seconds), fail);
+    TRY(take_seconds("dispatch_seconds", DEFAULT_DISPATCH_SECONDS, &params.dispatch_seconds), fail);
     TRY(check_dim("model_dim", params.model_dim), fail);
     TRY(check_dim("output_dim", params.output_dim), fail);
     TRY(check_flags(device, &params), fail);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The feed-forward layer on a device: all forms and types, sizes that nothing divides, and what it promises of memory, bits and errors. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vk/timeline.h>
@@ -392,6 +393,15 @@ START_TEST(bad_params_are_refused_by_name)
     bad = good;
     bad.gate_bias = true;
     expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "gate_bias");
+    const double bad_seconds[] = {-1, NAN, INFINITY};
+    for (int i = 0; i < 3; i++) {
+        bad = good;
+        bad.timeout_seconds = bad_seconds[i];
+        expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "timeout_seconds");
+        bad = good;
+        bad.dispatch_seconds = bad_seconds[i];
+        expect_refusal(&bad, VKRING_ERROR_INVALID_ARGUMENT, "dispatch_seconds");
+    }
 }
 END_TEST
 
