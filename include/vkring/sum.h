@@ -30,8 +30,9 @@ struct vkring_elements {
  * takes about 32 MiB however many elements there are. Semaphores set by vkring_buffer_set_vulkan_sync are neither waited for nor signalled,
  * as by vkring_buffer_download. timeout_seconds: how long to wait for ranks that do nothing; 0 for 300; may differ between ranks.
  *
- * Where one rank's elements leave their buffer, or it lacks memory, that one gets VKRING_ERROR_INVALID_ARGUMENT or _OUT_OF_HOST_MEMORY, and
- * the others _PEER, which names it; where counts differ all get _MISMATCH. Nothing is changed then, and comm can be used.
+ * Where one rank's elements leave their buffer, its timeout_seconds is negative or not finite, or it lacks memory, that one gets
+ * VKRING_ERROR_INVALID_ARGUMENT or _OUT_OF_HOST_MEMORY, and the others _PEER, which names it; where counts differ all get _MISMATCH. Nothing
+ * is changed then, and comm can be used.
  * VKRING_ERROR_INVALID_ARGUMENT: also while a run is under way on comm; nothing was said to other ranks.
  * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST later on: the elements are undefined and comm can only be destroyed; the last
  * error names the rank, and the others are told.

@@ -238,18 +238,18 @@ enum vkring_status vkring_buffers_sum(vkring_comm *comm, uint64_t list_count, co
                                       double timeout_seconds)
 {
     enum vkring_status status;
-    const bool has_timeout = timeout_seconds > 0 && isfinite(timeout_seconds);
+    const bool is_deadline = isfinite(timeout_seconds) && timeout_seconds >= 0;
     struct sum sum = {
         .comm = comm,
         .list = elements,
         .list_count = list_count,
         .rank = comm ? vkring_comm_rank(comm) : 0,
         .ranks = comm ? vkring_comm_size(comm) : 1,
-        .timeout_seconds = has_timeout ? timeout_seconds : DEFAULT_TIMEOUT_SECONDS,
+        .timeout_seconds = is_deadline && timeout_seconds > 0 ? timeout_seconds : DEFAULT_TIMEOUT_SECONDS,
     };
     if (comm && comm->in_run)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "nothing can be summed while a run is under way on the communicator");
-    status = prepare(&sum);
+    status = is_deadline ? prepare(&sum) : status_fail(VKRING_ERROR_INVALID_ARGUMENT, "timeout_seconds is negative or not finite");
     if (sum.ranks > 1) {
         TRY(agree(&sum, status), fail);
         TRY(sum_windows(&sum), fail);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sums of buffers over ranks: right to the bit on every rank, refused as one, and given up in time where a rank is silent or spoils them.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,21 @@ START_TEST(what_one_rank_gets_wrong_is_refused_by_all_and_changes_nothing)
 }
 END_TEST
 
+static const double no_deadlines[] = {-1, NAN, INFINITY};
+
+START_TEST(a_deadline_that_is_none_is_refused_by_all)
+{
+    const bool is_culprit = world_rank + 1 == world_size;
+    struct terms terms = good_terms;
+    ck_assert(terms_create(&terms));
+    const enum vkring_status status = vkring_buffers_sum(comm, terms.list_count, terms.list, is_culprit ? no_deadlines[_i] : 60);
+    ck_assert(world_agrees(status == (is_culprit ? VKRING_ERROR_INVALID_ARGUMENT : VKRING_ERROR_PEER)));
+    ck_assert(hold(&terms, false));
+    terms_destroy(&terms);
+    ck_assert(still_works(comm));
+}
+END_TEST
+
 START_TEST(nothing_is_summed_while_a_run_is_under_way)
 {
     struct terms terms = good_terms;
@@ -330,6 +346,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(sums, sums_are_the_same_bits_on_every_rank, 0, sizeof(sound) / sizeof(sound[0]));
     tcase_add_test(sums, one_rank_alone_needs_no_communicator);
     tcase_add_loop_test(refusals, what_one_rank_gets_wrong_is_refused_by_all_and_changes_nothing, 0, REFUSALS);
+    tcase_add_loop_test(refusals, a_deadline_that_is_none_is_refused_by_all, 0, sizeof(no_deadlines) / sizeof(no_deadlines[0]));
     tcase_add_test(refusals, nothing_is_summed_while_a_run_is_under_way);
     if (world_size > 1) {
         tcase_add_test(faults, a_rank_that_does_not_come_is_named);
