@@ -87,7 +87,7 @@ struct vkring_tune_trial {
 };
 
 struct vkring_tune_params {
-    double budget_seconds; /**< about; 0 for VKRING_TUNE_DEFAULT_SECONDS. A choice under way is finished */
+    double budget_seconds; /**< about; 0 for VKRING_TUNE_DEFAULT_SECONDS; not negative. A choice under way is finished */
     bool exhaustive;       /**< all choices there are, however long it takes: to judge what is found otherwise */
     bool forget;           /**< the result is not kept */
     /** After each choice: whether to go on; if not, the best so far is the result. May be null; must not call back into the library. */

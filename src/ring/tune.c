@@ -297,9 +297,13 @@ enum vkring_status vkring_tune(vkring_device *device, const struct vkring_plan_p
         .begun_seconds = clock_seconds(),
         .tried = calloc(MOST_TRIED, sizeof(*tuning.tried)),
     };
-    tuning.budget_seconds = tuning.how->budget_seconds > 0 ? tuning.how->budget_seconds : VKRING_TUNE_DEFAULT_SECONDS;
+    tuning.budget_seconds = tuning.how->budget_seconds == 0 ? VKRING_TUNE_DEFAULT_SECONDS : tuning.how->budget_seconds;
     if (!tuning.tried) {
         status = status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for choices of kernels");
+        goto fail;
+    }
+    if (!(tuning.budget_seconds > 0)) {
+        status = status_fail(VKRING_ERROR_INVALID_ARGUMENT, "budget_seconds is %g, below 0 or no number", tuning.budget_seconds);
         goto fail;
     }
     TRY(problem_resolve(problem, &tuning.problem), fail);

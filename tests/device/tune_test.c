@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which kernels a device gets: what counts before what, what is remembered, and what is not believed. */
 #include <glob.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,16 @@ START_TEST(who_watches_may_end_it)
 }
 END_TEST
 
+START_TEST(a_time_that_is_none_is_refused)
+{
+    const double bad[] = {-1, NAN};
+    const struct vkring_tune_params how = {.budget_seconds = bad[_i], .trial = stop_after_three};
+    struct vkring_tune_result result;
+    ck_assert_int_eq(vkring_tune(device, &params, &how, &result), VKRING_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(vkring_last_error()->message, "budget_seconds"));
+}
+END_TEST
+
 START_TEST(what_is_to_be_forgotten_is)
 {
     const struct vkring_tune_params how = {.budget_seconds = 1e-9, .forget = true};
@@ -329,6 +340,7 @@ int main(void)
     tcase_add_test(kernels, what_is_to_be_forgotten_is);
     tcase_add_test(kernels, exhaustive_is_all_there_are);
     tcase_add_test(kernels, who_watches_may_end_it);
+    tcase_add_loop_test(kernels, a_time_that_is_none_is_refused, 0, 2);
     suite_add_tcase(suite, kernels);
     const int status = device_suite_run(suite, &device, 1);
     remove_folder();
