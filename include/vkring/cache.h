@@ -9,6 +9,8 @@
  * The row at position p of a sequence lies on rank p mod ranks, in its slot p / ranks (rounded down): however sequences grow and wherever a
  * window of theirs lies, ranks hold the same number of rows of it, but for one.
  *
+ * Semaphores set by vkring_buffer_set_vulkan_sync are waited for and signalled by append and attend as by runs of a plan.
+ *
  * Tensors of a call hold, packed, rows of several sequences: those of sequence 0, then those of sequence 1, …; `rows` [batch] says how many
  * of each this rank brings. Of a sequence come first the rows of rank 0, then those of rank 1, …; any rank may bring none.
  */

@@ -42,7 +42,7 @@ VKRING_API const char *vkring_activation_string(enum vkring_activation activatio
  */
 struct vkring_feedforward_params {
     enum vkring_type type; /**< of input, weights, biases and output */
-    uint64_t rows;         /**< any number, 0 too */
+    uint64_t rows;         /**< any number up to 2^48, 0 too */
     uint64_t model_dim;    /**< at least 1; as the next two at most 2^23 */
     uint64_t hidden_dim;   /**< 0: no hidden layer, and then no activation, gate and hidden_bias */
     uint64_t output_dim;   /**< 0 for model_dim */
@@ -79,7 +79,7 @@ VKRING_API enum vkring_status vkring_feedforward_measure(vkring_device *device, 
                                                          struct vkring_feedforward_info *out_info);
 
 /**
- * VKRING_ERROR_INVALID_ARGUMENT: a size, type, activation or flag is out of range. _UNSUPPORTED: the device lacks the type.
+ * VKRING_ERROR_INVALID_ARGUMENT: a size, type, activation, flag or number of seconds is out of range. _UNSUPPORTED: the device lacks the type.
  * _OUT_OF_DEVICE_MEMORY: it has no room for a chunk; try a smaller one.
  */
 VKRING_API enum vkring_status vkring_feedforward_create(vkring_device *device, const struct vkring_feedforward_params *params,

@@ -551,9 +551,10 @@ struct vkring_forward_io {
  * A tensor without elements may have a null buffer.
  * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank. Where
  * keys travel the other ranks get _PEER at once, and all can only destroy the plan.
- * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed; the last error names
- * rank and step; the device's log gets it as an error, and the run's latest events as information; the network may read key and value until the
- * communicator is destroyed. Same bits every run with the same ranks, devices and shapes.
+ * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed, and so, where keys
+ * travel, can its communicator: what is asked of others of its plans fails with _COMM. The last error names rank and step; the device's log gets
+ * it as an error, and the run's latest events as information; the network may read key and value until the communicator is destroyed. Same bits
+ * every run with the same ranks, devices and shapes.
  * A rank that fails tells the others: they get _PEER, which names the rank that failed first, or that it found silent. Of ranks that find one
  * silent, only those beside it need wait for their deadlines; one that others hold up waits up to 0.6 s longer to learn by whom. A rank
  * that was found silent itself learns that, and its last error says for whom it waited.
