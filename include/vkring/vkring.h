@@ -71,8 +71,8 @@ struct vkring_error {
 };
 
 /**
- * The last failure on the calling thread; status is VKRING_OK before the first.
- * The pointer stays valid for the life of the thread; its contents until the next failure on it.
+ * The last failure on the calling thread; status is VKRING_OK before the first. The pointer stays valid for the life of the thread; its contents
+ * until the next failure on it, which may be one that a call overcame that succeeds in the end.
  */
 VKRING_API const struct vkring_error *vkring_last_error(void);
 
