@@ -215,7 +215,8 @@ VKRING_API enum vkring_status vkring_buffer_download(vkring_buffer *buffer, uint
  *
  * Messages with one (sender, receiver, tag) arrive in the order they were started, and never at a communicator made after or beside the
  * one they were sent with. All functions return without waiting.
- * They are called from one thread at a time.
+ * They are called from one thread at a time. What send, receive or test returns but VKRING_OK becomes the status of the call that needed it, best
+ * VKRING_ERROR_COMM, and other ranks are told as far as messages still go.
  */
 struct vkring_comm_functions {
     void *context;
@@ -336,7 +337,7 @@ struct vkring_plan_params {
     int64_t window_right;
     int64_t query_offset;
     double scale;              /**< finite as f32 */
-    double softcap;            /**< finite; 0 for none; above 2^100 as 2^100 */
+    double softcap;            /**< finite as f32; 0 for none; above 2^100 as 2^100 */
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;
     enum vkring_layout layout;
