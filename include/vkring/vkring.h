@@ -518,7 +518,7 @@ VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_
  * VKRING_ERROR_UNSUPPORTED: rows lie more than 128 MiB apart; or, of what forward reads and writes of few query rows, heads do.
  */
 struct vkring_tensor {
-    vkring_buffer *buffer;
+    vkring_buffer *buffer;    /**< on the device of the plan, layer or cache, which is not checked */
     uint64_t offset_bytes;    /**< a multiple of the element's size */
     uint64_t batch_stride;
     uint64_t sequence_stride;
