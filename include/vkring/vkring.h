@@ -196,7 +196,10 @@ typedef struct vkring_buffer vkring_buffer;
 /** size_bytes may be 0. VKRING_ERROR_OUT_OF_DEVICE_MEMORY: more than the device has or allows. */
 VKRING_API enum vkring_status vkring_buffer_create(vkring_device *device, uint64_t size_bytes, vkring_buffer **out_buffer);
 
-/** Accepts a pointer to null; writes null. No run may be using it. Memory that messages of a failed run may still read is not freed. */
+/**
+ * Accepts a pointer to null; writes null. No run may be using it. Memory that messages of a failed run may still read is not freed, nor is
+ * any where the device still works on a failed run when its plan, layer or cache is destroyed: they go before buffers.
+ */
 VKRING_API void vkring_buffer_destroy(vkring_buffer **buffer);
 
 VKRING_API uint64_t vkring_buffer_size(const vkring_buffer *buffer);

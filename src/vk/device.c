@@ -242,6 +242,12 @@ void vk_device_quarantine(vkring_device *device)
     atomic_store(&device->quarantined, true);
 }
 
+void vk_device_leave_busy(vkring_device *device)
+{
+    atomic_store(&device->busy, true);
+    vk_device_quarantine(device);
+}
+
 void vkring_device_destroy(vkring_device **device_pointer)
 {
     vkring_device *device = device_pointer ? *device_pointer : NULL;

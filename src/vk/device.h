@@ -54,6 +54,7 @@ struct vkring_device {
     char *kernels_path;               /* where src/attention remembers choices of kernels; null: nowhere */
     atomic_uint_fast64_t device_bytes, device_peak_bytes, host_bytes, host_peak_bytes;
     atomic_bool quarantined; /* something may still touch memory of the device after all is destroyed: it is never freed */
+    atomic_bool busy;        /* nor any buffer on it: what was submitted did not end */
     atomic_uint kernels_passed, kernels_failed; /* bits of the self-tests' verdicts: the lowest 24 of src/attention/self_test.c, then of
                                                    src/feedforward/gemm_self_test.c */
 };
@@ -64,8 +65,10 @@ enum vkring_status vk_device_open(const struct vkring_device_params *params, con
 enum vkring_status vk_device_open_from_vulkan(const struct vkring_vulkan_params *params, const struct vk_limit_overrides *overrides,
                                               vkring_device **out_device);
 
-/** Leaves the device in place when it is destroyed: what was submitted to it did not end, or its memory may still be touched. */
+/** Leaves the device in place when it is destroyed: its memory may still be touched. */
 void vk_device_quarantine(vkring_device *device);
+/** The same where what was submitted did not end and may touch any buffer: from now on all of them stay, too. */
+void vk_device_leave_busy(vkring_device *device);
 
 /** Turns a VkResult into a status, recorded with the name of the call; VK_SUCCESS gives VKRING_OK. */
 enum vkring_status vk_status(VkResult result, const char *call);

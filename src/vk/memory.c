@@ -258,9 +258,10 @@ void vkring_buffer_destroy(vkring_buffer **buffer_pointer)
     if (!buffer)
         return;
     *buffer_pointer = NULL;
-    if (buffer->memory)
+    const bool stays = atomic_load(&buffer->device->busy);
+    if (buffer->memory && !stays)
         atomic_fetch_sub(buffer->counts_as_host ? &buffer->device->host_bytes : &buffer->device->device_bytes, buffer->allocated_bytes);
-    if (buffer->owned) {
+    if (buffer->owned && !stays) {
         buffer->device->fn.vkDestroyBuffer(buffer->device->handle, buffer->handle, NULL);
         buffer->device->fn.vkFreeMemory(buffer->device->handle, buffer->memory, NULL);
     }

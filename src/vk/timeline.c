@@ -75,7 +75,7 @@ bool vk_timeline_settle(vkring_device *device, const struct vk_timeline *timelin
             break;
         clock_sleep(SETTLE_PAUSE_SECONDS);
     }
-    vk_device_quarantine(device);
+    vk_device_leave_busy(device);
     return false;
 }
 

@@ -21,7 +21,7 @@ enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timel
 
 /**
  * Whether all that was submitted is over: done, or its device lost, which touches nothing more. Waits at most so long. What is in flight after
- * that must not be freed; then this has left the device in place for good.
+ * that must not be freed; then this has left the device in place for good, with all buffers.
  */
 bool vk_timeline_settle(vkring_device *device, const struct vk_timeline *timeline, double seconds);
 

@@ -356,6 +356,41 @@ START_TEST(a_wait_that_never_ends_times_out)
 }
 END_TEST
 
+/*
+ * What a device works on for longer than anyone waits is not taken from under it: buffers were destroyed then, and the device wrote to
+ * memory that was another's, or no one's. Nothing of it is ever freed, so that the application's device stays, too.
+ */
+START_TEST(a_busy_device_keeps_its_buffers)
+{
+    struct application app;
+    vkring_device *device = NULL;
+    struct vk_timeline never = {0};
+    struct vkring_memory_use with, after;
+    vkring_buffer *buffers[4];
+    struct run run;
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &never), VKRING_OK);
+    make_run(device, 0.3, &run, buffers);
+    vkring_device_get_memory_use(device, &with);
+    const struct vkring_vulkan_sync wait = {.wait = never.handle, .wait_value = 1};
+    const VkSemaphoreSignalInfo at_last = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = never.handle, .value = 1};
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[0], &wait), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_ERROR_TIMEOUT);
+    vkring_plan_destroy(&run.plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&buffers[i]);
+    vkring_device_get_memory_use(device, &after);
+    ck_assert_uint_eq(after.device_bytes, with.device_bytes);
+    ck_assert_uint_eq(after.host_bytes, with.host_bytes);
+
+    ck_assert_int_eq(app.signal(app.device, &at_last), VK_SUCCESS);
+    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
+    vkring_device_destroy(&device);
+}
+END_TEST
+
 /* Also where it brings no rows. */
 START_TEST(a_cache_waits_for_the_application_and_signals_it)
 {
@@ -419,6 +454,7 @@ int main(void)
     suite_add(suite, "semaphores", a_run_waits_for_the_application_and_signals_it);
     suite_add(suite, "semaphores", a_started_run_waits_for_the_application);
     suite_add(suite, "timeout", a_wait_that_never_ends_times_out);
+    suite_add(suite, "busy", a_busy_device_keeps_its_buffers);
     suite_add(suite, "cache", a_cache_waits_for_the_application_and_signals_it);
     return device_suite_run(suite, NULL, 0);
 }
