@@ -10,7 +10,7 @@
 /* Open MPI; PMIx (Slurm, PRRTE); PMI (MPICH, Intel MPI, Slurm); MVAPICH and MPICH's hydra. */
 static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "PMI_FD", "MPI_LOCALNRANKS"};
 static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
-static const char *const places[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK"};
+static const char *const places[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"};
 
 bool launcher_is_there(void)
 {

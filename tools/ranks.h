@@ -18,7 +18,7 @@ struct ranks {
 };
 
 /**
- * Joins the ranks of the launcher, if there is one. Collective then, and MPI may wait for the others without a deadline.
+ * Joins the ranks of the launcher, if there is one. Collective then: MPI waits for the others 300 seconds, and then this ends with a line.
  * A failure leaves a rank alone, which can only ranks_finish.
  */
 bool ranks_start(struct ranks *ranks, int *argc, char ***argv, struct failure *failure);

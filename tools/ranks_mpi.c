@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ranks over MPI. MPI reports no dead peer, so that nothing here waits in MPI itself but MPI_Init, and MPI_Finalize under an alarm.
+ * Ranks over MPI. MPI reports no dead peer, so that nothing here waits in MPI itself but MPI_Init and MPI_Finalize, each under an alarm.
  *
  * Ranks give each other records: each sends its own to each other, so that one silent rank keeps nobody from hearing the rest. Between
  * records they send beats, a byte each, as signs of life of a rank that is busy.
@@ -20,7 +20,10 @@
 enum { TAG_RECORD = 1, TAG_BEAT = 2 };
 
 static const double longest_pause_seconds = 1e-3;
+#define INIT_SECONDS 300
 #define FINALIZE_SECONDS 10
+/* Of ranks that no longer hear each other one after another speaks: the launcher ends those that are left when the first is gone. */
+#define TURNS 5
 
 /* What an exchange has with one rank. */
 struct contact {
@@ -39,6 +42,8 @@ struct rank_messages {
 
 static const unsigned char beat = 1;
 static volatile sig_atomic_t alarm_status;
+static char late_line[96]; /* empty: nothing is to be said */
+static unsigned turn_seconds;
 
 static bool messages_make(struct ranks *ranks, int thread_level, struct failure *failure)
 {
@@ -60,6 +65,38 @@ static void messages_free(struct rank_messages *messages)
     free(messages);
 }
 
+/* A launcher lets a stopped rank go on to end it: that one does not come to its turn. */
+static void end_late(int signal_number)
+{
+    (void)signal_number;
+    if (*late_line) {
+        sleep(turn_seconds);
+        ssize_t written = write(STDERR_FILENO, late_line, strlen(late_line));
+        (void)written;
+    }
+    _exit((int)alarm_status);
+}
+
+/* What this rank says, and as what it ends, if it is not done with a call of MPI then. */
+static void expect_within(unsigned seconds, enum exit_status status)
+{
+    const unsigned long rank = launcher_rank();
+    turn_seconds = 1 + (unsigned)(rank < TURNS ? rank : TURNS);
+    alarm_status = (sig_atomic_t)status;
+    signal(SIGALRM, end_late);
+    alarm(seconds);
+}
+
+static bool start_mpi(int *argc, char ***argv, int *thread_level)
+{
+    snprintf(late_line, sizeof(late_line), "vkring: not all ranks started MPI in %d seconds\n", INIT_SECONDS);
+    expect_within(INIT_SECONDS, EXIT_STATUS_FAILED);
+    const bool good = MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, thread_level) == MPI_SUCCESS;
+    alarm(0);
+    signal(SIGALRM, SIG_DFL);
+    return good;
+}
+
 bool ranks_start(struct ranks *ranks, int *argc, char ***argv, struct failure *failure)
 {
     int thread_level = MPI_THREAD_SINGLE;
@@ -68,7 +105,7 @@ bool ranks_start(struct ranks *ranks, int *argc, char ***argv, struct failure *f
     *ranks = (struct ranks){.size = 1, .timeout_seconds = DEFAULT_TIMEOUT_SECONDS};
     if (!launcher_is_there())
         return true;
-    if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &thread_level) != MPI_SUCCESS)
+    if (!start_mpi(argc, argv, &thread_level))
         return fail_run(failure, "MPI_Init_thread failed");
     ranks->launched = true;
     if (MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN) != MPI_SUCCESS || MPI_Comm_rank(MPI_COMM_WORLD, &rank) != MPI_SUCCESS ||
@@ -206,21 +243,16 @@ void ranks_beat(struct ranks *ranks)
 enum vkring_status ranks_make_comm(struct ranks *ranks, vkring_comm **out_comm)
 {
     *out_comm = NULL;
-    return ranks->size > 1 ? vkring_comm_create_mpi(MPI_COMM_WORLD, out_comm) : VKRING_OK;
-}
-
-static void end_now(int signal_number)
-{
-    (void)signal_number;
-    _exit((int)alarm_status);
+    return ranks->size > 1 ? vkring_comm_create_mpi_within(MPI_COMM_WORLD, ranks->timeout_seconds, out_comm) : VKRING_OK;
 }
 
 /* Messages that were given up in the library may keep MPI_Finalize waiting, and so may a peer that died just now. */
 static void finalize(enum exit_status status)
 {
-    alarm_status = (sig_atomic_t)status;
-    signal(SIGALRM, end_now);
-    alarm(FINALIZE_SECONDS);
+    *late_line = '\0';
+    if (status == EXIT_STATUS_DONE)
+        snprintf(late_line, sizeof(late_line), "vkring: all is done, but not all ranks left MPI in %d seconds\n", FINALIZE_SECONDS);
+    expect_within(FINALIZE_SECONDS, status);
     MPI_Finalize();
     alarm(0);
 }

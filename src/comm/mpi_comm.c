@@ -3,14 +3,14 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <vkring/mpi.h>
 
 #include "../base/clock.h"
 #include "comm.h"
-#include "mpi_comm.h"
 
-#define CREATE_SECONDS 300.0
+#define DEFAULT_TIMEOUT_SECONDS 300.0
 
 /* In place of the first rank that failed. */
 #define NO_RANK INT_MAX
@@ -326,19 +326,21 @@ static void drop(struct mpi_link *link, vkring_comm **comm)
         free(link);
 }
 
-enum vkring_status mpi_comm_create(MPI_Comm parent, double timeout_seconds, vkring_comm **out_comm)
+enum vkring_status vkring_comm_create_mpi_within(MPI_Comm parent, double timeout_seconds, vkring_comm **out_comm)
 {
     enum vkring_status status;
     vkring_comm *comm = NULL;
     int rank = 0, size = 0;
+    const bool has_timeout = timeout_seconds > 0 && isfinite(timeout_seconds);
+    const double seconds = has_timeout ? timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
     TRY(check_parent(parent), fail);
     MPI_Comm_rank(parent, &rank);
     MPI_Comm_size(parent, &size);
     struct mpi_link *link = calloc(1, sizeof(*link));
     if (!link)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
-    TRY(duplicate(parent, link, timeout_seconds), fail_link);
-    TRY(agree(link, rank, make_comm(link, rank, size, &comm), timeout_seconds), fail_link);
+    TRY(duplicate(parent, link, seconds), fail_link);
+    TRY(agree(link, rank, make_comm(link, rank, size, &comm), seconds), fail_link);
     *out_comm = comm;
     return VKRING_OK;
 fail_link:
@@ -349,5 +351,5 @@ fail:
 
 enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm)
 {
-    return mpi_comm_create(comm, CREATE_SECONDS, out_comm);
+    return vkring_comm_create_mpi_within(comm, DEFAULT_TIMEOUT_SECONDS, out_comm);
 }

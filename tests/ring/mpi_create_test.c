@@ -4,7 +4,6 @@
 
 #include <base/clock.h>
 #include <comm/comm.h>
-#include <comm/mpi_comm.h>
 
 #include "world.h"
 
@@ -82,7 +81,7 @@ START_TEST(no_rank_has_a_communicator_unless_all_have)
     armed.allocations = 0;
     armed.fault = fault;
     const double begin = clock_seconds();
-    const enum vkring_status status = mpi_comm_create(parent, 1, &comm);
+    const enum vkring_status status = vkring_comm_create_mpi_within(parent, 1, &comm);
     const double seconds = clock_seconds() - begin;
     armed.fault = SOUND;
     bool good = is_expected(fault, status, seconds) && world_expect((comm != NULL) == (status == VKRING_OK), "status and result differ");

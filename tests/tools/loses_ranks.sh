@@ -41,4 +41,37 @@ for rank in 0 2; do
     report "rank $rank stopped" "$complaint"
 done
 
+# in_call RANK CALL: of three ranks, that one stops in a call of MPI, for good.
+in_call()
+{
+    echo before >o.npy
+    # shellcheck disable=SC2086
+    VKRING_TEST_RANK=$1 VKRING_TEST_STOPS=$2 on 3 "$VKRING_STALLING" attend $all_outputs --timeout 3
+}
+
+# between two phases, where only the library waits
+complaint=
+in_call 1 MPI_Comm_idup && complaint="exit status 0"
+check_survival
+grep -q "^vkring: rank 1 stopped answering" stderr.txt || complaint="no line that names rank 1"
+report "rank 1 stopped before it makes a communicator" "$complaint"
+
+# before ranks know each other; alarms of this program come early
+for rank in 0 2; do
+    complaint=
+    in_call "$rank" MPI_Init_thread && complaint="exit status 0"
+    check_survival
+    grep -q "^vkring: not all ranks started MPI in 300 seconds" stderr.txt || complaint="no line that says so"
+    report "rank $rank stopped before it starts MPI" "$complaint"
+done
+
+# after all is written
+complaint=
+in_call 1 MPI_Finalize && complaint="exit status 0"
+[ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
+grep -q "^vkring: all is done, but not all ranks left MPI in 10 seconds" stderr.txt || complaint="no line that says so"
+[ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
+[ -z "$complaint" ] && judges check -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy
+report "rank 1 stopped when it ends" "$complaint"
+
 finish
