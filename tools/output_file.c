@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+
+/* As many as Linux follows. */
+#define LINKS_MAX 40
 
 /* Splits at the last slash; both parts are the caller's to free. */
 static bool split(const char *path, char **out_folder, char **out_name)
@@ -24,16 +28,52 @@ static bool split(const char *path, char **out_folder, char **out_name)
     return *out_folder && *out_name;
 }
 
+/* Where a link leads, seen from its own folder. Null if path is no link. */
+static char *link_target(const char *path)
+{
+    char *folder = NULL, *name = NULL, *whole = NULL;
+    char target[PATH_MAX];
+    const ssize_t length = readlink(path, target, sizeof(target) - 1);
+    if (length < 0)
+        return NULL;
+    target[length] = '\0';
+    if (*target == '/')
+        return strdup(target);
+    if (split(path, &folder, &name) && asprintf(&whole, "%s/%s", folder, target) < 0)
+        whole = NULL;
+    free(folder);
+    free(name);
+    return whole;
+}
+
+/* What a name leads to, which need not be there. Null without memory, or where links lead nowhere at all. */
+static char *follow_links(const char *path)
+{
+    char *at = strdup(path), *next;
+    for (int links = 0; at && (next = link_target(at)); links++) {
+        free(at);
+        at = next;
+        if (links == LINKS_MAX) {
+            free(at);
+            errno = ELOOP;
+            return NULL;
+        }
+    }
+    return at;
+}
+
 /* The same text for all names of one place, also where there is no file yet. Null where there is no such folder. */
 static char *canonical(const char *path)
 {
-    char *folder = NULL, *name = NULL, *real_folder = NULL, *whole = realpath(path, NULL);
+    char *folder = NULL, *name = NULL, *real_folder = NULL, *followed, *whole = realpath(path, NULL);
     if (whole)
         return whole;
-    if (split(path, &folder, &name))
+    followed = follow_links(path);
+    if (followed && split(followed, &folder, &name))
         real_folder = realpath(folder, NULL);
     if (real_folder && asprintf(&whole, "%s/%s", real_folder, name) < 0)
         whole = NULL;
+    free(followed);
     free(folder);
     free(name);
     free(real_folder);
@@ -85,8 +125,11 @@ static bool check_target(const char *path, struct failure *failure)
 {
     static const char *const uses[] = {"input comes from there", "output goes there", "error goes there"};
     struct stat status;
-    if (stat(path, &status) != 0)
-        return true;
+    const size_t length = strlen(path);
+    if (stat(path, &status) != 0) {
+        errno = EISDIR;
+        return length == 0 || path[length - 1] != '/' || fail_file(failure, "write", path);
+    }
     if (S_ISDIR(status.st_mode)) {
         errno = EISDIR;
         return fail_file(failure, "write", path);
@@ -99,7 +142,7 @@ static bool check_target(const char *path, struct failure *failure)
     return true;
 }
 
-/* A link stays, and what it leads to is replaced. */
+/* A link stays, and what it leads to is replaced, or made. */
 bool output_file_place(struct output_file *file, const char *path, struct failure *failure)
 {
     if (!path)
@@ -109,8 +152,8 @@ bool output_file_place(struct output_file *file, const char *path, struct failur
     file->name = path;
     file->path = realpath(path, NULL);
     if (!file->path)
-        file->path = strdup(path);
-    return file->path ? check_folder(file, failure) : fail_memory(failure);
+        file->path = follow_links(path);
+    return file->path ? check_folder(file, failure) : fail_file(failure, "write", path);
 }
 
 static bool name_temporary(struct output_file *file, uint64_t token, int number, struct failure *failure)

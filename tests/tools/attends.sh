@@ -80,6 +80,12 @@ succeeds 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o link.npy
 [ -L link.npy ] || complaint="the link is gone"
 [ "$(wc -c <real/o.npy)" -eq $((128 + 2 * 7 * 4 * 5 * 4)) ] || complaint="what it leads to was not written"
 report "a link as output is followed" "$complaint"
+ln -s new.npy real/next.npy
+ln -s real/next.npy link2.npy
+succeeds 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o link2.npy
+[ -L link2.npy ] && [ -L real/next.npy ] || complaint="a link is gone"
+[ -f real/new.npy ] && [ "$(wc -c <real/new.npy)" -eq $((128 + 2 * 7 * 4 * 5 * 4)) ] || complaint="what they lead to was not made"
+report "links as output are followed to what is not there yet" "$complaint"
 (
     umask 027
     succeeds 0 "$VKRING" attend -q q.npy -k k.npy -v v.npy -o private.npy

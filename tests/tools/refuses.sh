@@ -137,6 +137,15 @@ attend "a gradient in no folder" 1 "cannot write none/g.npy" --output-grad d.npy
 attend "report over the output" 2 "over another output" --report ./o.npy
 ln -s v.npy link.npy
 attend "output over an input by a link" 2 "over an input" -o link.npy
+ln -s new.npy link1.npy
+ln -s ./link1.npy link2.npy
+attend "two outputs by links to what is not there yet" 2 "over another output" --lse link1.npy --report link2.npy
+attend "output over the lse by a link to what is not there yet" 2 "over another output" --report link2.npy --lse new.npy
+ln -s none/o.npy link3.npy
+attend "output by a link into no folder" 1 "cannot write link3.npy: No such file" -o link3.npy
+ln -s link4.npy link4.npy
+attend "output by a link to itself" 1 "cannot write link4.npy: Too many levels" -o link4.npy
+attend "a new folder as output" 1 "cannot write new/: Is a directory" -o new/
 
 # headers
 dictionary="{'descr': '<f4', 'fortran_order': False, 'shape': (2, 9, 2, 8), }"
