@@ -11,7 +11,7 @@
 
 /* The others see a rank's failure no later than their own deadline; this much later at most, they have told of it. */
 static const double margin_seconds = 0.8;
-static const double head_start_seconds = 0.3;
+static const double head_start_seconds = 0.5;
 
 uint64_t verdict_hash(const void *data, size_t bytes)
 {
@@ -99,15 +99,22 @@ static void speak(const struct ranks *ranks, const struct verdict *verdict, cons
 
 /*
  * Where ranks do not all hear each other, several may believe that it is theirs to speak, or the one that should be may be gone: then the
- * one that removes the files speaks, and the speaker goes first.
+ * one that removes the files speaks, and the speaker goes first. Of several it is rank 0, even if its time was up a little later: it is
+ * beside the launcher, which may hear no more of others than the ranks do.
  */
+static double seconds_to_turn(const struct ranks *ranks, bool speaks)
+{
+    if (!ranks->broken || (speaks && ranks->rank == 0))
+        return 0;
+    return speaks ? head_start_seconds : 2 * head_start_seconds;
+}
+
 static void conclude(const struct ranks *ranks, const struct verdict *verdict, const struct failure *mine, double patience_seconds)
 {
     cleanup_wait_if_ending();
     bool speaks = verdict->speaker == ranks->rank;
     bool had_files = cleanup_expects_files();
-    if (ranks->broken && !speaks)
-        sleep_seconds(head_start_seconds);
+    sleep_seconds(seconds_to_turn(ranks, speaks));
     bool removed = cleanup_remove();
     if (ranks->broken && had_files)
         speaks = removed;

@@ -56,6 +56,13 @@ check_survival
 grep -q "^vkring: rank 1 stopped answering" stderr.txt || complaint="no line that names rank 1"
 report "rank 1 stopped before it makes a communicator" "$complaint"
 
+# the rank beside the launcher, whose line is sure to be seen, goes before others that give up a little earlier
+complaint=
+in_call all MPI_Comm_idup && complaint="exit status 0"
+check_survival
+grep -q "^vkring: rank 1 stopped answering; rank 0: " stderr.txt || complaint="no line of rank 0"
+report "ranks hear no more of each other" "$complaint"
+
 # before ranks know each other; alarms of this program come early
 for rank in 0 2; do
     complaint=

@@ -1,22 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A rank that stops in a call of MPI, for tests of vkring: VKRING_TEST_STOPS names the call, and VKRING_TEST_RANK the rank. Linked in front
- * of MPI. Alarms come sixty times as soon.
+ * Ranks that stop in a call of MPI, or hear no more of each other from one on, for tests of vkring: VKRING_TEST_STOPS names the call, and
+ * VKRING_TEST_RANK the rank, or is "all" where it is the network that stops; rank 0 is then a moment later than others. Linked in front of
+ * MPI. Alarms come sixty times as soon.
  */
 #include <mpi.h>
 
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#define MOMENT_SECONDS 0.05
+#define UNUSED_TAG 12345
+
+static atomic_bool is_cut;
+
 static void stop_in(const char *call)
 {
     const char *wanted = getenv("VKRING_TEST_STOPS"), *whose = getenv("VKRING_TEST_RANK");
     const char *open_mpi = getenv("OMPI_COMM_WORLD_RANK"), *rank = open_mpi ? open_mpi : getenv("PMI_RANK");
-    if (wanted && whose && rank && strcmp(wanted, call) == 0 && strcmp(whose, rank) == 0)
+    if (!wanted || !whose || !rank || strcmp(wanted, call) != 0)
+        return;
+    if (strcmp(whose, rank) == 0)
         raise(SIGSTOP);
+    if (strcmp(whose, "all") != 0)
+        return;
+    atomic_store(&is_cut, true);
+    if (strcmp(rank, "0") == 0)
+        usleep((useconds_t)(MOMENT_SECONDS * 1e6));
+}
+
+/* Done when this rank gets what nobody sends. */
+static int never(MPI_Request *request)
+{
+    static unsigned char byte;
+    return PMPI_Irecv(&byte, 1, MPI_BYTE, MPI_ANY_SOURCE, UNUSED_TAG, MPI_COMM_WORLD, request);
+}
+
+int MPI_Isend(const void *data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request *request)
+{
+    return atomic_load(&is_cut) ? never(request) : PMPI_Isend(data, count, type, to, tag, comm, request);
 }
 
 int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)
@@ -28,7 +55,7 @@ int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)
 int MPI_Comm_idup(MPI_Comm comm, MPI_Comm *duplicate, MPI_Request *request)
 {
     stop_in("MPI_Comm_idup");
-    return PMPI_Comm_idup(comm, duplicate, request);
+    return atomic_load(&is_cut) ? never(request) : PMPI_Comm_idup(comm, duplicate, request);
 }
 
 int MPI_Finalize(void)
