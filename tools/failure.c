@@ -11,6 +11,7 @@ static bool describe(struct failure *failure, enum exit_status status, const cha
 {
     failure->status = status;
     failure->of_peer = false;
+    failure->told = false;
     vsnprintf(failure->message, sizeof(failure->message), format, arguments);
     return false;
 }
@@ -50,6 +51,7 @@ bool fail_library(struct failure *failure, uint32_t rank)
     failure->status = usage ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILED;
     failure->of_peer = error->status == VKRING_ERROR_PEER || error->status == VKRING_ERROR_COMM ||
                        (error->status == VKRING_ERROR_TIMEOUT && error->rank != rank);
+    failure->told = error->status == VKRING_ERROR_PEER && error->rank == rank;
     snprintf(failure->message, sizeof(failure->message), "%s", error->message);
     return false;
 }

@@ -17,6 +17,7 @@ enum exit_status {
 struct failure {
     enum exit_status status; /**< EXIT_STATUS_DONE: nothing failed */
     bool of_peer;            /**< the cause lies with another rank, which this one only saw failing or silent */
+    bool told;               /**< or with this one, as another says; of_peer too */
     char message[4800];      /**< one line, room for a path */
 };
 

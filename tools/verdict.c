@@ -24,12 +24,14 @@ uint64_t verdict_hash(const void *data, size_t bytes)
 
 /* Reaching a verdict ------------------------------------------------------------------------------------------------- */
 
-enum standing { STANDING_FINE, STANDING_SAW_PEER, STANDING_FAILED };
+enum standing { STANDING_FINE, STANDING_TOLD, STANDING_SAW_PEER, STANDING_FAILED };
 
 static enum standing standing_of(const struct verdict_record *record)
 {
     if (record->status == EXIT_STATUS_DONE)
         return STANDING_FINE;
+    if (record->told)
+        return STANDING_TOLD;
     return record->of_peer ? STANDING_SAW_PEER : STANDING_FAILED;
 }
 
@@ -62,10 +64,9 @@ static bool all_alike(const struct verdict_record *records, const bool *arrived,
 
 struct verdict verdict_reach(const struct verdict_record *records, const bool *arrived, uint32_t size)
 {
-    struct verdict verdict = {.silent = first_silent(arrived, size)};
-    verdict.speaker = first_with(records, arrived, size, STANDING_FAILED);
-    if (verdict.speaker == VKRING_NONE)
-        verdict.speaker = first_with(records, arrived, size, STANDING_SAW_PEER);
+    struct verdict verdict = {.silent = first_silent(arrived, size), .speaker = VKRING_NONE};
+    for (enum standing standing = STANDING_FAILED; verdict.speaker == VKRING_NONE && standing > STANDING_FINE; standing--)
+        verdict.speaker = first_with(records, arrived, size, standing);
     if (verdict.speaker == VKRING_NONE && verdict.silent != VKRING_NONE)
         verdict.speaker = first_with(records, arrived, size, STANDING_FINE);
     if (verdict.speaker == VKRING_NONE)
@@ -143,6 +144,7 @@ enum exit_status verdict_agree(struct ranks *ranks, const struct failure *mine, 
     const struct verdict_record record = {
         .status = (int32_t)mine->status,
         .of_peer = mine->of_peer,
+        .told = mine->told,
         .shows_bar = shows_bar,
         .message_hash = (uint32_t)verdict_hash(mine->message, strlen(mine->message)),
     };

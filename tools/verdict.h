@@ -9,6 +9,7 @@
 struct verdict_record {
     int32_t status; /* enum exit_status */
     int32_t of_peer;
+    int32_t told;      /* that it is this rank that failed others */
     int32_t shows_bar; /* on the terminal where the line is to appear */
     uint32_t message_hash;
 };
@@ -22,8 +23,8 @@ struct verdict {
 };
 
 /**
- * The lowest rank with a failure of its own speaks; without one, the lowest that saw another rank fail; without one, where a rank is
- * silent, the lowest that is not. Depends only on what arrived: all ranks that heard the same come to the same.
+ * The lowest rank with a failure of its own speaks; without one, the lowest that saw another rank fail; without one, the lowest that was
+ * told of itself; without one, where a rank is silent, the lowest that is not. Depends only on what arrived: all ranks that heard the same come to the same.
  */
 struct verdict verdict_reach(const struct verdict_record *records, const bool *arrived, uint32_t size);
 

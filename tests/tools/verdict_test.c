@@ -6,7 +6,7 @@
 
 #include "../harness/suite.h"
 
-enum state { FINE, USAGE, FAILED, SAW, SILENT };
+enum state { FINE, USAGE, FAILED, SAW, TOLD, SILENT };
 
 /* Reaches a verdict from one state for each rank; failures are alike only where they are of one state. */
 static struct verdict reach(uint32_t size, const enum state *states)
@@ -16,9 +16,10 @@ static struct verdict reach(uint32_t size, const enum state *states)
     for (uint32_t rank = 0; rank < size; rank++) {
         const enum state state = states[rank];
         arrived[rank] = state != SILENT;
-        if (state == USAGE || state == FAILED || state == SAW)
+        if (state != FINE && state != SILENT)
             records[rank] = (struct verdict_record){.status = state == USAGE ? EXIT_STATUS_USAGE : EXIT_STATUS_FAILED,
-                                                    .of_peer = state == SAW,
+                                                    .of_peer = state == SAW || state == TOLD,
+                                                    .told = state == TOLD,
                                                     .message_hash = (uint32_t)state};
     }
     return verdict_reach(records, arrived, size);
@@ -78,6 +79,18 @@ START_TEST(of_a_silent_rank_the_lowest_of_the_others_tells)
 }
 END_TEST
 
+/* A rank that was stopped and goes on gets what others said in the meantime; they have spoken of it, and may be gone. */
+START_TEST(who_is_told_of_itself_leaves_it_to_others)
+{
+    struct verdict verdict = reach(3, (enum state[]){TOLD, SAW, SAW});
+    expect(&verdict, EXIT_STATUS_FAILED, 1, true, VKRING_NONE);
+    verdict = reach(2, (enum state[]){TOLD, FAILED});
+    expect(&verdict, EXIT_STATUS_FAILED, 1, true, VKRING_NONE);
+    verdict = reach(3, (enum state[]){FINE, TOLD, SILENT});
+    expect(&verdict, EXIT_STATUS_FAILED, 1, true, 2);
+}
+END_TEST
+
 START_TEST(any_bar_is_written_over)
 {
     const struct verdict_record records[2] = {{.status = EXIT_STATUS_DONE, .shows_bar = 1}, {.status = EXIT_STATUS_FAILED}};
@@ -95,6 +108,7 @@ int main(void)
     suite_add(suite, "the lowest that failed speaks", the_lowest_that_failed_speaks);
     suite_add(suite, "who failed goes before who saw it", who_failed_goes_before_who_saw_it);
     suite_add(suite, "of a silent rank the lowest of the others tells", of_a_silent_rank_the_lowest_of_the_others_tells);
+    suite_add(suite, "who is told of itself leaves it to others", who_is_told_of_itself_leaves_it_to_others);
     suite_add(suite, "any bar is written over", any_bar_is_written_over);
     return suite_run(suite);
 }
