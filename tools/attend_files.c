@@ -23,11 +23,13 @@ bool attend_create_outputs(struct attend *attend, struct failure *failure)
 
 bool attend_join_outputs(struct attend *attend, struct failure *failure)
 {
-    cleanup_expect_files();
+    cleanup_expect_files(true);
     return attend->ranks->rank == 0 || outputs_join(&attend->outputs, failure);
 }
 
+/* From now on nobody knows but rank 0 which of the temporary files are still there. */
 bool attend_commit_outputs(struct attend *attend, struct failure *failure)
 {
+    cleanup_expect_files(false);
     return attend->ranks->rank > 0 || outputs_commit(&attend->outputs, failure);
 }

@@ -156,9 +156,9 @@ void cleanup_wait_if_ending(void)
         pause();
 }
 
-void cleanup_expect_files(void)
+void cleanup_expect_files(bool expected)
 {
-    files_expected = true;
+    files_expected = expected;
 }
 
 bool cleanup_expects_files(void)

@@ -21,8 +21,8 @@ bool cleanup_add(const char *path);
 /** While a signal ends the process, waits for that end: another thread than the one that got the signal has nothing more to say. */
 void cleanup_wait_if_ending(void);
 
-/** From now on there are files; to be told and asked, for whoever wants to know whether removing nothing means that another did. */
-void cleanup_expect_files(void);
+/** Whether there are files from now on; to be told and asked, for whoever wants to know whether removing nothing means that another did. */
+void cleanup_expect_files(bool expected);
 bool cleanup_expects_files(void);
 
 /** Removes the files that are still there and empties the list. Returns whether the first of the list was there. */

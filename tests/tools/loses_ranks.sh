@@ -41,12 +41,12 @@ for rank in 0 2; do
     report "rank $rank stopped" "$complaint"
 done
 
-# in_call RANK CALL: of three ranks, that one stops in a call of MPI, for good.
+# in_call RANK CALL [FILES]: of three ranks, that one stops in a call of MPI, for good.
 in_call()
 {
     echo before >o.npy
     # shellcheck disable=SC2086
-    VKRING_TEST_RANK=$1 VKRING_TEST_STOPS=$2 on 3 "$VKRING_STALLING" attend $all_outputs --timeout 3
+    VKRING_TEST_RANK=$1 VKRING_TEST_STOPS=$2 on 3 "$VKRING_STALLING" attend ${3:-$all_outputs} --timeout 3
 }
 
 # between two phases, where only the library waits
@@ -72,13 +72,22 @@ for rank in 0 2; do
     report "rank $rank stopped before it starts MPI" "$complaint"
 done
 
+# before others know that the outputs have their names
+complaint=
+in_call 0 rename "-q q.npy -k k.npy -v v.npy -o o.npy" && complaint="exit status 0"
+[ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
+grep -q "^vkring: rank 0 stopped answering" stderr.txt || complaint="no line that names rank 0"
+[ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
+[ -n "$complaint" ] || judges check -q q.npy -k k.npy -v v.npy -o o.npy
+report "rank 0 stopped once outputs have their names" "$complaint"
+
 # after all is written
 complaint=
 in_call 1 MPI_Finalize && complaint="exit status 0"
 [ "$(lines)" -eq 1 ] || complaint="$(lines) lines on standard error"
 grep -q "^vkring: all is done, but not all ranks left MPI in 10 seconds" stderr.txt || complaint="no line that says so"
 [ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
-[ -z "$complaint" ] && judges check -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy
+[ -n "$complaint" ] || judges check -q q.npy -k k.npy -v v.npy -o o.npy --lse l.npy
 report "rank 1 stopped when it ends" "$complaint"
 
 finish

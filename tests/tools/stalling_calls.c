@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ranks that stop in a call of MPI, or hear no more of each other from one on, for tests of vkring: VKRING_TEST_STOPS names the call, and
- * VKRING_TEST_RANK the rank, or is "all" where it is the network that stops; rank 0 is then a moment later than others. Linked in front of
- * MPI. Alarms come sixty times as soon.
+ * Ranks that stop in a call of MPI or after a rename, or hear no more of each other from one on, for tests of vkring: VKRING_TEST_STOPS
+ * names the call, and VKRING_TEST_RANK the rank, or is "all" where it is the network that stops; rank 0 is then a moment later than others.
+ * Linked in front of MPI. Alarms come sixty times as soon.
  */
 #include <mpi.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -62,6 +64,14 @@ int MPI_Finalize(void)
 {
     stop_in("MPI_Finalize");
     return PMPI_Finalize();
+}
+
+/* Stops once it is done. */
+int rename(const char *from, const char *to)
+{
+    const int result = renameat(AT_FDCWD, from, AT_FDCWD, to);
+    stop_in("rename");
+    return result;
 }
 
 unsigned alarm(unsigned seconds)
