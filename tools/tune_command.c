@@ -5,11 +5,16 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <vkring/tune.h>
 
 #include "cleanup.h"
 #include "commands.h"
 #include "json_text.h"
+#include "now.h"
+#include "output_file.h"
 #include "progress.h"
 #include "tune_options.h"
 #include "verdict.h"
@@ -26,6 +31,7 @@ struct tune {
     struct progress progress;
     uint64_t shown; /* units of progress */
     json_t *trials;
+    struct output_file json; /* without a path: not wanted, or no file, as a pipe */
 };
 
 static bool watch(void *user, const struct vkring_tune_trial *trial)
@@ -69,7 +75,29 @@ static bool search(struct tune *tune, struct failure *failure)
     return good;
 }
 
-static bool write_json(const struct tune *tune, struct failure *failure)
+static bool place_json(struct tune *tune, struct failure *failure)
+{
+    const char *path = tune->options.json;
+    struct stat status;
+    if (path && stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+        return true;
+    return output_file_place(&tune->json, path, failure);
+}
+
+static bool dump_json(struct tune *tune, const json_t *whole, struct failure *failure)
+{
+    struct output_file *file = &tune->json;
+    uint64_t token;
+    if (!file->path)
+        return json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0 || fail_file(failure, "write", tune->options.json);
+    if (getrandom(&token, sizeof(token), 0) != (ssize_t)sizeof(token))
+        token = (uint64_t)(now_seconds() * 1e9) ^ (uint64_t)getpid() << 40;
+    return output_file_name(file, token, 0, failure) && output_file_create(file, false, failure) &&
+           (json_dumpfd(whole, file->fd, JSON_INDENT(2)) == 0 || fail_file(failure, "write", file->name)) &&
+           output_file_flush(file, failure) && output_file_rename(file, failure);
+}
+
+static bool write_json(struct tune *tune, struct failure *failure)
 {
     const struct vkring_tune_result *result = &tune->result;
     json_t *whole =
@@ -79,9 +107,9 @@ static bool write_json(const struct tune *tune, struct failure *failure)
                   "seconds", json_measure(result->seconds), "kept", result->kept, "complete", result->complete, "trials", tune->trials);
     if (!whole)
         return fail_memory(failure);
-    const bool good = json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0;
+    const bool good = dump_json(tune, whole, failure);
     json_decref(whole);
-    return good || fail_file(failure, "write", tune->options.json);
+    return good;
 }
 
 static bool print(const struct tune *tune, const struct ranks *ranks, struct failure *failure)
@@ -99,6 +127,8 @@ static bool print(const struct tune *tune, const struct ranks *ranks, struct fai
 
 static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
 {
+    if (!place_json(tune, failure))
+        return false;
     const double seconds = tune->options.seconds > 0 ? tune->options.seconds : VKRING_TUNE_DEFAULT_SECONDS;
     tune->problem = tune_options_problem(&tune->options);
     tune->trials = json_array();
@@ -121,7 +151,7 @@ static void run_until_signal(struct tune *tune, struct ranks *ranks, struct fail
 /* Rank 0 does it alone. */
 enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
 {
-    struct tune tune = {0};
+    struct tune tune = {.json.fd = -1};
     struct failure failure = {0};
     if (tune_options_parse(&tune.options, argc, argv, &failure)) {
         if (tune.options.attend.help)
@@ -129,7 +159,11 @@ enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
         else if (ranks->rank == 0)
             run_until_signal(&tune, ranks, &failure);
     }
+    if (failure.status == EXIT_STATUS_DONE)
+        cleanup_forget();
     json_decref(tune.trials);
+    output_file_release(&tune.json);
+    const enum exit_status status = verdict_agree(ranks, &failure, false);
     tune_options_free(&tune.options);
-    return verdict_agree(ranks, &failure, false);
+    return status;
 }

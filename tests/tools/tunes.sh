@@ -27,6 +27,14 @@ kept()
     done
     report "remembers" "$complaint"
 
+    # JSON that cannot be written is refused before the search
+    refuses "JSON in no folder" 1 "cannot write none/t.json" 0 timeout 60 "$VKRING" tune --exhaustive --q-len 64 --json none/t.json
+    refuses "JSON over a folder" 1 "cannot write .: Is a directory" 0 timeout 60 "$VKRING" tune --exhaustive --q-len 64 --json .
+    # shellcheck disable=SC2016,SC2086
+    succeeds 0 sh -c '"$0" "$@" | cat >through.json' "$VKRING" tune $small --forget --json /dev/stdout
+    grep -q '"trials": ' through.json || complaint="no JSON went through the pipe"
+    report "JSON goes into a pipe" "$complaint"
+
     # a search that would take minutes
     rm -r cache t.json
     timeout -k 60 120 "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json >stdout.txt 2>stderr.txt &
