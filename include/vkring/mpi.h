@@ -24,7 +24,10 @@ extern "C" {
  */
 VKRING_API enum vkring_status vkring_comm_create_mpi(MPI_Comm comm, vkring_comm **out_comm);
 
-/** The same with timeout_seconds in place of 300: for all ranks to call it, and then to say how they fared, each; 0 for 300. */
+/**
+ * The same with timeout_seconds in place of 300: for all ranks to call it, and then to say how they fared, each; 0 for 300. Where it is
+ * negative or not finite that rank gets VKRING_ERROR_INVALID_ARGUMENT, and the others _PEER.
+ */
 VKRING_API enum vkring_status vkring_comm_create_mpi_within(MPI_Comm comm, double timeout_seconds, vkring_comm **out_comm);
 
 #ifdef __cplusplus

@@ -331,8 +331,8 @@ enum vkring_status vkring_comm_create_mpi_within(MPI_Comm parent, double timeout
     enum vkring_status status;
     vkring_comm *comm = NULL;
     int rank = 0, size = 0;
-    const bool has_timeout = timeout_seconds > 0 && isfinite(timeout_seconds);
-    const double seconds = has_timeout ? timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
+    const bool is_deadline = isfinite(timeout_seconds) && timeout_seconds >= 0;
+    const double seconds = is_deadline && timeout_seconds > 0 ? timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
     TRY(check_parent(parent), fail);
     MPI_Comm_rank(parent, &rank);
     MPI_Comm_size(parent, &size);
@@ -340,7 +340,9 @@ enum vkring_status vkring_comm_create_mpi_within(MPI_Comm parent, double timeout
     if (!link)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
     TRY(duplicate(parent, link, seconds), fail_link);
-    TRY(agree(link, rank, make_comm(link, rank, size, &comm), seconds), fail_link);
+    status = is_deadline ? make_comm(link, rank, size, &comm)
+                         : status_fail(VKRING_ERROR_INVALID_ARGUMENT, "timeout_seconds is negative or not finite");
+    TRY(agree(link, rank, status, seconds), fail_link);
     *out_comm = comm;
     return VKRING_OK;
 fail_link:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Communicators that one rank cannot make: no rank has one, and all know within their deadlines. MPI and the allocator in front of it. */
+#include <math.h>
 #include <stdlib.h>
 
 #include <base/clock.h>
@@ -8,7 +9,7 @@
 #include "world.h"
 
 /* What fails on the last rank. */
-enum fault { SOUND, NO_LINK, NO_COMM, NO_DUPLICATE, LOST_DUPLICATE, NO_HANDLER, NO_AGREEMENT, FAULTS };
+enum fault { SOUND, NO_LINK, NO_COMM, NO_DUPLICATE, LOST_DUPLICATE, NO_HANDLER, NO_AGREEMENT, NO_DEADLINE, FAULTS };
 
 static struct {
     enum fault fault;
@@ -61,6 +62,7 @@ static const struct {
     [LOST_DUPLICATE] = {VKRING_ERROR_COMM, VKRING_ERROR_TIMEOUT},
     [NO_HANDLER] = {VKRING_ERROR_COMM, VKRING_ERROR_PEER},
     [NO_AGREEMENT] = {VKRING_ERROR_COMM, VKRING_ERROR_TIMEOUT},
+    [NO_DEADLINE] = {VKRING_ERROR_INVALID_ARGUMENT, VKRING_ERROR_PEER},
 };
 
 static bool is_expected(enum fault fault, enum vkring_status status, double seconds)
@@ -81,7 +83,7 @@ START_TEST(no_rank_has_a_communicator_unless_all_have)
     armed.allocations = 0;
     armed.fault = fault;
     const double begin = clock_seconds();
-    const enum vkring_status status = vkring_comm_create_mpi_within(parent, 1, &comm);
+    const enum vkring_status status = vkring_comm_create_mpi_within(parent, strikes(NO_DEADLINE) ? NAN : 1, &comm);
     const double seconds = clock_seconds() - begin;
     armed.fault = SOUND;
     bool good = is_expected(fault, status, seconds) && world_expect((comm != NULL) == (status == VKRING_OK), "status and result differ");
