@@ -22,8 +22,9 @@ enum { TAG_RECORD = 1, TAG_BEAT = 2 };
 static const double longest_pause_seconds = 1e-3;
 #define INIT_SECONDS 300
 #define FINALIZE_SECONDS 10
-/* Of ranks that no longer hear each other one after another speaks: the launcher ends those that are left when the first is gone. */
+/* Of ranks that no longer hear each other one after another speaks: the launcher ends those that are left some seconds after the first. */
 #define TURNS 5
+#define TURN_SECONDS 3
 
 /* What an exchange has with one rank. */
 struct contact {
@@ -81,7 +82,7 @@ static void end_late(int signal_number)
 static void expect_within(unsigned seconds, enum exit_status status)
 {
     const unsigned long rank = launcher_rank();
-    turn_seconds = 1 + (unsigned)(rank < TURNS ? rank : TURNS);
+    turn_seconds = 1 + TURN_SECONDS * (unsigned)(rank < TURNS ? rank : TURNS);
     alarm_status = (sig_atomic_t)status;
     signal(SIGALRM, end_late);
     alarm(seconds);
