@@ -19,7 +19,7 @@ sanitized_fault_tests=(fault-campaign nth-call refusal)
 # What depends on the driver and MPI, with this machine's: the newest has all tests. Of forward-cases and
 # gradients each case in one form; the others with kernels that Mesa does not optimize, but for those of random.
 tests_of_this_machine=(forward-cases host-faults mpi-faults)
-unoptimized_tests_of_this_machine=(application-device gradients mpi-comm-3 random ring-start-2 vkring-loses-ranks)
+unoptimized_tests_of_this_machine=(application-device gradients mpi-comm-3 random ring-start-2 vkring-loses-ranks vkring-stalls)
 
 skip()
 {
