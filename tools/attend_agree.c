@@ -3,11 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "attend.h"
-#include "now.h"
+#include "output_file.h"
 #include "verdict.h"
 
 /* Meeting ------------------------------------------------------------------------------------------------------------------ */
@@ -34,12 +33,10 @@ struct meeting {
 bool attend_meet(struct attend *attend, struct failure *failure)
 {
     struct ranks *ranks = attend->ranks;
-    struct meeting mine = {.host = hash_host()};
+    struct meeting mine = {.token = output_file_token(), .host = hash_host()};
     struct meeting *all = calloc(ranks->size, sizeof(*all));
     if (!all)
         return fail_memory(failure);
-    if (getrandom(&mine.token, sizeof(mine.token), 0) != (ssize_t)sizeof(mine.token))
-        mine.token = (uint64_t)(now_seconds() * 1e9) ^ (uint64_t)getpid() << 40;
     bool good = verdict_gather(ranks, &mine, sizeof(mine), all, failure);
     attend->token = all[0].token;
     for (uint32_t rank = 0; rank < ranks->rank; rank++)

@@ -2,11 +2,9 @@
 #include "feedforward_files.h"
 
 #include <inttypes.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "now.h"
 
 /* Dimensions, and which input tells how long they are. */
 enum length { ROWS, MODEL_DIM, HIDDEN_DIM, OUTPUT_DIM };
@@ -183,10 +181,8 @@ bool feedforward_files_open(struct feedforward_files *files, const struct feedfo
 
 bool feedforward_files_create(struct feedforward_files *files, struct failure *failure)
 {
-    uint64_t token;
+    const uint64_t token = output_file_token();
     bool good = true;
-    if (getrandom(&token, sizeof(token), 0) != (ssize_t)sizeof(token))
-        token = (uint64_t)(now_seconds() * 1e9) ^ (uint64_t)getpid() << 40;
     for (enum feedforward_file file = FEEDFORWARD_READ; good && file < FEEDFORWARD_FILES; file++) {
         struct output_file *output = &files->outputs[file];
         if (!output->path)

@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "now.h"
 
 /* As many as Linux follows. */
 #define LINKS_MAX 40
@@ -154,6 +156,14 @@ bool output_file_place(struct output_file *file, const char *path, struct failur
     if (!file->path)
         file->path = follow_links(path);
     return file->path ? check_folder(file, failure) : fail_file(failure, "write", path);
+}
+
+uint64_t output_file_token(void)
+{
+    uint64_t token;
+    if (getrandom(&token, sizeof(token), 0) != (ssize_t)sizeof(token))
+        token = (uint64_t)(now_seconds() * 1e9) ^ (uint64_t)getpid() << 40;
+    return token;
 }
 
 static bool name_temporary(struct output_file *file, uint64_t token, int number, struct failure *failure)

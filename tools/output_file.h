@@ -18,6 +18,8 @@ bool output_files_apart(const char *const *paths, int inputs, int count, struct 
 
 /** Finds the place; path null: not wanted. Touches no file. */
 bool output_file_place(struct output_file *file, const char *path, struct failure *failure);
+/** A number that hardly another process has, for names of temporary files. */
+uint64_t output_file_token(void);
 /** Names the temporary file and puts it on the clean-up list. Token and number make the name unique. */
 bool output_file_name(struct output_file *file, uint64_t token, int number, struct failure *failure);
 /** Makes it; a tensor at full length, its header written. */

@@ -5,15 +5,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <vkring/tune.h>
 
 #include "cleanup.h"
 #include "commands.h"
 #include "json_text.h"
-#include "now.h"
 #include "output_file.h"
 #include "progress.h"
 #include "tune_options.h"
@@ -87,12 +84,9 @@ static bool place_json(struct tune *tune, struct failure *failure)
 static bool dump_json(struct tune *tune, const json_t *whole, struct failure *failure)
 {
     struct output_file *file = &tune->json;
-    uint64_t token;
     if (!file->path)
         return json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0 || fail_file(failure, "write", tune->options.json);
-    if (getrandom(&token, sizeof(token), 0) != (ssize_t)sizeof(token))
-        token = (uint64_t)(now_seconds() * 1e9) ^ (uint64_t)getpid() << 40;
-    return output_file_name(file, token, 0, failure) && output_file_create(file, false, failure) &&
+    return output_file_name(file, output_file_token(), 0, failure) && output_file_create(file, false, failure) &&
            (json_dumpfd(whole, file->fd, JSON_INDENT(2)) == 0 || fail_file(failure, "write", file->name)) &&
            output_file_flush(file, failure) && output_file_rename(file, failure);
 }
