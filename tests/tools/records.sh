@@ -55,10 +55,11 @@ END
 
 # programs of which one fails, one hangs with a child of its own, and one ends at once
 mkdir -p fake/tools fake/bench fake/tests/device
-printf '#!/bin/sh\necho "0: some GPU"\n' >fake/tools/vkring
+printf '#!/bin/sh\nprintf "0: some GPU\\n   kind   discrete\\n1: some cores\\n   kind   CPU, Vulkan 1.3\\n"\n' >fake/tools/vkring
 printf '#!/bin/sh\necho started; sleep 1000 & echo $! >child; wait\n' >fake/bench/vkring-bench
 printf '#!/bin/sh\necho "no such luck" >&2; exit 3\n' >fake/tests/device/a-test
 printf '#!/bin/sh\necho "%s" "$VKRING_TEST_DEVICE"\n' "device" >fake/tests/device/b-test
+printf '#!/bin/sh\nexit 77\n' >fake/tests/device/c-test
 chmod +x fake/*/* fake/tests/device/*
 records "what fails or hangs does not keep others" 1 --build fake --parts peak,tests --minutes 0.5 --device 0 <<'END'
 ^## peak$
@@ -71,6 +72,7 @@ records "what fails or hangs does not keep others" 1 --build fake --parts peak,t
 ^Failed \(3\)
 ^    device 0$
 ^Done
+^Skipped
 END
 complaint=
 grep -q "^record: 2 commands did not end as they should" stderr.txt || complaint="another sum"
@@ -86,6 +88,12 @@ wait $! && complaint="it succeeds"
 is_alive "$(cat child)" && complaint="what ran goes on"
 report "ended from outside it ends what runs" "$complaint"
 
+records "a CPU beside a GPU" 0 --build fake --parts tune --device 1 <<'END'
+tune --device=1 --dtype=f32 --heads=8
+END
+records "a GPU beside a CPU" 0 --build fake --parts tune <<'END'
+tune --device=0 --dtype=f16 --heads=32
+END
 records "no time" 1 --build fake --parts devices --minutes 0 <<'END'
 ^No time left
 END
