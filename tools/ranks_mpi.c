@@ -82,7 +82,7 @@ static void end_late(int signal_number)
 static void expect_within(unsigned seconds, enum exit_status status)
 {
     const unsigned long rank = launcher_rank();
-    turn_seconds = 1 + TURN_SECONDS * (unsigned)(rank < TURNS ? rank : TURNS);
+    turn_seconds = TURN_SECONDS * (1 + (unsigned)(rank < TURNS ? rank : TURNS));
     alarm_status = (sig_atomic_t)status;
     signal(SIGALRM, end_late);
     alarm(seconds);
