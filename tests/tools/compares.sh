@@ -24,11 +24,7 @@ fails()
 {
     name=$1 pattern=$2
     shift 2
-    complaint=
-    timeout -k 10 120 "$COMPARE" "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
-    grep -q "^compare: .*$pattern" stderr.txt || complaint="no line with: $pattern"
-    [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line"
-    report "$name" "$complaint"
+    fails_in_a_line compare "$name" "$pattern" "$COMPARE" "$@"
 }
 
 # Peers as they may be: a JAX that is not there, a PyTorch that takes one peer down as it starts, and is the other: a thousandth too large

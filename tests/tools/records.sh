@@ -33,11 +33,7 @@ fails()
 {
     name=$1 pattern=$2
     shift 2
-    complaint=
-    timeout -k 10 60 "$RECORD" "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
-    grep -q "^record: .*$pattern" stderr.txt || complaint="no line with: $pattern"
-    [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line"
-    report "$name" "$complaint"
+    fails_in_a_line record "$name" "$pattern" "$RECORD" "$@"
 }
 
 is_alive()

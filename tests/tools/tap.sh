@@ -33,6 +33,18 @@ finish()
     [ "$failures" -eq 0 ]
 }
 
+# fails_in_a_line WHO NAME PATTERN COMMAND...: it fails, and all that it complains of is one line of WHO's with the pattern.
+fails_in_a_line()
+{
+    who=$1 name=$2 pattern=$3
+    shift 3
+    complaint=
+    timeout -k 10 120 "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
+    grep -q "^$who: .*$pattern" stderr.txt || complaint="no line with: $pattern"
+    [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line"
+    report "$name" "$complaint"
+}
+
 skip_all()
 {
     echo "1..0 # SKIP $1"
