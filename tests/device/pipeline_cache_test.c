@@ -7,6 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <attention/spirv.h>
+#include <vk/pipeline.h>
+
 #include "../harness/opened_device.h"
 
 static int warnings;
@@ -23,15 +26,18 @@ static void count_warnings(void *user, enum vkring_log_level level, const char *
 
 static void use_cache(const char *folder)
 {
-    const struct vkring_plan_params problem = {.batch = 1, .q_len = 1, .kv_len = 1, .heads = 1, .head_dim = 16};
+    const struct spirv_module module = spirv_segment_bounds();
+    const uint32_t width = 8;
+    const struct vk_pipeline_params small = {
+        .code = module.code, .code_bytes = module.bytes, .push_bytes = 64, .constants = &width, .constant_count = 1};
     struct vkring_device_params params = test_device_params();
     vkring_device *device = NULL;
-    vkring_plan *plan = NULL;
+    struct vk_pipeline pipeline;
     params.cache_folder = folder;
     params.log = count_warnings;
     ck_assert_int_eq(vk_device_open(&params, NULL, &device), VKRING_OK);
-    ck_assert_int_eq(vkring_plan_create(device, NULL, &problem, &plan), VKRING_OK);
-    vkring_plan_destroy(&plan);
+    ck_assert_int_eq(vk_pipeline_create(device, &small, &pipeline), VKRING_OK);
+    vk_pipeline_destroy(device, &pipeline);
     vkring_device_destroy(&device);
 }
 
