@@ -15,7 +15,9 @@ struct backward {
     /* [kv_len], of the row at hand: dot(output_grad_i, v_j) under dropout, the gradient by P_ij; and of the products it is summed from */
     double *by_probability, *product_squares;
     double *derivative, *condition; /* [kv_len], of the row at hand: see cap_row() */
-    double *key_squares; /* [kv_len], of the head at hand: dot(k_j, k_j) */
+    /* of the head at hand: elements of key 0 and value 0, and from one to the next; and [kv_len]: dot(k_j, k_j) */
+    uint64_t key_at, value_at, key_stride, value_stride;
+    double *key_squares;
 };
 
 static void clear(double *gradient, uint64_t count)
@@ -55,11 +57,15 @@ static double squares_of_products(const float *a, const float *b, uint64_t count
     return squares;
 }
 
-static void begin_head(const struct backward *b, const struct reference_row *first)
+static void begin_head(struct backward *b, const struct reference_row *first)
 {
     const struct reference_problem *p = b->problem;
+    b->key_at = reference_key_element(p, first, p->head_dim);
+    b->value_at = reference_key_element(p, first, p->value_dim);
+    b->key_stride = reference_key_stride(p, p->head_dim);
+    b->value_stride = reference_key_stride(p, p->value_dim);
     for (uint64_t j = 0; b->gradients->sizes && j < p->kv_len; j++) {
-        const float *key = b->key + reference_key_element(p, first, j, p->head_dim);
+        const float *key = b->key + b->key_at + j * b->key_stride;
         b->key_squares[j] = reference_dot(key, key, p->head_dim);
     }
 }
@@ -84,7 +90,7 @@ static void begin_row(const struct backward *b, const struct reference_row *row,
     const struct reference_problem *p = b->problem;
     const float *output_grad = b->output_grad + reference_query_element(p, row, p->value_dim);
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
-        const float *value = b->value + reference_key_element(p, row, j, p->value_dim);
+        const float *value = b->value + b->value_at + j * b->value_stride;
         const double factor = weights->dropout_factor[j];
         b->by_probability[j] = factor * reference_dot(output_grad, value, p->value_dim);
         if (b->gradients->sizes)
@@ -108,14 +114,13 @@ static void add_pair(const struct backward *b, const struct reference_row *row, 
     const struct reference_problem *p = b->problem;
     const struct reference_gradients *g = b->gradients;
     const double dot_gradient = score_gradient * b->derivative[j] * p->scale;
-    const uint64_t query_at = reference_query_element(p, row, p->head_dim), key_at = reference_key_element(p, row, j, p->head_dim);
+    const uint64_t query_at = reference_query_element(p, row, p->head_dim), key_at = b->key_at + j * b->key_stride;
     if (g->query)
         reference_add_scaled(g->query + query_at, dot_gradient, b->key + key_at, p->head_dim);
     if (g->key)
         reference_add_scaled(g->key + key_at, dot_gradient, b->query + query_at, p->head_dim);
     if (g->value)
-        reference_add_scaled(g->value + reference_key_element(p, row, j, p->value_dim),
-                             weights->probability[j] * weights->dropout_factor[j],
+        reference_add_scaled(g->value + b->value_at + j * b->value_stride, weights->probability[j] * weights->dropout_factor[j],
                              b->output_grad + reference_query_element(p, row, p->value_dim), p->value_dim);
     if (g->bias && p->bias.values)
         g->bias[reference_bias_element(p, row) + j] += score_gradient;

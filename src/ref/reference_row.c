@@ -74,10 +74,11 @@ static double score_keys(const struct reference_problem *problem, const struct r
     const position p = query_position(problem, row), common = distance_to_keys(problem, p);
     const double slope = problem->alibi_slopes ? (double)problem->alibi_slopes[row->head] : 0;
     const float *bias = problem->bias.values ? problem->bias.values + reference_bias_element(problem, row) : NULL;
+    const uint64_t stride = reference_key_stride(problem, problem->head_dim);
     query += reference_query_element(problem, row, problem->head_dim);
+    key += reference_key_element(problem, row, problem->head_dim);
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
-        double score =
-            problem->scale * reference_dot(query, key + reference_key_element(problem, row, j, problem->head_dim), problem->head_dim);
+        double score = problem->scale * reference_dot(query, key + j * stride, problem->head_dim);
         weights->uncapped[j] = score;
         if (problem->softcap > 0)
             score = problem->softcap * tanh(score / problem->softcap);
@@ -143,12 +144,13 @@ void row_weigh(const struct reference_problem *problem, const struct reference_r
 void row_forward(const struct reference_problem *problem, const struct reference_row *row, const struct row_weights *weights,
                  const float *value, double *output)
 {
+    const uint64_t stride = reference_key_stride(problem, problem->value_dim);
     output += reference_query_element(problem, row, problem->value_dim);
+    value += reference_key_element(problem, row, problem->value_dim);
     for (uint64_t d = 0; d < problem->value_dim; d++)
         output[d] = 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)
-        reference_add_scaled(output, weights->probability[j] * weights->dropout_factor[j],
-                             value + reference_key_element(problem, row, j, problem->value_dim), problem->value_dim);
+        reference_add_scaled(output, weights->probability[j] * weights->dropout_factor[j], value + j * stride, problem->value_dim);
 }
 
 bool row_weights_create(const struct reference_problem *problem, struct row_weights *out_weights)
@@ -179,10 +181,10 @@ uint64_t reference_lse_element(const struct reference_problem *problem, const st
     return (row->batch * problem->heads + row->head) * problem->q_len + row->row;
 }
 
-uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t key, uint64_t width)
+uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t width)
 {
     const uint64_t kv_head = row->head / (problem->heads / problem->kv_heads);
-    return ((row->batch * problem->kv_len + key) * problem->kv_heads + kv_head) * width;
+    return (row->batch * problem->kv_len * problem->kv_heads + kv_head) * width;
 }
 
 uint64_t reference_bias_element(const struct reference_problem *problem, const struct reference_row *row)

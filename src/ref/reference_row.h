@@ -30,12 +30,18 @@ void row_weigh(const struct reference_problem *problem, const struct reference_r
 void row_forward(const struct reference_problem *problem, const struct reference_row *row, const struct row_weights *weights,
                  const float *value, double *output);
 
-/** Where rows begin in packed tensors: of query heads in elements of a width, and of the head of keys and values that they read. */
+/** Where rows begin in packed tensors: of query heads in elements of a width, and key 0 of the head of keys and values that they read. */
 uint64_t reference_query_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t width);
 uint64_t reference_lse_element(const struct reference_problem *problem, const struct reference_row *row);
-uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t key, uint64_t width);
+uint64_t reference_key_element(const struct reference_problem *problem, const struct reference_row *row, uint64_t width);
 /** The bias of key 0. */
 uint64_t reference_bias_element(const struct reference_problem *problem, const struct reference_row *row);
+
+/** From a key to the next, of one head. */
+static inline uint64_t reference_key_stride(const struct reference_problem *problem, uint64_t width)
+{
+    return problem->kv_heads * width;
+}
 
 static inline double reference_dot(const float *a, const float *b, uint64_t count)
 {
