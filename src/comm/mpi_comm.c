@@ -207,13 +207,20 @@ static bool any_unfinished(struct mpi_link *link)
     return unfinished;
 }
 
+/* Whether a message is here that nobody asked for. */
+static bool any_unmatched(const struct mpi_link *link)
+{
+    int there = 0;
+    return MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, link->comm, &there, MPI_STATUS_IGNORE) != MPI_SUCCESS || there;
+}
+
 /*
  * Not if a rank may wait for another in it, nor if messages are left that nobody asked for: Open MPI takes those that come after it is gone
- * for messages of the next communicator of the same number.
+ * for messages of the next communicator of the same number, and MPICH ends the process over those that are here.
  */
 static bool can_be_freed(const struct mpi_link *link)
 {
-    return !link->damaged && !link->owner->failed && !link->owner->strays;
+    return !link->damaged && !link->owner->failed && !link->owner->strays && !any_unmatched(link);
 }
 
 static void link_destroy(void *context)
