@@ -76,16 +76,14 @@ static bool agree(struct ranks *ranks, const struct failure *failure, enum exit_
     return *out_status == EXIT_STATUS_DONE;
 }
 
-static bool write_files(const struct bench_setting *setting, const struct bench_result *results, uint32_t count, struct failure *failure)
+static bool write_files(struct bench_setting *setting, const struct bench_result *results, uint32_t count, struct failure *failure)
 {
-    const struct bench_options *options = setting->options;
     struct vkring_device_info device;
     if (setting->ranks->rank > 0)
         return true;
     vkring_device_get_info(setting->device, &device);
-    if (options->csv && !bench_write_csv(options->csv, results, count, setting->ranks->size, failure))
-        return false;
-    return !options->json || bench_write_json(options->json, results, count, setting->ranks->size, &device, failure);
+    return bench_write_csv(&setting->csv, results, count, setting->ranks->size, failure) &&
+           bench_write_json(&setting->json, results, count, setting->ranks->size, &device, failure);
 }
 
 static enum exit_status measure_cases(struct bench_setting *setting, const struct bench_case *cases, uint32_t count)
@@ -114,7 +112,7 @@ done:
     return status;
 }
 
-static bool write_peak(const struct bench_setting *setting, struct failure *failure)
+static bool write_peak(struct bench_setting *setting, struct failure *failure)
 {
     struct bench_peak peak = {0};
     struct vkring_device_info device;
@@ -122,7 +120,7 @@ static bool write_peak(const struct bench_setting *setting, struct failure *fail
     if (!bench_peak_measure(&device, &peak, failure))
         return false;
     bench_print_peak(&peak, &device);
-    return !setting->options->json || bench_write_peak_json(setting->options->json, &peak, &device, failure);
+    return bench_write_peak_json(&setting->json, &peak, &device, failure);
 }
 
 /* On the first rank's device: no case. */
@@ -140,10 +138,20 @@ static enum exit_status measure_device(struct bench_setting *setting)
     return status;
 }
 
+/* Before hours of measuring, whether what they find can be written. */
+static bool place_files(struct bench_setting *setting, struct failure *failure)
+{
+    const struct bench_options *options = setting->options;
+    const char *const files[] = {options->csv, options->json};
+    return setting->ranks->rank > 0 ||
+           (output_files_apart(files, 0, 2, failure) && report_file_place(&setting->csv, options->csv, failure) &&
+            report_file_place(&setting->json, options->json, failure));
+}
+
 static enum exit_status bench(struct ranks *ranks, const struct bench_options *options)
 {
     struct progress progress = {0};
-    struct bench_setting setting = {.ranks = ranks, .progress = &progress, .options = options};
+    struct bench_setting setting = {.ranks = ranks, .progress = &progress, .options = options, .csv.file.fd = -1, .json.file.fd = -1};
     struct bench_case *cases = calloc(bench_case_count + 1, sizeof(*cases));
     struct failure failure = {0};
     enum exit_status status;
@@ -153,6 +161,8 @@ static enum exit_status bench(struct ranks *ranks, const struct bench_options *o
         fail_memory(&failure);
     else if ((count = choose_cases(options, cases)) == 0)
         fail_usage(&failure, "no case matches '%s'; see vkring-bench --list", options->pattern);
+    else
+        place_files(&setting, &failure);
     if (!agree(ranks, &failure, &status))
         goto done;
     if (host_turn(ranks, &turn, &failure))
@@ -175,6 +185,8 @@ done:
         vkring_comm_destroy(&setting.comm);
         vkring_device_destroy(&setting.device);
     }
+    report_file_release(&setting.csv);
+    report_file_release(&setting.json);
     free(cases);
     return status;
 }

@@ -213,21 +213,17 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, co
     return true;
 }
 
-static bool write_json(const char *path, const struct vkring_device_info *device, const struct bench_host_memory *memory, json_t *results,
-                       struct failure *failure)
+static bool write_json(struct report_file *file, const struct vkring_device_info *device, const struct bench_host_memory *memory,
+                       json_t *results, struct failure *failure)
 {
     json_t *root =
         json_pack("{s:s, s:o, s:o, s:o, s:o, s:O}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
                   json_text(device->driver), "copy_bytes_per_second", memory->copy > 0 ? json_measure(memory->copy) : json_null(),
                   "read_bytes_per_second", memory->read > 0 ? json_measure(memory->read) : json_null(), "cases", results);
-    if (!root)
-        return fail_memory(failure);
-    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    return good || fail_file(failure, "write", path);
+    return report_file_write_json(file, root, failure);
 }
 
-bool bench_cache(const struct bench_setting *setting, struct failure *failure)
+bool bench_cache(struct bench_setting *setting, struct failure *failure)
 {
     struct vkring_device_info device;
     struct bench_host_memory memory = {0}; /* where the device's memory is the host's cores' */
@@ -247,8 +243,7 @@ bool bench_cache(const struct bench_setting *setting, struct failure *failure)
         good = measure(setting, &trial, &memory, results, failure);
         free_trial(&trial);
     }
-    if (good && setting->options->json)
-        good = write_json(setting->options->json, &device, &memory, results, failure);
+    good = good && write_json(&setting->json, &device, &memory, results, failure);
     json_decref(results);
     return good;
 }

@@ -6,6 +6,6 @@
 #include "bench_measure.h"
 
 /** Measures a few caches on the setting's device, prints a line for each, and with --json writes all of them. */
-bool bench_cache(const struct bench_setting *setting, struct failure *failure);
+bool bench_cache(struct bench_setting *setting, struct failure *failure);
 
 #endif

@@ -199,17 +199,13 @@ static bool measure(const struct bench_setting *setting, struct trial *trial, do
     return true;
 }
 
-static bool write_json(const char *path, const struct vkring_device_info *device, const struct bench_peak *peak, json_t *results,
+static bool write_json(struct report_file *file, const struct vkring_device_info *device, const struct bench_peak *peak, json_t *results,
                        struct failure *failure)
 {
     json_t *root = json_pack("{s:s, s:o, s:o, s:o, s:o, s:O}", "vkring", vkring_version(), "device", json_text(device->name), "driver",
                              json_text(device->driver), "device_gflops", json_measure(peak->device_gflops), "host_gflops",
                              json_measure(peak->host_gflops), "cases", results);
-    if (!root)
-        return fail_memory(failure);
-    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    return good || fail_file(failure, "write", path);
+    return report_file_write_json(file, root, failure);
 }
 
 /* Where the device is the host's cores, these may do more than the driver's code: a fused instruction is one. */
@@ -218,7 +214,7 @@ static double highest(const struct vkring_device_info *device, const struct benc
     return device->kind == VKRING_DEVICE_CPU ? fmax(peak->device_gflops, peak->host_gflops) : peak->device_gflops;
 }
 
-bool bench_feedforward(const struct bench_setting *setting, struct failure *failure)
+bool bench_feedforward(struct bench_setting *setting, struct failure *failure)
 {
     struct vkring_device_info device;
     struct bench_peak peak = {0};
@@ -235,8 +231,7 @@ bool bench_feedforward(const struct bench_setting *setting, struct failure *fail
         good = measure(setting, &trial, highest(&device, &peak), results, failure);
         free_trial(&trial);
     }
-    if (good && setting->options->json)
-        good = write_json(setting->options->json, &device, &peak, results, failure);
+    good = good && write_json(&setting->json, &device, &peak, results, failure);
     json_decref(results);
     return good;
 }

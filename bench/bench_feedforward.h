@@ -6,6 +6,6 @@
 #include "bench_measure.h"
 
 /** Measures a few layers on the setting's device, prints a line for each, and with --json writes all of them. */
-bool bench_feedforward(const struct bench_setting *setting, struct failure *failure);
+bool bench_feedforward(struct bench_setting *setting, struct failure *failure);
 
 #endif

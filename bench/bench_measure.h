@@ -4,6 +4,7 @@
 #define VKRING_BENCH_MEASURE_H
 
 #include "../tools/progress.h"
+#include "../tools/report_file.h"
 #include "bench_case.h"
 #include "bench_options.h"
 
@@ -34,6 +35,7 @@ struct bench_setting {
     vkring_device *device;
     vkring_comm *comm;
     const struct bench_options *options;
+    struct report_file csv, json; /* of rank 0 */
 };
 
 /** Collective. A wrong result is a failure. */

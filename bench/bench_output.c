@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "../tools/host_devices.h"
 #include "../tools/json_text.h"
@@ -48,11 +49,8 @@ static const char *status_text(const struct bench_result *result)
     return result->validated ? "validated" : "unchecked";
 }
 
-bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure)
+static void print_csv(FILE *file, const struct bench_result *results, uint32_t count, uint32_t ranks)
 {
-    FILE *file = fopen(path, "w");
-    if (!file)
-        return fail_file(failure, "write", path);
     fprintf(file,
             "case,ranks,type,batch,q_len,kv_len,heads,kv_heads,head_dim,value_dim,causal,backward,layout,repeats,seconds_median,seconds_"
             "least,seconds_most,"
@@ -70,10 +68,20 @@ bool bench_write_csv(const char *path, const struct bench_result *results, uint3
                 r->exposed_wait_seconds, r->sent_bytes, r->planned_bytes, r->taken_bytes, r->peak_bytes, r->error_rms, r->error_maximum,
                 status_text(r));
     }
-    const bool good = !ferror(file);
-    if (fclose(file) != 0 || !good)
-        return fail_file(failure, "write", path);
-    return true;
+}
+
+bool bench_write_csv(struct report_file *file, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *memory = open_memstream(&text, &bytes);
+    if (memory)
+        print_csv(memory, results, count, ranks);
+    const bool whole = memory && !ferror(memory);
+    const bool good = (!memory || fclose(memory) == 0) && whole;
+    const bool written = good ? report_file_write(file, text, bytes, failure) : fail_memory(failure);
+    free(text);
+    return written;
 }
 
 static json_t *problem_json(const struct vkring_plan_params *p)
@@ -117,7 +125,7 @@ static json_t *result_json(const struct bench_result *r)
     return object;
 }
 
-bool bench_write_json(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks,
+bool bench_write_json(struct report_file *file, const struct bench_result *results, uint32_t count, uint32_t ranks,
                       const struct vkring_device_info *device, struct failure *failure)
 {
     json_t *cases = json_array();
@@ -126,11 +134,7 @@ bool bench_write_json(const char *path, const struct bench_result *results, uint
     json_t *root = json_pack("{s:s, s:i, s:o, s:o, s:s, s:I, s:b, s:o}", "vkring", vkring_version(), "ranks", (int)ranks, "device",
                              json_text(device->name), "driver", json_text(device->driver), "kind", device_kind_text(device->kind),
                              "subgroup_size", (json_int_t)device->subgroup_size, "unified_memory", device->unified_memory, "cases", cases);
-    if (!root)
-        return fail_memory(failure);
-    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    return good || fail_file(failure, "write", path);
+    return report_file_write_json(file, root, failure);
 }
 
 void bench_print_peak(const struct bench_peak *peak, const struct vkring_device_info *device)
@@ -155,16 +159,12 @@ static json_t *matrix_peaks_json(const struct bench_peak *peak)
     return list;
 }
 
-bool bench_write_peak_json(const char *path, const struct bench_peak *peak, const struct vkring_device_info *device,
+bool bench_write_peak_json(struct report_file *file, const struct bench_peak *peak, const struct vkring_device_info *device,
                            struct failure *failure)
 {
     json_t *root = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:I}", "vkring", vkring_version(), "device", json_text(device->name),
                              "driver", json_text(device->driver), "kind", device_kind_text(device->kind), "device_gflops",
                              json_measure(peak->device_gflops), "matrix_peaks", matrix_peaks_json(peak), "host_gflops",
                              json_measure(peak->host_gflops), "host_threads", (json_int_t)peak->host_threads);
-    if (!root)
-        return fail_memory(failure);
-    const bool good = json_dump_file(root, path, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    return good || fail_file(failure, "write", path);
+    return report_file_write_json(file, root, failure);
 }

@@ -9,12 +9,12 @@
 void bench_print_header(void);
 void bench_print_row(const struct bench_result *result, uint32_t ranks);
 
-bool bench_write_csv(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure);
-bool bench_write_json(const char *path, const struct bench_result *results, uint32_t count, uint32_t ranks,
+bool bench_write_csv(struct report_file *file, const struct bench_result *results, uint32_t count, uint32_t ranks, struct failure *failure);
+bool bench_write_json(struct report_file *file, const struct bench_result *results, uint32_t count, uint32_t ranks,
                       const struct vkring_device_info *device, struct failure *failure);
 
 void bench_print_peak(const struct bench_peak *peak, const struct vkring_device_info *device);
-bool bench_write_peak_json(const char *path, const struct bench_peak *peak, const struct vkring_device_info *device,
+bool bench_write_peak_json(struct report_file *file, const struct bench_peak *peak, const struct vkring_device_info *device,
                            struct failure *failure);
 
 #endif

@@ -11,8 +11,8 @@
 #include "cleanup.h"
 #include "commands.h"
 #include "json_text.h"
-#include "output_file.h"
 #include "progress.h"
+#include "report_file.h"
 #include "tune_options.h"
 #include "verdict.h"
 
@@ -28,7 +28,7 @@ struct tune {
     struct progress progress;
     uint64_t shown; /* units of progress */
     json_t *trials;
-    struct output_file json; /* without a path: not wanted, or no file, as a pipe */
+    struct report_file json;
 };
 
 static bool watch(void *user, const struct vkring_tune_trial *trial)
@@ -72,25 +72,6 @@ static bool search(struct tune *tune, struct failure *failure)
     return good;
 }
 
-static bool place_json(struct tune *tune, struct failure *failure)
-{
-    const char *path = tune->options.json;
-    struct stat status;
-    if (path && stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
-        return true;
-    return output_file_place(&tune->json, path, failure);
-}
-
-static bool dump_json(struct tune *tune, const json_t *whole, struct failure *failure)
-{
-    struct output_file *file = &tune->json;
-    if (!file->path)
-        return json_dump_file(whole, tune->options.json, JSON_INDENT(2)) == 0 || fail_file(failure, "write", tune->options.json);
-    return output_file_name(file, output_file_token(), 0, failure) && output_file_create(file, false, failure) &&
-           (json_dumpfd(whole, file->fd, JSON_INDENT(2)) == 0 || fail_file(failure, "write", file->name)) &&
-           output_file_flush(file, failure) && output_file_rename(file, failure);
-}
-
 static bool write_json(struct tune *tune, struct failure *failure)
 {
     const struct vkring_tune_result *result = &tune->result;
@@ -99,11 +80,7 @@ static bool write_json(struct tune *tune, struct failure *failure)
                   json_text(tune->device.driver), "kernels", result->choice.words, "flops", json_measure(result->flops), "flops_by_kind",
                   json_measure(result->flops_by_kind), "tried", (json_int_t)result->tried, "refused", (json_int_t)result->refused,
                   "seconds", json_measure(result->seconds), "kept", result->kept, "complete", result->complete, "trials", tune->trials);
-    if (!whole)
-        return fail_memory(failure);
-    const bool good = dump_json(tune, whole, failure);
-    json_decref(whole);
-    return good;
+    return report_file_write_json(&tune->json, whole, failure);
 }
 
 static bool print(const struct tune *tune, const struct ranks *ranks, struct failure *failure)
@@ -121,7 +98,7 @@ static bool print(const struct tune *tune, const struct ranks *ranks, struct fai
 
 static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
 {
-    if (!place_json(tune, failure))
+    if (!report_file_place(&tune->json, tune->options.json, failure))
         return false;
     const double seconds = tune->options.seconds > 0 ? tune->options.seconds : VKRING_TUNE_DEFAULT_SECONDS;
     tune->problem = tune_options_problem(&tune->options);
@@ -130,7 +107,7 @@ static bool run(struct tune *tune, struct ranks *ranks, struct failure *failure)
     progress_phase(&tune->progress, "tuning", tune->options.exhaustive ? 0 : (uint64_t)(seconds * UNITS_PER_SECOND));
     const bool good = search(tune, failure);
     progress_stop(&tune->progress);
-    return good && (!tune->options.json || write_json(tune, failure)) && print(tune, ranks, failure);
+    return good && write_json(tune, failure) && print(tune, ranks, failure);
 }
 
 /* A signal that wishes an end gets it with what was found until then. */
@@ -145,7 +122,7 @@ static void run_until_signal(struct tune *tune, struct ranks *ranks, struct fail
 /* Rank 0 does it alone. */
 enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
 {
-    struct tune tune = {.json.fd = -1};
+    struct tune tune = {.json.file.fd = -1};
     struct failure failure = {0};
     if (tune_options_parse(&tune.options, argc, argv, &failure)) {
         if (tune.options.attend.help)
@@ -156,7 +133,7 @@ enum exit_status tune_command(struct ranks *ranks, int argc, char **argv)
     if (failure.status == EXIT_STATUS_DONE)
         cleanup_forget();
     json_decref(tune.trials);
-    output_file_release(&tune.json);
+    report_file_release(&tune.json);
     const enum exit_status status = verdict_agree(ranks, &failure, false);
     tune_options_free(&tune.options);
     return status;

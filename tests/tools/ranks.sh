@@ -141,6 +141,17 @@ if [ -x "$BUILD/bench/vkring-bench" ]; then
     lays_out striped striped
     lays_out auto zigzag
     refuses "bench of no layout" 2 "^--layout diagonal is not" 0 "$BUILD/bench/vkring-bench" --layout diagonal
+
+    # tables that cannot be written are refused before anything is measured
+    refuses "CSV of the bench in no folder" 1 "cannot write none/r.csv" 2 "$BUILD/bench/vkring-bench" --csv none/r.csv
+    refuses "its JSON over a folder" 1 "cannot write .: Is a directory" 0 timeout 60 "$BUILD/bench/vkring-bench" --peak --json .
+    refuses "both in one file" 2 "would be written over another output" 0 timeout 60 "$BUILD/bench/vkring-bench" --csv r.csv --json ./r.csv
+    # shellcheck disable=SC2016
+    succeeds 0 sh -c '"$0" "$@" | cat >through.csv' "$BUILD/bench/vkring-bench" --repeat 1 --quiet --q-len 96 --head-dim 8 \
+        --json r.json --csv /dev/stdout
+    grep -q '^own,1,f32,1,96,' through.csv || complaint="no CSV went through the pipe"
+    grep -q '"case": "own"' r.json || complaint="no case in the JSON"
+    report "CSV goes into a pipe, JSON into a file" "$complaint"
 fi
 
 finish
