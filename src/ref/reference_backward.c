@@ -71,17 +71,21 @@ static void begin_head(struct backward *b, const struct reference_row *first)
 }
 
 /*
- * softcap's derivative by scale · dot, 1 / cosh²(x), as 1 - tanh²(x) would cancel; and how much a relative error of a score grows in it,
- * 2 x tanh(x).
+ * softcap's derivative by scale · dot, 1 / cosh²(x), as 1 - tanh²(x) would cancel; and how much the rounding of x grows in it: 2 tanh(x)
+ * times x, or the root of the squares of what x is summed from, which is far more where that cancels.
  */
-static void cap_row(const struct backward *b, const struct row_weights *weights)
+static void cap_row(const struct backward *b, const struct reference_row *row, const struct row_weights *weights)
 {
-    const double softcap = b->problem->softcap;
+    const struct reference_problem *p = b->problem;
+    const float *query = b->query + reference_query_element(p, row, p->head_dim);
     for (uint64_t j = weights->first_key; j < weights->end_key; j++) {
-        const double x = softcap > 0 ? weights->uncapped[j] / softcap : 0;
-        const double root = softcap > 0 ? 1 / cosh(x) : 1;
+        const float *key = b->key + b->key_at + j * b->key_stride;
+        const double x = p->softcap > 0 ? weights->uncapped[j] / p->softcap : 0;
+        const double root = p->softcap > 0 ? 1 / cosh(x) : 1;
         b->derivative[j] = root * root;
-        b->condition[j] = b->gradients->sizes && b->derivative[j] > 0 ? 2 * x * tanh(x) : 0;
+        b->condition[j] = 0;
+        if (b->gradients->sizes && x != 0 && b->derivative[j] > 0)
+            b->condition[j] = 2 * tanh(x) * fmax(fabs(x), fabs(p->scale) / p->softcap * sqrt(squares_of_products(query, key, p->head_dim)));
     }
 }
 
@@ -177,7 +181,7 @@ static void backward_row(struct backward *b, const struct reference_row *row, st
         row_forward(b->problem, row, weights, b->value, b->gradients->output);
     if (b->gradients->lse)
         b->gradients->lse[reference_lse_element(b->problem, row)] = weights->lse;
-    cap_row(b, weights);
+    cap_row(b, row, weights);
     begin_row(b, row, weights);
     const double delta = row_delta(b, weights), delta_squares = b->gradients->sizes ? squares_of_delta(b, weights) : 0;
     for (uint64_t j = weights->first_key; j < weights->end_key; j++)

@@ -18,7 +18,7 @@ struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows
 {
     struct packet_shape shape = {.rows = rows};
     for (int part = 0; part < PACKET_PARTS; part++) {
-        const struct tensor_shape tensor = key_part_shape(problem, (enum key_part)part, rows);
+        const struct tensor_shape tensor = key_part_shape(problem, (enum key_part)part, problem->batch > 0 ? rows : 0);
         packet_shape_add(&shape, part, &tensor);
     }
     return shape;

@@ -16,6 +16,7 @@ struct packet_shape {
     uint64_t bytes;
 };
 
+/** Of no batch entries nothing travels, a bias that all share neither. */
 struct packet_shape packet_shape_of(const struct problem *problem, uint64_t rows);
 /** Bytes of its parts. */
 uint64_t packet_shape_payload(const struct packet_shape *shape);

@@ -78,7 +78,7 @@ struct key_tensors staging_keys(const struct staging *staging, uint32_t slot, co
     struct key_tensors keys = {.key_row = key_row, .keys = shape->rows};
     for (int part = 0; part < PACKET_PARTS; part++) {
         const struct tensor_shape tensor = key_part_shape(staging->problem, (enum key_part)part, shape->rows);
-        if (!tensor_is_empty(&tensor))
+        if (shape->part_bytes[part] > 0)
             *key_part_view(&keys, (enum key_part)part) =
                 tensors_packed_part(staging->problem, (enum key_part)part, &tensor, buffer, shape->part_offset[part]);
     }

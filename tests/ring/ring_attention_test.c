@@ -39,6 +39,8 @@ static const struct attention_case cases[] = {
     {.name = "no queries", .params = {.batch = 1, .q_len = 0, .kv_len = 127, .heads = 2, .head_dim = 16}},
     {.name = "no keys", .params = {.batch = 1, .q_len = 127, .kv_len = 0, .heads = 2, .head_dim = 16}},
     {.name = "no batch", .params = {.batch = 0, .q_len = 127, .kv_len = 127, .heads = 2, .head_dim = 16}},
+    {.name = "no batch, a bias that all share",
+     .params = {.batch = 0, .q_len = 127, .kv_len = 127, .heads = 2, .head_dim = 16, .bias = {.present = true, .per_head = true}}},
     {.name = "first rows keep nothing",
      .params = {.batch = 1,
                 .q_len = 127,
