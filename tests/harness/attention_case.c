@@ -208,16 +208,41 @@ static double farthest_sink(const struct attention_case *c, const struct case_da
     return slope * fmax(fabs(offset), fabs(last));
 }
 
+/* The root of the squares of the products that a score is the sum of, times what softcap leaves of its rounding: the most of any pair. */
+static double largest_capped(const struct attention_case *c, const struct case_data *data)
+{
+    const struct vkring_plan_params *p = &c->params;
+    const uint64_t dim = p->head_dim, kv_heads = case_kv_heads(c), group = p->heads / kv_heads;
+    const double scale = fabs(case_scale(c));
+    double largest = 0;
+    for (uint64_t row = 0; row < p->batch * p->q_len * p->heads; row++) {
+        const uint64_t b = row / p->heads / p->q_len, head = row % p->heads / group;
+        const float *query = data->query + row * dim;
+        for (uint64_t j = 0; j < p->kv_len; j++) {
+            const float *key = data->key + ((b * p->kv_len + j) * kv_heads + head) * dim;
+            double dot = 0, squares = 0;
+            for (uint64_t d = 0; d < dim; d++) {
+                const double product = (double)query[d] * (double)key[d];
+                dot += product;
+                squares += product * product;
+            }
+            largest = fmax(largest, scale * sqrt(squares) * pow(cosh(scale * dot / p->softcap), -2));
+        }
+    }
+    return largest;
+}
+
 /*
  * The magnitude S of scores where it is extreme, else 0: they are f32 sums, off by about S · 2^-24 and their weights by as much, whatever
- * computes them. Inputs may be made so, and ALiBi of distant keys is.
+ * computes them. Inputs may be made so, and ALiBi of distant keys is. Softcap hides it, but not of sums that cancel.
  */
 static double extreme_score(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     static const double usual = 32;
     const bool extreme_inputs = c->inputs != INPUTS_NORMAL && c->inputs != INPUTS_ONE_HOT && c->inputs != INPUTS_VALUES_ONE;
     const double lse = largest_lse(c, data, result), sink = farthest_sink(c, data);
-    return fmax(extreme_inputs || (c->params.alibi && lse > usual) ? lse : 0, sink > usual ? sink : 0);
+    const double capped = extreme_inputs && c->params.softcap > 0 ? largest_capped(c, data) : 0;
+    return fmax(fmax(extreme_inputs || (c->params.alibi && lse > usual) ? lse : 0, sink > usual ? sink : 0), capped);
 }
 
 /*
