@@ -39,8 +39,8 @@ bool report_file_write(struct report_file *report, const char *text, size_t byte
 
 bool report_file_write_json(struct report_file *report, json_t *root, struct failure *failure)
 {
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    const bool good = text ? report_file_write(report, text, strlen(text), failure) : fail_memory(failure);
+    char *text = root && report->name ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    const bool good = !report->name || (text ? report_file_write(report, text, strlen(text), failure) : fail_memory(failure));
     free(text);
     json_decref(root);
     return good;

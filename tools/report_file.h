@@ -17,7 +17,7 @@ struct report_file {
 bool report_file_place(struct report_file *report, const char *name, struct failure *failure);
 /** True at once where it is not wanted. The file gets its name when it is whole. */
 bool report_file_write(struct report_file *report, const char *text, size_t bytes, struct failure *failure);
-/** Takes the reference to root, which may be null: out of memory. */
+/** Takes the reference to root; null is out of memory, where the file is wanted. */
 bool report_file_write_json(struct report_file *report, json_t *root, struct failure *failure);
 void report_file_release(struct report_file *report);
 
