@@ -30,42 +30,23 @@ vec4 logistic(vec4 x)
     return 1 / (1 + exp(-x));
 }
 
-/* What t is multiplied with, and the derivative of that. */
-vec4 activation_gate(vec4 t, out vec4 slope)
+/* Each is t times a gate, whose slope is found with it. */
+vec4 activation(vec4 t, out vec4 derivative)
 {
+    vec4 gate = vec4(1), slope = vec4(0);
     if (ACTIVATION == ACTIVATION_RELU) {
-        slope = vec4(0);
-        return mix(vec4(0), vec4(1), greaterThan(t, vec4(0)));
-    }
-    if (ACTIVATION == ACTIVATION_GELU) {
+        gate = mix(vec4(0), vec4(1), greaterThan(t, vec4(0)));
+    } else if (ACTIVATION == ACTIVATION_GELU) {
+        gate = fma(vec4(0.5), error_function(t * SQRT_1_2), vec4(0.5));
         slope = INVERSE_SQRT_2_PI * exp(-0.5 * t * t);
-        return fma(vec4(0.5), error_function(t * SQRT_1_2), vec4(0.5));
-    }
-    if (ACTIVATION == ACTIVATION_GELU_TANH) {
+    } else if (ACTIVATION == ACTIVATION_GELU_TANH || ACTIVATION == ACTIVATION_SILU) {
+        bool is_silu = ACTIVATION == ACTIVATION_SILU;
         vec4 near = clamp(t, vec4(-16), vec4(16)), s = near * near; /* beyond, gates are 0 or 1 in f32, and cubes may be infinite */
-        vec4 gate = logistic(TWICE_SQRT_2_PI * near * fma(vec4(TANH_CUBE), s, vec4(1)));
-        slope = gate * (1 - gate) * TWICE_SQRT_2_PI * fma(vec4(3 * TANH_CUBE), s, vec4(1));
-        return gate;
-    }
-    if (ACTIVATION == ACTIVATION_SILU) {
-        vec4 gate = logistic(t);
+        gate = logistic(is_silu ? t : TWICE_SQRT_2_PI * near * fma(vec4(TANH_CUBE), s, vec4(1)));
         slope = gate * (1 - gate);
-        return gate;
+        if (!is_silu)
+            slope *= TWICE_SQRT_2_PI * fma(vec4(3 * TANH_CUBE), s, vec4(1));
     }
-    slope = vec4(0);
-    return vec4(1);
-}
-
-vec4 activation(vec4 t)
-{
-    vec4 slope;
-    if (ACTIVATION == ACTIVATION_RELU)
-        return max(t, vec4(0));
-    return ACTIVATION == ACTIVATION_NONE ? t : t * activation_gate(t, slope);
-}
-
-vec4 activation_derivative(vec4 t)
-{
-    vec4 slope, gate = activation_gate(t, slope);
-    return fma(t, slope, gate);
+    derivative = fma(t, slope, gate);
+    return ACTIVATION == ACTIVATION_RELU ? max(t, vec4(0)) : t * gate;
 }

@@ -153,7 +153,7 @@ void main()
         if (row <= last_row - first_row) {
             [[unroll]] for (uint q = 0; q < QUAD_COLUMNS; q++) {
                 if (ONES && is_ones(r))
-                    finish(ones_address, 0, 4 * q, sums[r * QUAD_COLUMNS + q]);
+                    accumulate(ones_address, 0, 4 * q, sums[r * QUAD_COLUMNS + q]);
                 else
                     finish(address, row * (result_stride / RESULT_BYTES), 4 * q, sums[r * QUAD_COLUMNS + q]);
             }

@@ -23,6 +23,7 @@ const uint EPILOGUE_MULTIPLY = 1;       /* result = result · (sum + bias) */
 const uint EPILOGUE_ACCUMULATE = 2;     /* result = result + sum, or sum if first */
 const uint EPILOGUE_GRADIENT = 3;       /* see there */
 const uint EPILOGUE_GATED_GRADIENT = 4;
+const bool HAS_GRADIENT = EPILOGUE >= EPILOGUE_GRADIENT;
 
 layout(push_constant, scalar) uniform Push {
     uvec2 left, right, result; /* (low, high) */
@@ -61,12 +62,22 @@ float load(bool f32, uvec2 address, uint element)
     return f32 ? Floats(address).at[element] : element_decode(Elements(address).at[element]);
 }
 
+vec4 load_four(bool f32, uvec2 address, uvec4 at)
+{
+    vec4 values;
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        values[i] = load(f32, address, at[i]);
+    return values;
+}
+
+vec4 load_aligned_quad(bool f32, uvec2 address, uint element)
+{
+    return f32 ? FloatQuads(address).at[element / 4] : quad_decode(Quads(address).at[element / 4]);
+}
+
 vec4 load_quad(bool f32, uvec2 address, uint element)
 {
-    if (!ALIGNED)
-        return vec4(load(f32, address, element), load(f32, address, element + 1), load(f32, address, element + 2),
-                    load(f32, address, element + 3));
-    return f32 ? FloatQuads(address).at[element / 4] : quad_decode(Quads(address).at[element / 4]);
+    return ALIGNED ? load_aligned_quad(f32, address, element) : load_four(f32, address, element + uvec4(0, 1, 2, 3));
 }
 
 /* Columns of the tile from one on, of a row at the address. What is not there is another column. */
@@ -75,13 +86,9 @@ COLUMN_VALUES load_columns(bool f32, uvec2 address, uint element, uint column)
 #ifdef MATRIX_OPERATIONS
     return load(f32, address, element + column);
 #else
-    if (!EDGED)
-        return load_quad(f32, address, element + column);
     uint last = columns - first_column - 1;
-    if (ALIGNED)
-        return load_quad(f32, address, element + min(column, last - 3));
-    uvec4 at = uvec4(element) + min(uvec4(column) + uvec4(0, 1, 2, 3), uvec4(last));
-    return vec4(load(f32, address, at.x), load(f32, address, at.y), load(f32, address, at.z), load(f32, address, at.w));
+    return ALIGNED ? load_aligned_quad(f32, address, element + (EDGED ? min(column, last - 3) : column))
+                   : load_four(f32, address, element + (EDGED ? min(column + uvec4(0, 1, 2, 3), uvec4(last)) : column + uvec4(0, 1, 2, 3)));
 #endif
 }
 
@@ -111,26 +118,16 @@ void store(bool f32, uvec2 address, uint element, uint column, COLUMN_VALUES val
             else
                 OutQuads(address).at[(element + column) / 4] = quad_encode(values);
         }
-        return;
-    }
-    [[unroll]] for (uint c = 0; c < 4; c++) {
-        if (is_written(column + c))
-            store_one(f32, address, element + column + c, values[c]);
+    } else {
+        [[unroll]] for (uint c = 0; c < 4; c++) {
+            if (is_written(column + c))
+                store_one(f32, address, element + column + c, values[c]);
+        }
     }
 #endif
 }
 
 #include "activation.glsl"
-
-COLUMN_VALUES activated(COLUMN_VALUES t)
-{
-    return COLUMN_VALUES(activation(vec4(t)));
-}
-
-COLUMN_VALUES derivative_of(COLUMN_VALUES t)
-{
-    return COLUMN_VALUES(activation_derivative(vec4(t)));
-}
 
 uvec2 result_tile(uvec2 address)
 {
@@ -144,38 +141,45 @@ void find_tiles()
     tiles[2] = result_tile(others[1]);
 }
 
-/*
- * Sums are gradients by the hidden layer. EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets
- * gradients by what the activation was given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0]
- * that of the gate; others get the gradients by these, others[1] the other's, and result the hidden layer.
- */
-void finish_gradient(uint element, uint column, COLUMN_VALUES sum)
+/* What is read and written at one place is f32. */
+void accumulate(uvec2 address, uint element, uint column, COLUMN_VALUES sum)
 {
-    COLUMN_VALUES given = load_columns(true, tiles[0], element, column);
-    if (EPILOGUE == EPILOGUE_GRADIENT) {
-        store(true, tiles[1], element, column, sum * derivative_of(given));
-        store(true, tiles[0], element, column, activated(given));
-        return;
-    }
-    COLUMN_VALUES gate = load_columns(true, tiles[1], element, column), opened = activated(gate);
-    store(true, tiles[1], element, column, sum * given * derivative_of(gate));
-    store(true, tiles[2], element, column, sum * opened);
-    store(true, tiles[0], element, column, opened * given);
+    if (first == 0)
+        sum += load_columns(true, address, element, column);
+    store(true, address, element, column, sum);
 }
 
+/*
+ * What becomes of a row's sums, of columns from one on; the row lies at the address and element. Sums of gradients are those by the hidden layer.
+ * EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets gradients by what the activation was
+ * given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0] that of the gate; others get the
+ * gradients by these, others[1] the other's, and result the hidden layer.
+ *
+ * The activation stands here once, and nothing returns early: drivers work through all forms before they leave out those that are not this one.
+ */
 void finish(uvec2 address, uint element, uint column, COLUMN_VALUES sum)
 {
-    if (EPILOGUE == EPILOGUE_GRADIENT || EPILOGUE == EPILOGUE_GATED_GRADIENT) {
-        finish_gradient(element, column, sum);
-        return;
+    if (EPILOGUE == EPILOGUE_ACCUMULATE) {
+        accumulate(address, element, column, sum);
+    } else {
+        COLUMN_VALUES held, given, value;
+        vec4 derivative;
+        if (BIAS)
+            sum += load_columns(false, address_add(bias, first_column * ELEMENT_BYTES), 0, column);
+        if (EPILOGUE != EPILOGUE_STORE)
+            held = load_columns(true, address, element, column);
+        given = EPILOGUE == EPILOGUE_GRADIENT ? held : sum;
+        if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
+            given = load_columns(true, tiles[1], element, column);
+        value = EPILOGUE == EPILOGUE_MULTIPLY ? sum : COLUMN_VALUES(activation(vec4(given), derivative));
+        if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
+            store(true, tiles[2], element, column, sum * value);
+        if (EPILOGUE == EPILOGUE_MULTIPLY || EPILOGUE == EPILOGUE_GATED_GRADIENT)
+            value *= held;
+        if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
+            sum *= held;
+        if (HAS_GRADIENT)
+            store(true, tiles[1], element, column, sum * COLUMN_VALUES(derivative));
+        store(RESULT_F32 || HAS_GRADIENT, address, element, column, value);
     }
-    if (BIAS)
-        sum += load_columns(false, address_add(bias, first_column * ELEMENT_BYTES), 0, column);
-    if (EPILOGUE == EPILOGUE_STORE)
-        sum = activated(sum);
-    if (EPILOGUE == EPILOGUE_MULTIPLY)
-        sum *= load_columns(true, address, element, column);
-    if (EPILOGUE == EPILOGUE_ACCUMULATE && first == 0)
-        sum += load_columns(true, address, element, column);
-    store(RESULT_F32, address, element, column, sum);
 }
