@@ -29,10 +29,11 @@ install_from_backports()
             --target-release trixie-backports "$@" >/dev/null
 }
 
+# That folders of other builds come and go meanwhile makes tar end with 1.
 copy_checkout()
 {
     mkdir -- "$fresh_root$fresh_checkout"
-    tar -C "$checkout" --exclude='./build*' --exclude=./.git -c . | tar -C "$fresh_root$fresh_checkout" -x
+    { tar -C "$checkout" --exclude='./build*' --exclude=./.git -c . || (($? == 1)); } | tar -C "$fresh_root$fresh_checkout" -x
 }
 
 # With everything in place the set-up has nothing to say, and nothing is built again.
