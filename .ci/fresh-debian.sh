@@ -67,24 +67,38 @@ prepare_fresh_root()
     ) 9>"$work/trixie.lock"
 }
 
-# Tests that need nothing say here what they say under the sanitizers; those of the device run under the validation layer.
+# Tests that need nothing say here what they say under the sanitizers; those of the device run under the validation layer, and those that start ranks
+# are a part of their own.
 fresh_debian()
 {
     prepare_fresh_root
     results_of fresh_debian "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --no-suite unit \
-        --no-suite device
+        --no-suite device --no-suite ring
     second_run_does_nothing
     timeout -k 30 900 "${in_fresh_root[@]}" "$fresh_checkout/scripts/demo" --seconds "$demo_seconds"
 }
 
+# Tests of a suite that has a part of its own, with what the environment says beside; other lanes may run others of the same build.
+test_suite_in_fresh_root()
+{
+    local part=$1 suite=$2
+    shift 2
+    prepare_fresh_root
+    log_name=$part results_of "$part" "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" env "$@" meson test \
+        -C "$fresh_checkout/build" --no-rebuild --print-errorlogs --logbase "$part" --suite "$suite"
+}
+
+fresh_ring()
+{
+    test_suite_in_fresh_root fresh_ring ring
+}
+
 # The tests count the layer's messages and fail on any. The newest driver compiles kernels soonest, and the newest layer sees most. It sees no
-# machine code: Mesa optimizes the kernels of random alone. The other lane may run tests of the same build.
+# machine code: Mesa optimizes the kernels of random alone.
 validation()
 {
     if can_make_fresh_root; then
-        prepare_fresh_root
-        log_name=validation results_of validation "$fresh_root$fresh_checkout/build" "${in_fresh_root[@]}" env VKRING_TEST_VALIDATION=1 \
-            GALLIVM_PERF=nopt meson test -C "$fresh_checkout/build" --no-rebuild --print-errorlogs --logbase validation --suite device
+        test_suite_in_fresh_root validation device VKRING_TEST_VALIDATION=1 GALLIVM_PERF=nopt
     else
         VKRING_TEST_VALIDATION=1 VKRING_TEST_CASES=$few_cases results_of validation "$build" "$checkout/scripts/test" --suite device
     fi
