@@ -93,7 +93,7 @@ VKRING_API void vkring_feedforward_get_info(const vkring_feedforward *feedforwar
  * VKRING_ERROR_UNSUPPORTED: rows lie more than 32 MiB apart.
  */
 struct vkring_matrix {
-    vkring_buffer *buffer;
+    vkring_buffer *buffer; /**< on the device of the layer */
     uint64_t offset_bytes; /**< a multiple of the element's size */
     uint64_t row_stride;   /**< elements; 0 for packed, else at least the columns */
 };

@@ -521,7 +521,7 @@ VKRING_API void vkring_plan_get_progress(const vkring_plan *plan, uint64_t *out_
  * VKRING_ERROR_UNSUPPORTED: rows lie more than 128 MiB apart; or, of what forward reads and writes of few query rows, heads do.
  */
 struct vkring_tensor {
-    vkring_buffer *buffer;    /**< on the device of the plan, layer or cache, which is not checked */
+    vkring_buffer *buffer;    /**< on the device of the plan or cache */
     uint64_t offset_bytes;    /**< a multiple of the element's size */
     uint64_t batch_stride;
     uint64_t sequence_stride;
@@ -553,8 +553,8 @@ struct vkring_forward_io {
  *
  * Collective over the plan's communicator. Buffers are borrowed until it returns; output and lse alias no input and not each other.
  * A tensor without elements may have a null buffer.
- * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, or its strides overlap rows of the output; nothing was started on this rank. Where
- * keys travel the other ranks get _PEER at once, and all can only destroy the plan.
+ * VKRING_ERROR_INVALID_ARGUMENT: a tensor leaves its buffer, that buffer is of another device than the plan, or strides overlap rows of the
+ * output; nothing was started on this rank. Where keys travel the other ranks get _PEER at once, and all can only destroy the plan.
  * VKRING_ERROR_TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST: output and lse are undefined and the plan can only be destroyed, and so, where keys
  * travel, can its communicator: what is asked of others of its plans fails with _COMM. The last error names rank and step; the device's log gets
  * it as an error, and the run's latest events as information; the network may read key and value until the communicator is destroyed. Same bits

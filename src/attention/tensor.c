@@ -116,6 +116,13 @@ enum vkring_status tensor_check_distinct(const struct tensor_view *view, const s
     return VKRING_OK;
 }
 
+enum vkring_status tensor_check_device(const struct tensor_view *view, const char *name, const vkring_device *device)
+{
+    if (!view->buffer || view->buffer->device == device)
+        return VKRING_OK;
+    return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: the buffer is of another device", name);
+}
+
 enum vkring_status tensor_check_near_heads(const struct tensor_view *view, const char *name)
 {
     if (view->head_stride <= MAX_ROW_STRIDE_BYTES)

@@ -31,6 +31,9 @@ enum vkring_status tensor_resolve_vector(const struct vkring_tensor *tensor, con
 /** No two elements share a place; for tensors that are written. */
 enum vkring_status tensor_check_distinct(const struct tensor_view *view, const struct tensor_shape *shape);
 
+/** VKRING_ERROR_INVALID_ARGUMENT: its buffer is of another device. */
+enum vkring_status tensor_check_device(const struct tensor_view *view, const char *name, const vkring_device *device);
+
 /** VKRING_ERROR_UNSUPPORTED: heads lie so far apart that kernels don't find several from one address. */
 enum vkring_status tensor_check_near_heads(const struct tensor_view *view, const char *name);
 

@@ -208,6 +208,37 @@ fail:
     return status;
 }
 
+enum vkring_status tensors_check_device(const vkring_device *device, const struct query_tensors *queries, const struct key_tensors *keys)
+{
+    const struct {
+        const struct tensor_view *view;
+        const char *name;
+    } tensors[] = {{&queries->query, "query"},
+                   {&keys->key, "key"},
+                   {&keys->value, "value"},
+                   {&queries->output, "output"},
+                   {&queries->output_residual, "output_residual"},
+                   {&queries->lse, "lse"},
+                   {&queries->lse_residual, "lse_residual"},
+                   {&queries->ids, "query_segment_ids"},
+                   {&keys->ids, "key_segment_ids"},
+                   {&queries->bias, "bias"},
+                   {&keys->bias, "bias"},
+                   {&queries->slopes, "alibi_slopes"},
+                   {&queries->sinks, "sinks"},
+                   {&queries->output_grad, "output_grad"},
+                   {&queries->query_grad, "query_grad"},
+                   {&keys->key_grad, "key_grad"},
+                   {&keys->value_grad, "value_grad"},
+                   {&queries->bias_grad, "bias_grad"},
+                   {&keys->bias_grad, "bias_grad"},
+                   {&queries->sink_grad, "sink_grad"}};
+    enum vkring_status status = VKRING_OK;
+    for (size_t i = 0; i < sizeof(tensors) / sizeof(tensors[0]) && status == VKRING_OK; i++)
+        status = tensor_check_device(tensors[i].view, tensors[i].name, device);
+    return status;
+}
+
 static bool queries_are_aligned(const struct query_tensors *queries, uint64_t bytes)
 {
     return tensor_aligned(&queries->query, bytes) && tensor_aligned(&queries->output, bytes) &&

@@ -23,6 +23,9 @@ static enum vkring_status resolve(struct append *append, const struct vkring_cac
     TRY(tensor_resolve(&io->value, &value_shape, &append->rows.value), fail);
     if (problem->segment_ids)
         TRY(tensor_resolve_vector(&io->segment_ids, &ids_shape, &append->rows.ids), fail);
+    TRY(tensor_check_device(&append->rows.key, "key", cache->device), fail);
+    TRY(tensor_check_device(&append->rows.value, "value", cache->device), fail);
+    TRY(tensor_check_device(&append->rows.ids, "segment_ids", cache->device), fail);
     append->rows.key.batch_stride = append->rows.value.batch_stride = 0; /* of one batch entry, which may be as long as it likes */
     if (!cache->comm)
         TRY(store_prepare(&cache->store, cache->device, &append->rows), fail);

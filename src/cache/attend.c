@@ -105,6 +105,7 @@ static enum vkring_status resolve(struct attend *attend, const struct vkring_cac
     TRY(cache_count_rows(cache, io->rows, &attend->count), fail);
     TRY(resolve_rows(attend, io), fail);
     TRY(resolve_modifiers(attend, io), fail);
+    TRY(tensors_check_device(cache->device, &attend->queries, &attend->keys), fail);
     if (cache->comm)
         return VKRING_OK;
     TRY(tensors_check_near_heads(&attend->queries), fail);

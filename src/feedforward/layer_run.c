@@ -332,7 +332,7 @@ enum vkring_status vkring_feedforward_forward(vkring_feedforward *feedforward, c
     enum vkring_status status;
     struct matrices matrices;
     TRY(check_usable(feedforward), fail);
-    TRY(matrices_resolve(&feedforward->params, io, NULL, &matrices), fail);
+    TRY(matrices_resolve(feedforward->device, &feedforward->params, io, NULL, &matrices), fail);
     TRY(run(feedforward, &matrices, run_forward, false), fail);
     return VKRING_OK;
 fail:
@@ -347,7 +347,7 @@ enum vkring_status vkring_feedforward_backward(vkring_feedforward *feedforward, 
     TRY(check_usable(feedforward), fail);
     if (!feedforward->params.backward)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "the layer was made without backward");
-    TRY(matrices_resolve(&feedforward->params, io, gradients, &matrices), fail);
+    TRY(matrices_resolve(feedforward->device, &feedforward->params, io, gradients, &matrices), fail);
     TRY(run(feedforward, &matrices, run_backward, true), fail);
     return VKRING_OK;
 fail:

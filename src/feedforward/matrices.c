@@ -14,7 +14,7 @@ struct matrix_shape {
     bool optional; /* only wanted if it has a buffer */
 };
 
-static enum vkring_status resolve(const struct matrix_shape *shape, struct matrix_view *out_view)
+static enum vkring_status resolve(const vkring_device *device, const struct matrix_shape *shape, struct matrix_view *out_view)
 {
     const struct vkring_matrix *matrix = shape->matrix;
     const uint64_t stride = matrix->row_stride ? matrix->row_stride : shape->columns;
@@ -23,6 +23,8 @@ static enum vkring_status resolve(const struct matrix_shape *shape, struct matri
         return VKRING_OK;
     if (!matrix->buffer)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: buffer is null", shape->name);
+    if (matrix->buffer->device != device)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: the buffer is of another device", shape->name);
     if (matrix->offset_bytes % shape->element_bytes != 0)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "%s: offset_bytes %llu is not a multiple of the element's %llu bytes",
                            shape->name, (unsigned long long)matrix->offset_bytes, (unsigned long long)shape->element_bytes);
@@ -96,8 +98,9 @@ static enum vkring_status check_wanted(const struct vkring_feedforward_params *p
     return VKRING_OK;
 }
 
-enum vkring_status matrices_resolve(const struct vkring_feedforward_params *params, const struct vkring_feedforward_io *io,
-                                    const struct vkring_feedforward_gradients *gradients, struct matrices *out_matrices)
+enum vkring_status matrices_resolve(const vkring_device *device, const struct vkring_feedforward_params *params,
+                                    const struct vkring_feedforward_io *io, const struct vkring_feedforward_gradients *gradients,
+                                    struct matrices *out_matrices)
 {
     enum vkring_status status;
     struct matrix_shape shapes[MATRICES] = {0};
@@ -109,7 +112,7 @@ enum vkring_status matrices_resolve(const struct vkring_feedforward_params *para
     }
     for (int i = 0; i < MATRICES; i++)
         if (shapes[i].matrix)
-            TRY(resolve(&shapes[i], &matrices.views[i]), fail);
+            TRY(resolve(device, &shapes[i], &matrices.views[i]), fail);
     *out_matrices = matrices;
     return VKRING_OK;
 fail:

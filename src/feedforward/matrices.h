@@ -39,8 +39,9 @@ struct matrices {
 };
 
 /** gradients: null forward. params with defaults filled in. */
-enum vkring_status matrices_resolve(const struct vkring_feedforward_params *params, const struct vkring_feedforward_io *io,
-                                    const struct vkring_feedforward_gradients *gradients, struct matrices *out_matrices);
+enum vkring_status matrices_resolve(const vkring_device *device, const struct vkring_feedforward_params *params,
+                                    const struct vkring_feedforward_io *io, const struct vkring_feedforward_gradients *gradients,
+                                    struct matrices *out_matrices);
 
 /** Each once. */
 uint32_t matrices_list_buffers(const struct matrices *matrices, vkring_buffer *out_buffers[MATRICES]);

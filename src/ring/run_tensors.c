@@ -77,6 +77,7 @@ enum vkring_status run_resolve_forward(struct run *run, const struct vkring_forw
     TRY(tensors_resolve_forward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                 &run->queries, &run->own),
         fail);
+    TRY(tensors_check_device(plan->device, &run->queries, &run->own), fail);
     if (plan->problem.int8_keys)
         TRY(tensors_resolve_scales(&plan->problem, &plan->key_scales, &plan->value_scales, run->own.keys, &run->own), fail);
     if (kernel_choice_packed_heads(&plan->forward.choice) > 1)
@@ -115,6 +116,7 @@ enum vkring_status run_resolve_backward(struct run *run, const struct vkring_bac
     TRY(tensors_resolve_backward(&plan->problem, io, layout_query_rows(layout, layout->rank), layout_key_rows(layout, layout->rank),
                                  &run->queries, &run->own),
         fail);
+    TRY(tensors_check_device(plan->device, &run->queries, &run->own), fail);
     run->queries.row_stats = backward_row_stats_view(&plan->backward, &plan->problem, run->queries.rows);
     redirect_sums(run);
     place(run);

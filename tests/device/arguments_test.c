@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../harness/attention_case.h"
+#include "../harness/every_option.h"
 #include "../harness/opened_device.h"
 
 static vkring_device *device;
@@ -273,6 +274,72 @@ START_TEST(runs_look_at_no_tensor_that_the_plan_lacks)
 }
 END_TEST
 
+/* Every tensor in turn. */
+static void check_other_device(bool bias_per_query, vkring_buffer *here, vkring_buffer *there)
+{
+    struct vkring_plan_params params = {.type = VKRING_TYPE_F16, .q_len = 3, .kv_len = 3, .head_dim = 4, EVERY_OPTION(2), .backward = true};
+    struct vkring_backward_io io = {.forward.seed = 1};
+    struct vkring_forward_io *forward = &io.forward;
+    const struct {
+        struct vkring_tensor *tensor;
+        const char *name;
+    } tensors[] = {{&forward->query, "query: "},
+                   {&forward->key, "key: "},
+                   {&forward->value, "value: "},
+                   {&forward->output, "output: "},
+                   {&forward->lse, "lse: "},
+                   {&forward->lse_residual, "lse_residual: "},
+                   {&forward->output_residual, "output_residual: "},
+                   {&forward->query_segment_ids, "query_segment_ids: "},
+                   {&forward->key_segment_ids, "key_segment_ids: "},
+                   {&forward->bias, "bias: "},
+                   {&forward->alibi_slopes, "alibi_slopes: "},
+                   {&forward->sinks, "sinks: "},
+                   {&io.output_grad, "output_grad: "},
+                   {&io.query_grad, "query_grad: "},
+                   {&io.key_grad, "key_grad: "},
+                   {&io.value_grad, "value_grad: "},
+                   {&io.bias_grad, "bias_grad: "},
+                   {&io.sink_grad, "sink_grad: "}};
+    const size_t of_forward = 12, count = sizeof(tensors) / sizeof(tensors[0]);
+    vkring_plan *plan = NULL;
+    params.batch = params.heads = params.kv_heads = 1;
+    params.value_dim = params.head_dim;
+    params.bias.per_query = bias_per_query;
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    for (size_t i = 0; i < count; i++)
+        *tensors[i].tensor = (struct vkring_tensor){.buffer = here, .offset_bytes = 64 * i};
+    for (size_t i = 0; i < count; i++) {
+        tensors[i].tensor->buffer = there;
+        for (int backward = i < of_forward ? 0 : 1; backward < 2; backward++) {
+            ck_assert_int_eq(backward ? vkring_backward(plan, &io) : vkring_forward(plan, forward), VKRING_ERROR_INVALID_ARGUMENT);
+            ck_assert_msg(strstr(vkring_last_error()->message, tensors[i].name) == vkring_last_error()->message &&
+                              strstr(vkring_last_error()->message, "another device"),
+                          "%s'%s'", tensors[i].name, vkring_last_error()->message);
+        }
+        tensors[i].tensor->buffer = here;
+    }
+    ck_assert_int_eq(vkring_forward(plan, forward), VKRING_OK);
+    ck_assert_int_eq(vkring_backward(plan, &io), VKRING_OK);
+    vkring_plan_destroy(&plan);
+}
+
+START_TEST(run_refuses_buffers_of_another_device)
+{
+    static const float zeros[18 * 16];
+    vkring_device *other = test_device_open(NULL);
+    vkring_buffer *here = NULL, *there = NULL;
+    ck_assert_int_eq(vkring_buffer_create(device, sizeof(zeros), &here), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_create(other, sizeof(zeros), &there), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_upload(here, 0, zeros, sizeof(zeros)), VKRING_OK);
+    check_other_device(true, here, there);
+    check_other_device(false, here, there);
+    vkring_buffer_destroy(&here);
+    vkring_buffer_destroy(&there);
+    vkring_device_destroy(&other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("arguments");
@@ -285,6 +352,7 @@ int main(void)
     suite_add(suite, "runs", run_refuses_a_tensor_that_leaves_its_buffer);
     suite_add(suite, "runs", run_refuses_strides_that_overflow);
     suite_add(suite, "runs", run_refuses_output_rows_on_top_of_each_other);
+    suite_add(suite, "runs", run_refuses_buffers_of_another_device);
     suite_add(suite, "runs", inputs_may_repeat_rows);
     suite_add(suite, "runs", empty_tensors_need_no_buffer);
     suite_add(suite, "runs", runs_look_at_no_tensor_that_the_plan_lacks);

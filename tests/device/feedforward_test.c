@@ -418,8 +418,11 @@ START_TEST(bad_matrices_are_refused_by_name_and_harm_nothing)
     struct feedforward_case c = plain;
     struct feedforward_data data;
     vkring_feedforward *layer = NULL;
+    vkring_device *other = test_device_open(NULL);
+    vkring_buffer *elsewhere = NULL;
     c.params.gated = c.params.gate_bias = false;
     ck_assert(feedforward_data_create(&c, device, &data));
+    ck_assert_int_eq(vkring_buffer_create(other, vkring_buffer_size(data.gradients.input_grad.buffer), &elsewhere), VKRING_OK);
     ck_assert_int_eq(vkring_feedforward_create(device, &c.params, &layer), VKRING_OK);
     struct vkring_feedforward_io io = data.io;
     struct vkring_feedforward_gradients gradients = data.gradients;
@@ -438,6 +441,9 @@ START_TEST(bad_matrices_are_refused_by_name_and_harm_nothing)
     expect_bad_io(layer, &io, NULL, "output_bias needs");
     gradients.gate_weight_grad = gradients.hidden_weight_grad;
     expect_bad_io(layer, &data.io, &gradients, "gate_weight_grad");
+    gradients = data.gradients;
+    gradients.input_grad.buffer = elsewhere;
+    expect_bad_io(layer, &data.io, &gradients, "input_grad: the buffer is of another device");
     ck_assert_int_eq(vkring_feedforward_forward(layer, &data.io), VKRING_OK);
     ck_assert_int_eq(vkring_feedforward_backward(layer, &data.io, &data.gradients), VKRING_OK);
     ck_assert(feedforward_judge(&c, &data));
@@ -447,6 +453,8 @@ START_TEST(bad_matrices_are_refused_by_name_and_harm_nothing)
     expect_bad_io(layer, &data.io, &data.gradients, "without backward");
     vkring_feedforward_destroy(&layer);
     feedforward_data_destroy(&data);
+    vkring_buffer_destroy(&elsewhere);
+    vkring_device_destroy(&other);
 }
 END_TEST
 

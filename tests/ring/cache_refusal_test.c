@@ -104,7 +104,10 @@ START_TEST(calls_that_are_refused_change_nothing)
     const uint32_t culprit = world_size - 1;
     const bool is_culprit = world_rank == culprit;
     struct stage stage;
+    vkring_device *other = test_device_open(NULL);
+    vkring_buffer *elsewhere = NULL;
     ck_assert(set_stage(&stage));
+    ck_assert_int_eq(vkring_buffer_create(other, vkring_buffer_size(stage.ones), &elsewhere), VKRING_OK);
 
     stage.rows[1] = world_rank == 0 ? 2 : 1;
     bool good = is_refused(attend(&stage), VKRING_ERROR_INVALID_ARGUMENT, "sequence 1 has");
@@ -125,6 +128,13 @@ START_TEST(calls_that_are_refused_change_nothing)
     io.bias.offset_bytes = is_culprit ? sizeof(float[4 * ROW - CAPACITY + 1]) : 0;
     good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "bias") && good;
     io.bias.offset_bytes = 0;
+    io.query.buffer = is_culprit ? elsewhere : stage.ones;
+    good = is_refused_by(culprit, vkring_cache_attend(stage.cache, &io), "query: the buffer is of another device") && good;
+    io.query.buffer = stage.ones;
+    const struct vkring_tensor rows = {.buffer = stage.ones};
+    const struct vkring_cache_append_io new_rows = {
+        .rows = stage.rows, .key = rows, .value = {.buffer = is_culprit ? elsewhere : stage.ones}, .segment_ids = rows};
+    good = is_refused_by(culprit, vkring_cache_append(stage.cache, &new_rows), "value: the buffer is of another device") && good;
 
     io.seed = is_culprit ? 6 : 5;
     if (world_size > 1)
@@ -132,6 +142,8 @@ START_TEST(calls_that_are_refused_change_nothing)
 
     good = world_agrees(good) && expect_good(attend(&stage));
     good = clear_stage(&stage) && good;
+    vkring_buffer_destroy(&elsewhere);
+    vkring_device_destroy(&other);
     ck_assert(world_agrees(good));
 }
 END_TEST
