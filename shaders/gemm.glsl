@@ -150,10 +150,10 @@ void accumulate(uvec2 address, uint element, uint column, COLUMN_VALUES sum)
 }
 
 /*
- * What becomes of a row's sums, of columns from one on; the row lies at the address and element. Sums of gradients are those by the hidden layer.
- * EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets gradients by what the activation was
- * given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0] that of the gate; others get the
- * gradients by these, others[1] the other's, and result the hidden layer.
+ * What becomes of a row's sums, of columns from one on; the row lies at the address and element. Where gradients follow, sums are those by the
+ * hidden layer. EPILOGUE_GRADIENT: result has what the activation was given and gets the hidden layer, others[0] gets gradients by what the
+ * activation was given. EPILOGUE_GATED_GRADIENT: result and others[0] have both factors before the activation, others[0] that of the gate;
+ * others get the gradients by these, others[1] the other's, and result the hidden layer.
  *
  * The activation stands here once, and nothing returns early: drivers work through all forms before they leave out those that are not this one.
  */
@@ -172,12 +172,12 @@ void finish(uvec2 address, uint element, uint column, COLUMN_VALUES sum)
         if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
             given = load_columns(true, tiles[1], element, column);
         value = EPILOGUE == EPILOGUE_MULTIPLY ? sum : COLUMN_VALUES(activation(vec4(given), derivative));
-        if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
+        if (EPILOGUE == EPILOGUE_GATED_GRADIENT) {
             store(true, tiles[2], element, column, sum * value);
+            sum *= held;
+        }
         if (EPILOGUE == EPILOGUE_MULTIPLY || EPILOGUE == EPILOGUE_GATED_GRADIENT)
             value *= held;
-        if (EPILOGUE == EPILOGUE_GATED_GRADIENT)
-            sum *= held;
         if (HAS_GRADIENT)
             store(true, tiles[1], element, column, sum * COLUMN_VALUES(derivative));
         store(RESULT_F32 || HAS_GRADIENT, address, element, column, value);

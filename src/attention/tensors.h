@@ -40,7 +40,7 @@ enum vkring_status tensors_resolve_scales(const struct problem *problem, const s
 enum vkring_status tensors_resolve_backward(const struct problem *problem, const struct vkring_backward_io *io, uint64_t query_rows,
                                             uint64_t key_rows, struct query_tensors *out_queries, struct key_tensors *out_keys);
 
-/** That all are on that device. */
+/** VKRING_ERROR_INVALID_ARGUMENT, with its name: the buffer of one is of another device. */
 enum vkring_status tensors_check_device(const vkring_device *device, const struct query_tensors *queries, const struct key_tensors *keys);
 
 /** How kernels may read and write them; integers are read by words, however the rest lies. */
