@@ -118,9 +118,9 @@ struct vkring_cache_append_io {
  * returns.
  *
  * VKRING_ERROR_CACHE_FULL on every rank: a sequence would pass kv_len; the message names it. _INVALID_ARGUMENT on every rank: a sequence
- * gets more than q_len rows; or on one: a tensor leaves its buffer, and the other ranks get _PEER. _MISMATCH: ranks don't agree on the
- * lengths before, or make different calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE, _DEVICE_LOST otherwise: the
- * last error names the rank, and the cache is lost.
+ * gets more than q_len rows; or on one: a tensor leaves its buffer or is on another device, and the other ranks get _PEER. _MISMATCH: ranks
+ * don't agree on the lengths before, or make different calls. After these the cache is as it was. _TIMEOUT, _PEER, _COMM, _DEVICE,
+ * _DEVICE_LOST otherwise: the last error names the rank, and the cache is lost.
  */
 VKRING_API enum vkring_status vkring_cache_append(vkring_cache *cache, const struct vkring_cache_append_io *io);
 

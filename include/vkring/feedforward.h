@@ -115,7 +115,8 @@ struct vkring_feedforward_io {
  * are waited for and signalled as by other runs. Allocates and compiles nothing, but that the first run with matrices of another alignment
  * than that of whole quads of elements may compile kernels. Same bits every run on the same device.
  *
- * VKRING_ERROR_INVALID_ARGUMENT, _UNSUPPORTED: a matrix leaves its buffer, or has a stride that does not fit; nothing was started.
+ * VKRING_ERROR_INVALID_ARGUMENT, _UNSUPPORTED: a matrix leaves its buffer, is on another device, or has a stride that does not fit; nothing was
+ * started.
  * VKRING_ERROR_TIMEOUT, _DEVICE, _DEVICE_LOST: the output is undefined, and the layer can only be destroyed.
  */
 VKRING_API enum vkring_status vkring_feedforward_forward(vkring_feedforward *feedforward, const struct vkring_feedforward_io *io);
