@@ -9,7 +9,7 @@ import numpy
 
 # errors as compare() gives them, forward and backward: what vkring's own tests hold it to
 GATES = {
-    ('f32', False): (1.8e-6, 1.5e-5),
+    ('f32', False): (1.8e-6, 2e-5),
     ('f32', True): (1e-5, 1e-4),
     ('f16', False): (5.4e-4, 1e-3),
     ('f16', True): (1e-3, 1e-2),

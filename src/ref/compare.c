@@ -58,7 +58,8 @@ struct error_gate forward_gate(enum vkring_type type)
 {
     switch (type) {
     case VKRING_TYPE_F32:
-        return (struct error_gate){.rms = 1.8e-6, .maximum = 1.5e-5};
+        /* of 8000 random cases one had 1.7e-5: 200 dimensions and a scale of 0.5 make scores up to 30 */
+        return (struct error_gate){.rms = 1.8e-6, .maximum = 2e-5};
     case VKRING_TYPE_F16:
         return (struct error_gate){.rms = 5.4e-4, .maximum = 1e-3};
     case VKRING_TYPE_BF16:

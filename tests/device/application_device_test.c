@@ -403,7 +403,7 @@ END_TEST
 START_TEST(a_cache_waits_for_the_application_and_signals_it)
 {
     const struct vkring_cache_params problem = {
-        .attention = {.batch = 1, .q_len = ROWS, .kv_len = 3 * ROWS, .heads = 1, .head_dim = DIM, .timeout_seconds = 0.3}};
+        .attention = {.batch = 1, .q_len = ROWS, .kv_len = 3 * ROWS, .heads = 1, .head_dim = DIM, .timeout_seconds = 2}};
     const uint64_t rows[] = {ROWS, 0, 1};
     struct application app;
     vkring_device *device = NULL;

@@ -209,7 +209,7 @@ static double farthest_sink(const struct attention_case *c, const struct case_da
 }
 
 /* The root of the squares of the products that a score is the sum of, times what softcap leaves of its rounding: the most of any pair. */
-static double largest_capped(const struct attention_case *c, const struct case_data *data)
+static double largest_sum(const struct attention_case *c, const struct case_data *data)
 {
     const struct vkring_plan_params *p = &c->params;
     const uint64_t dim = p->head_dim, kv_heads = case_kv_heads(c), group = p->heads / kv_heads;
@@ -226,23 +226,33 @@ static double largest_capped(const struct attention_case *c, const struct case_d
                 dot += product;
                 squares += product * product;
             }
-            largest = fmax(largest, scale * sqrt(squares) * pow(cosh(scale * dot / p->softcap), -2));
+            const double kept = p->softcap > 0 ? pow(cosh(scale * dot / p->softcap), -2) : 1;
+            largest = fmax(largest, scale * sqrt(squares) * kept);
         }
     }
     return largest;
 }
 
+static bool has_extreme_inputs(const struct attention_case *c)
+{
+    return c->inputs != INPUTS_NORMAL && c->inputs != INPUTS_ONE_HOT && c->inputs != INPUTS_VALUES_ONE;
+}
+
+/* The most of such roots where lse does not show them: softcap hides what a sum was, and ALiBi may take as much. */
+static double hidden_sum(const struct attention_case *c, const struct case_data *data)
+{
+    return has_extreme_inputs(c) && (c->params.softcap > 0 || c->params.alibi) ? largest_sum(c, data) : 0;
+}
+
 /*
  * The magnitude S of scores where it is extreme, else 0: they are f32 sums, off by about S · 2^-24 and their weights by as much, whatever
- * computes them. Inputs may be made so, and ALiBi of distant keys is. Softcap hides it, but not of sums that cancel.
+ * computes them. Inputs may be made so, and ALiBi of distant keys is.
  */
-static double extreme_score(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
+static double extreme_score(const struct attention_case *c, const struct case_data *data, const struct case_result *result, double hidden)
 {
     static const double usual = 32;
-    const bool extreme_inputs = c->inputs != INPUTS_NORMAL && c->inputs != INPUTS_ONE_HOT && c->inputs != INPUTS_VALUES_ONE;
     const double lse = largest_lse(c, data, result), sink = farthest_sink(c, data);
-    const double capped = extreme_inputs && c->params.softcap > 0 ? largest_capped(c, data) : 0;
-    return fmax(fmax(extreme_inputs || (c->params.alibi && lse > usual) ? lse : 0, sink > usual ? sink : 0), capped);
+    return fmax(fmax(has_extreme_inputs(c) || (c->params.alibi && lse > usual) ? lse : 0, sink > usual ? sink : 0), hidden);
 }
 
 /*
@@ -290,9 +300,13 @@ static bool judge(const struct attention_case *c, enum case_tensor tensor, struc
 bool case_judge(const struct attention_case *c, const struct case_data *data, const struct case_result *result)
 {
     struct case_errors errors;
-    const double score = extreme_score(c, data, result), room = score * 0x1p-21;
-    /* a row that keeps few keys may have a small lse from a score that is a small sum of large terms */
-    const double lse_gate = LSE_GATE + fmax(score, farthest_sink(c, data)) * 0x1p-24;
+    const double hidden = hidden_sum(c, data), score = extreme_score(c, data, result, hidden), room = score * 0x1p-21;
+    /*
+     * a row that keeps few keys may have a small lse from a score that is a small sum of large terms; n of them in turn are off by about
+     * sqrt(n) roundings (Higham & Mary 2019, "A New Approach to Probabilistic Rounding Error Analysis")
+     */
+    const double sums = sqrt((double)c->params.head_dim) * hidden;
+    const double lse_gate = LSE_GATE + fmax(fmax(score, farthest_sink(c, data)), sums) * 0x1p-24;
     if (!case_measure(c, data, result, &errors))
         return false;
     if (!judge(c, OUTPUT, forward_gate_of_kernel(c->params.type, result->info.kernel), room, case_output_count(c, result), &errors.output))
