@@ -75,10 +75,7 @@ static bool take_matrix(struct parsing *parsing, const char *text)
     int file = 0;
     while (strcmp(names[file], parsing->name) != 0)
         file++;
-    if (!*text)
-        return fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
-    options_of(parsing)->files[file] = text;
-    return true;
+    return option_take_path(parsing, text, &options_of(parsing)->files[file]);
 }
 
 static bool take_activation(struct parsing *parsing, const char *text)

@@ -24,17 +24,15 @@ static bool is_one_of(const char *text, const char *const *words, size_t count, 
     return false;
 }
 
-static bool check_path(struct parsing *parsing, const char *text)
+bool option_take_path(struct parsing *parsing, const char *text, const char **out_path)
 {
+    *out_path = text;
     return *text ? true : fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
 }
 
 bool take_file(struct parsing *parsing, const char *text)
 {
-    if (!check_path(parsing, text))
-        return false;
-    parsing->options->files[parsing->file] = text;
-    return true;
+    return option_take_path(parsing, text, &parsing->options->files[parsing->file]);
 }
 
 bool take_type(struct parsing *parsing, const char *text)

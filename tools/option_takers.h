@@ -15,6 +15,9 @@ struct parsing {
 /** Fails with "<option>: '<text>' is not <wanted>". */
 bool option_malformed(struct parsing *parsing, const char *text, const char *wanted);
 
+/** Takes the name of a file: any but an empty one. */
+bool option_take_path(struct parsing *parsing, const char *text, const char **out_path);
+
 bool take_file(struct parsing *parsing, const char *text);
 bool take_type(struct parsing *parsing, const char *text);
 bool take_layout(struct parsing *parsing, const char *text);

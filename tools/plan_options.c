@@ -77,14 +77,12 @@ static bool take_unified(struct parsing *parsing, const char *text)
 
 static bool take_from(struct parsing *parsing, const char *text)
 {
-    options_of(parsing)->from = text;
-    return *text ? true : fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
+    return option_take_path(parsing, text, &options_of(parsing)->from);
 }
 
 static bool take_json(struct parsing *parsing, const char *text)
 {
-    options_of(parsing)->json = text;
-    return *text ? true : fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
+    return option_take_path(parsing, text, &options_of(parsing)->json);
 }
 
 /* The table ---------------------------------------------------------------------------------------------------------------- */

@@ -79,8 +79,7 @@ static bool take_seconds(struct parsing *parsing, const char *text)
 
 static bool take_json(struct parsing *parsing, const char *text)
 {
-    options_of(parsing)->json = text;
-    return *text ? true : fail_usage(parsing->failure, "%s: the name of the file is empty", parsing->name);
+    return option_take_path(parsing, text, &options_of(parsing)->json);
 }
 
 static const struct option_rule rules[] = {
