@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Compiles the kernels that the library chooses on device 0 and prints what the driver says of each, in tab-separated columns:
- * compile-farm CHIP [few | PROBLEM]
+ * compile-farm CHIP [few | PROBLEM [WORDS]]
+ *
+ * With words, as VKRING_KERNELS has them, the kernels that they make of the choice for the problem, and no others.
  *
  * Nothing is run or waited for: the device may be a driver without hardware. A kernel's line comes as soon as it is compiled, so that what
  * a compiler that dies was at follows the last.
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/choice_text.h"
 #include "attention/forward_choice.h"
 #include "attention/kernel.h"
 #include "attention/rows.h"
@@ -250,7 +253,18 @@ static void compile_forward_alone(struct farm *farm, const struct farm_problem *
         compile_kernel(farm, SPIRV_FORWARD, farmed, &problem, &best);
 }
 
-static void compile_problem(struct farm *farm, const struct farm_problem *farmed)
+static void compile_words(struct farm *farm, const struct farm_problem *farmed, const struct problem *problem, const char *words)
+{
+    struct kernel_choice choice = kernel_choice_best(farm->device, problem);
+    if (choice_parse(farm->device, problem, words, &choice) != VKRING_OK) {
+        check(farm, VKRING_ERROR_INVALID_ARGUMENT);
+        return;
+    }
+    for (enum spirv_kernel which = 0; which < SPIRV_KERNELS; which++)
+        compile_kernel(farm, which, farmed, problem, &choice);
+}
+
+static void compile_problem(struct farm *farm, const struct farm_problem *farmed, const char *words)
 {
     const struct vkring_plan_params params = params_of(farmed);
     struct problem problem;
@@ -259,6 +273,10 @@ static void compile_problem(struct farm *farm, const struct farm_problem *farmed
     name_next(farm, "problem", NULL, name);
     if (problem_resolve(&params, &problem) != VKRING_OK) {
         check(farm, VKRING_ERROR_INVALID_ARGUMENT);
+        return;
+    }
+    if (words) {
+        compile_words(farm, farmed, &problem, words);
         return;
     }
     const struct kernel_choice scalar = kernel_choice_of_family(farm->device, &problem, KERNELS_SCALAR);
@@ -365,10 +383,10 @@ static void compile_layers(struct farm *farm, bool few)
 int main(int argc, char **argv)
 {
     const struct vkring_device_params params = {.cache_folder = ""};
-    const char *which = argc > 2 ? argv[2] : NULL;
+    const char *which = argc > 2 ? argv[2] : NULL, *words = argc > 3 ? argv[3] : NULL;
     struct farm farm = {.chip = argv[1]};
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: compile-farm CHIP [few | PROBLEM]\n");
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: compile-farm CHIP [few | PROBLEM [WORDS]]\n");
         return 2;
     }
     if (vk_device_open(&params, NULL, &farm.device) != VKRING_OK) {
@@ -380,9 +398,11 @@ int main(int argc, char **argv)
     printf("# %s\t%s\t%s\n", farm.chip, farm.device->info.name, farm.device->info.driver);
     for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++)
         if (is_wanted(&farm, &problems[i], which))
-            compile_problem(&farm, &problems[i]);
-    compile_helpers(&farm);
-    compile_layers(&farm, which && strcmp(which, "few") == 0);
+            compile_problem(&farm, &problems[i], words);
+    if (!words) {
+        compile_helpers(&farm);
+        compile_layers(&farm, which && strcmp(which, "few") == 0);
+    }
     if (!captured_pipelines.available)
         fprintf(stderr, "%s: no " VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME "\n", farm.chip);
     vkring_device_destroy(&farm.device);
