@@ -104,7 +104,8 @@ START_TEST(splits_give_the_same_bits_again)
     ck_assert(case_make_data(&c, &data) && case_run(&c, devices[_i], NULL, &data, &first) &&
               case_run(&c, devices[_i], NULL, &data, &second));
     ck_assert_ptr_nonnull(strstr(first.info.kernel, " split"));
-    ck_assert_ptr_nonnull(strstr(first.info.kernel, " packed"));
+    /* subgroups of 4 lanes, as on CPUs with vectors of 128 bits, have no room for the rows of a group */
+    ck_assert(strstr(first.info.kernel, " packed") || devices[_i]->limits.subgroup_size < 8);
     ck_assert(case_same_bits(&c, &first, &second));
     case_free_result(&first);
     case_free_result(&second);
