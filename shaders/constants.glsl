@@ -47,6 +47,9 @@ layout(constant_id = 34) const uint COLUMN_PARTS = 1; /* subgroups that own rows
 layout(constant_id = 35) const bool OCTETS = false;   /* ALIGNED, and dimensions are multiples of 8, addresses and strides of 16 bytes */
 layout(constant_id = 36) const bool LOADS_AHEAD = false; /* a step's rows are on their way while the one before it is computed; OCTETS */
 layout(constant_id = 37) const uint ROW_PARTS = 1;    /* of COLUMN_PARTS, those that also look at pairs, each at those of a part of the rows */
+#ifdef MAY_TURN_VALUES
+layout(constant_id = 38) const bool TURNS_VALUES = false; /* forward stages values with the rows of a column one after the other */
+#endif
 #else
 const bool PARTS_APART = false;
 #endif

@@ -39,7 +39,12 @@ const uint PRODUCT_STRIDE = SHOWN_COLUMNS / 4 + 1; /* in quads */
 /* Where the tensor of head_dim is staged, that of value_dim, and with FEW_REGISTERS own rows of both. */
 const uint STAGED_HEAD = 0;
 const uint STAGED_VALUE = WALK_STEP * HEAD_STRIDE;
+#ifdef MAY_TURN_VALUES
+const uint TURNED_STRIDE = WALK_STEP / 8 + 1; /* of a column, turned, in octets */
+const uint STAGED_OWN_HEAD = STAGED_VALUE + (TURNS_VALUES ? PADDED_VALUE * TURNED_STRIDE : WALK_STEP * VALUE_STRIDE);
+#else
 const uint STAGED_OWN_HEAD = STAGED_VALUE + WALK_STEP * VALUE_STRIDE;
+#endif
 const uint STAGED_OWN_VALUE = STAGED_OWN_HEAD + TILE_ROWS * HEAD_STRIDE;
 
 /* Of factors that are scaled by powers of two. */

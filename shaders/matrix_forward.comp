@@ -5,6 +5,9 @@
  * Teams of subgroups own queries; keys and values of a step are staged for all of them. Shared memory and barriers: see matrix.glsl.
  */
 #extension GL_GOOGLE_include_directive : require
+#if defined(TYPE_F16) && !defined(MATRIX_OPERATIONS)
+#define MAY_TURN_VALUES
+#endif
 #include "extensions.glsl"
 #include "address.glsl"
 #include "element.glsl"

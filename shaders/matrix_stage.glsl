@@ -180,6 +180,50 @@ vec4 factors_of(uint tensor, uint quad, vec4 pairs)
 
 #endif
 
+#ifdef MAY_TURN_VALUES
+
+const uint TURNED_OCTETS = PADDED_VALUE / 8;
+const uint TURNED_ASIDE = TURNED_OCTETS % 8 == 0 ? 8 : TURNED_OCTETS % 4 == 0 ? 4 : TURNED_OCTETS % 2 == 0 ? 2 : 1; /* octets of a row that lanes side by side have */
+const uint TURNED_UNITS = TURNED_OCTETS * (WALK_STEP / 2);
+
+/* The elements of a column in two rows side by side: column `of` of two octets. */
+uint both_of(uvec4 even, uvec4 odd, uint of)
+{
+    return of % 2 == 0 ? (even[of / 2] & 0xffffu) | (odd[of / 2] << 16) : (even[of / 2] >> 16) | (odd[of / 2] & 0xffff0000u);
+}
+
+/*
+ * A step's rows in shared memory, of which `end` are there, with those of a column one after the other: matrices of columns then have their elements side by
+ * side. A lane has an octet of two rows. It begins with the column of its octet that its number says, so that lanes side by side store to all banks.
+ */
+void stage_turned(uint to, uvec2 address, uint stride_bytes, uint end, uint dim)
+{
+    uint i = gl_LocalInvocationID.x;
+    [[dont_unroll]] do {
+        uint unit = min(i, TURNED_UNITS - 1), octet = unit % TURNED_ASIDE + unit / (TURNED_ASIDE * (WALK_STEP / 2)) * TURNED_ASIDE;
+        uint pair = unit / TURNED_ASIDE % (WALK_STEP / 2);
+        uvec4 even = load_octet(address, min(2 * pair, end - 1) * (stride_bytes / ELEMENT_BYTES), octet, dim);
+        uvec4 odd = load_octet(address, min(2 * pair + 1, end - 1) * (stride_bytes / ELEMENT_BYTES), octet, dim);
+        even = 2 * pair < end ? even : uvec4(0);
+        odd = 2 * pair + 1 < end ? odd : uvec4(0);
+        uint columns[8], turned[8];
+        [[unroll]] for (uint c = 0; c < 8; c++)
+            columns[c] = both_of(even, odd, c);
+        [[unroll]] for (uint by = 1; by < 8; by *= 2) {
+            [[unroll]] for (uint c = 0; c < 8; c++)
+                turned[c] = (octet & by) != 0 ? columns[(c + by) % 8] : columns[c];
+            columns = turned;
+        }
+        if (i < TURNED_UNITS) {
+            [[unroll]] for (uint c = 0; c < 8; c++)
+                staged[to + (8 * octet + (c + octet) % 8) * TURNED_STRIDE + pair / 4][pair % 4] = columns[c];
+        }
+        i += gl_WorkGroupSize.x;
+    } while (i < TURNED_UNITS);
+}
+
+#endif
+
 /*
  * With LOADS_AHEAD lanes load the next step's octets into registers before they look at this one's: what memory takes passes meanwhile. Nothing looks at
  * them until they are staged, or lanes would wait for them where they are loaded. Those of the tensor of head_dim, then those of the other.
@@ -246,7 +290,12 @@ void stage_step(uint left)
     barrier();
     if (!stage_loaded_step(left)) {
         stage(STAGED_HEAD, HEAD_STRIDE, WALK_STEP, walk_a, walk_a_stride, 0, left, HEAD_DIM, HEAD_TENSOR);
-        stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, walk_b_stride, 0, left, VALUE_DIM, VALUE_TENSOR);
+#ifdef MAY_TURN_VALUES
+        if (TURNS_VALUES)
+            stage_turned(STAGED_VALUE, walk_b, walk_b_stride, left, VALUE_DIM);
+        else
+#endif
+            stage(STAGED_VALUE, VALUE_STRIDE, WALK_STEP, walk_b, walk_b_stride, 0, left, VALUE_DIM, VALUE_TENSOR);
     }
     barrier();
     load_step(DROPOUT ? min(left, WALK_STEP) : WALK_STEP);

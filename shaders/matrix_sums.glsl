@@ -44,13 +44,27 @@ void scale_sums(uint first, uint width)
     }
 }
 
+/* Of staged rows, the k-th MATRIX_K, the n-th matrix of columns. */
+#define LOAD_ROWS(other, k, n, staged_other, stride) \
+    coopMatLoad(other, staged, staged_other + (k) * MATRIX_K * stride + (n) * (MATRIX_N / 8), stride, gl_CooperativeMatrixLayoutRowMajor)
+#ifdef MAY_TURN_VALUES
+#define LOAD_COLUMNS(other, k, n, staged_other, stride) \
+    if (TURNS_VALUES) \
+        coopMatLoad(other, staged, staged_other + (n) * MATRIX_N * TURNED_STRIDE + (k) * (MATRIX_K / 8), TURNED_STRIDE, \
+                    gl_CooperativeMatrixLayoutColumnMajor); \
+    else \
+        LOAD_ROWS(other, k, n, staged_other, stride)
+#else
+#define LOAD_COLUMNS LOAD_ROWS
+#endif
+
 /* Adds to sums from `first` on, `width` along a row: factors of MATRIX_K staged rows, the k-th so many. */
 void add_products_of(ROWS_MATRIX factor[ROW_TILES], uint k, uint first, uint width, uint staged_other, uint stride)
 {
     [[unroll]] for (uint n = 0; n < width; n++) {
         if (part_apart(n)) {
             COLUMNS_MATRIX other;
-            coopMatLoad(other, staged, staged_other + k * MATRIX_K * stride + (column_part() * width + n) * (MATRIX_N / 8), stride, gl_CooperativeMatrixLayoutRowMajor);
+            LOAD_COLUMNS(other, k, column_part() * width + n, staged_other, stride);
             [[unroll]] for (uint t = 0; t < ROW_TILES; t++)
                 if (part_apart(SUM_WIDTH + t))
                     sums[t * SUM_WIDTH + first + n] = coopMatMulAdd(factor[t], other, sums[t * SUM_WIDTH + first + n]);

@@ -38,8 +38,10 @@
  *                               segment ids, softcap, ALiBi, bias and dropout; of f16, and of bf16 where matrices have such elements
  *     matrix_loads_ahead=0|1    a step's rows are loaded while the one before it is computed, those of f16, and of bf16 by such operations;
  *                               where dimensions are multiples of 8, and addresses and strides of 16 bytes
+ *     matrix_turns_values=0|1   forward of f16 has a step's values in shared memory with the keys of a column side by side, as matrices are loaded;
+ *                               not with the two words before it
  *
- * Of the four before these two 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
+ * Of the four before these three 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
  * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
  * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
  * finished in matrices, as they are on CPUs unless it is 0.
@@ -62,7 +64,7 @@ enum vkring_kernel_source {
 };
 
 struct vkring_kernel_choice {
-    char words[384]; /**< all of them */
+    char words[512]; /**< all of them */
     enum vkring_kernel_source source;
 };
 
@@ -79,7 +81,7 @@ VKRING_API enum vkring_status vkring_kernels_choose(vkring_device *device, const
 
 /** One choice that was measured. */
 struct vkring_tune_trial {
-    char words[384];
+    char words[512];
     double seconds;      /**< of a run; 0 if it was refused: it did not compile, or gave a wrong answer */
     double best_seconds; /**< of the best so far, of the same work */
     uint32_t tried;      /**< so far */

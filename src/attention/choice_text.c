@@ -44,6 +44,7 @@ static const struct word words[] = {
     WORD("matrix_column_parts", matrix_wish.column_parts, false, false),
     WORD("matrix_operations", matrix_wish.operations, true, false),
     WORD("matrix_loads_ahead", matrix_wish.loads_ahead, true, false),
+    WORD("matrix_turns_values", matrix_wish.turns_values, true, false),
 };
 enum { WORDS = sizeof(words) / sizeof(words[0]) };
 

@@ -6,7 +6,7 @@
 #include "kernel_choice.h"
 
 /** Room for all of a choice. */
-#define CHOICE_TEXT 384
+#define CHOICE_TEXT 512
 
 /** All of it, as choice_parse takes it. */
 void choice_describe(const struct kernel_choice *choice, char text[CHOICE_TEXT]);

@@ -12,7 +12,7 @@
 /* What stays in the caches of a CPU; a dispatch of a few tiles may keep more. */
 #define MOST_SCORE_GRADS ((uint64_t)1 << 20)
 
-#define MATRIX_CONSTANTS 10u
+#define MATRIX_CONSTANTS 11u
 
 static uint64_t lane_quads(uint64_t dim, uint32_t lanes)
 {
@@ -74,7 +74,7 @@ static struct spirv_module module_of(const struct attention_kernel *kernel, enum
     return spirv_kernel(kernel->which, type, kernel->choice.shuffle);
 }
 
-/* As in constants.glsl; the last ten only of kernels on matrix units. */
+/* As in constants.glsl; the last eleven only of kernels on matrix units. */
 static enum vkring_status create_pipeline(vkring_device *device, const struct attention_kernel *kernel, const struct problem *problem,
                                           enum alignment alignment, const struct vk_pipeline **out_pipeline)
 {
@@ -123,6 +123,7 @@ static enum vkring_status create_pipeline(vkring_device *device, const struct at
         octets,
         octets && matrices->loads_ahead,
         matrices->row_parts,
+        matrices->turns_values,
     };
     const uint32_t constant_count = sizeof(constants) / sizeof(constants[0]);
     const struct spirv_module module = module_of(kernel, problem->type);
@@ -145,11 +146,12 @@ static void name_matrix_kernel(struct attention_kernel *kernel)
         snprintf(rows, sizeof(rows), " row_parts=%u", matrices->row_parts);
     if (matrices->column_parts > 1)
         snprintf(parts, sizeof(parts), " column_parts=%u%s", matrices->column_parts, rows);
-    snprintf(kernel->name, sizeof(kernel->name), "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s%s%s",
-             spirv_kernel_name(kernel->which), matrices->shape.m, matrices->shape.n, matrices->shape.k,
-             matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices), matrices->rows_per_step, matrices->subgroup_size, parts,
-             matrices->few_registers ? " few_registers" : "", matrices->operations ? " operations" : "",
-             matrices->loads_ahead ? " loads_ahead" : "");
+    snprintf(kernel->name, sizeof(kernel->name),
+             "%s_matrix shape=%ux%ux%u workgroup=%u tile_rows=%u rows_per_step=%u subgroup=%u%s%s%s%s%s", spirv_kernel_name(kernel->which),
+             matrices->shape.m, matrices->shape.n, matrices->shape.k, matrix_tiles_workgroup_size(matrices), matrix_tiles_rows(matrices),
+             matrices->rows_per_step, matrices->subgroup_size, parts, matrices->few_registers ? " few_registers" : "",
+             matrices->operations ? " operations" : "", matrices->loads_ahead ? " loads_ahead" : "",
+             matrices->turns_values ? " turns_values" : "");
 }
 
 static void name_kernel(const vkring_device *device, const struct problem *problem, struct attention_kernel *kernel)

@@ -355,11 +355,18 @@ static bool hold_in_few_registers(const vkring_device *device, const struct prob
             matrix_tiles_fit_registers(SPIRV_KEY_GRADIENT, limits, &choice->matrices[SPIRV_KEY_GRADIENT], problem));
 }
 
-/* By operations on matrices where they were measured to gain: with NVIDIA's driver. CPUs lose, and RADV has them only for those who ask. */
+/*
+ * By operations on matrices where they were measured to gain: with NVIDIA's driver. CPUs lose, and RADV has them only for those who ask.
+ * RADV and ANV load what lies down a column of a matrix element by element, where NVIDIA's GPUs have an instruction for it.
+ */
 static struct matrix_wish usual_wish(const vkring_device *device)
 {
     const bool operations = device->limits.matrix_operations && is_nvidias(device);
-    return (struct matrix_wish){.operations = operations, .loads_ahead = operations};
+    return (struct matrix_wish){
+        .operations = operations,
+        .loads_ahead = operations,
+        .turns_values = !is_cpu(device) && device->info.vendor_id != VK_VENDOR_NVIDIA,
+    };
 }
 
 /* Of few query rows scalar kernels split the keys. */

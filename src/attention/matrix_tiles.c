@@ -53,12 +53,12 @@ uint64_t matrix_tiles_shared_bytes(enum spirv_kernel which, const struct matrix_
     const uint64_t own_bytes = head_bytes + (which == SPIRV_FORWARD ? 0 : value_bytes);
     const uint64_t magnitude_bytes = problem->type == VKRING_TYPE_BF16 && !tiles->operations ? 8 : 0;
     const uint64_t own_magnitude_bytes = tiles->parts_apart ? magnitude_bytes : 0;
-    const uint64_t factor_bytes = tiles->operations || which == SPIRV_BIAS_GRADIENT ? 0 : 2 * step + 16;
     const uint64_t words = 1 + (tiles->column_parts > 1 ? tiles->subgroups : 1);
     const uint64_t shown_columns = tiles->operations ? tiles->shape.n : step;
     const uint64_t mask_bytes = tiles->operations ? 4 * step + 8 * rows : 0;
     const uint64_t stats_rows = !tiles->operations || which == SPIRV_FORWARD ? 0 : owns_keys(which) ? step : rows;
-    return step * (head_bytes + value_bytes + magnitude_bytes) + rows * (4 * shown_columns + 16 + factor_bytes + own_magnitude_bytes + 4) +
+    const uint64_t staged_value_bytes = tiles->turns_values ? padded(problem->value_dim, tiles) * (2 * step + 16) : step * value_bytes;
+    return step * (head_bytes + magnitude_bytes) + staged_value_bytes + rows * (4 * shown_columns + 16 + own_magnitude_bytes + 4) +
            4 * words + mask_bytes + 12 * stats_rows + (tiles->few_registers ? rows * own_bytes : 0);
 }
 
@@ -262,6 +262,8 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
         .shape = shape,
         .operations = operations,
         .loads_ahead = wish->loads_ahead && can_load_ahead(which, operations, problem),
+        .turns_values =
+            wish->turns_values && which == SPIRV_FORWARD && problem->type == VKRING_TYPE_F16 && !operations && !wish->loads_ahead,
         .subgroup_size = limits->min_subgroup_size,
         .separate_sums = which == SPIRV_KEY_GRADIENT && (few || row_tiles * (problem->head_dim + problem->value_dim) > columns),
         .parts_apart = few,
@@ -315,7 +317,7 @@ bool matrix_tiles_equal(const struct matrix_tiles *a, const struct matrix_tiles 
            a->subgroups == b->subgroups && a->lanes_per_row == b->lanes_per_row && a->rows_per_lane == b->rows_per_lane &&
            a->rows_per_step == b->rows_per_step && a->column_parts == b->column_parts && a->row_parts == b->row_parts &&
            a->separate_sums == b->separate_sums && a->few_registers == b->few_registers && a->parts_apart == b->parts_apart &&
-           a->operations == b->operations && a->loads_ahead == b->loads_ahead;
+           a->operations == b->operations && a->loads_ahead == b->loads_ahead && a->turns_values == b->turns_values;
 }
 
 uint32_t matrix_tiles_row_tiles(const struct matrix_tiles *tiles)

@@ -16,11 +16,12 @@ struct matrix_tiles {
     uint32_t rows_per_step;
     uint32_t column_parts; /* subgroups that own rows together, each a part of the columns of their sums */
     uint32_t row_parts;    /* of these, subgroups that look at pairs, each at those of a part of the rows; all, or fewer */
-    bool separate_sums; /* gradients of keys and of values take turns, where registers do not hold the sums of both */
-    bool few_registers; /* own rows are in shared memory, where compilers would spill them */
-    bool parts_apart;   /* matrices of sums are in branches of their own, where compilers have few registers */
-    bool operations;    /* of VK_NV_cooperative_matrix2 make weights of scores, which else go through shared memory */
-    bool loads_ahead;   /* a step's rows are on their way while the one before it is computed */
+    bool separate_sums;    /* gradients of keys and of values take turns, where registers do not hold the sums of both */
+    bool few_registers;    /* own rows are in shared memory, where compilers would spill them */
+    bool parts_apart;      /* matrices of sums are in branches of their own, where compilers have few registers */
+    bool operations;       /* of VK_NV_cooperative_matrix2 make weights of scores, which else go through shared memory */
+    bool loads_ahead;      /* a step's rows are on their way while the one before it is computed */
+    bool turns_values;     /* forward stages values with the rows of a column one after the other */
 };
 
 /** What is asked for, in powers of two up to the greatest; 0: what suits the device. */
@@ -31,6 +32,7 @@ struct matrix_wish {
     uint32_t column_parts;
     bool operations; /* where device, build and problem have them */
     bool loads_ahead;
+    bool turns_values;
 };
 #define MATRIX_MOST_ROW_TILES 8u
 #define MATRIX_MOST_SUBGROUPS 16u

@@ -5,6 +5,12 @@
 
 #include <vkring/vkring.h>
 
+/** Vulkan's vendorID. */
+enum vk_vendor {
+    VK_VENDOR_AMD = 0x1002,
+    VK_VENDOR_NVIDIA = 0x10de,
+};
+
 struct vk_limits {
     uint32_t max_workgroup_count[3];
     uint32_t max_workgroup_invocations;
@@ -28,7 +34,7 @@ struct vk_limits {
     /* products of matrices of f16, summed in f32 by a subgroup; none where a subgroup's size is not known */
     uint32_t matrix_shape_count;
     struct vkring_matrix_shape matrix_shapes[VKRING_MOST_MATRIX_SHAPES];
-    bool matrix_operations; /* on them: reductions, conversions and per-element operations */
+    bool matrix_operations;                    /* on them: reductions, conversions and per-element operations */
     struct vkring_matrix_shape bfloat16_shape; /* the largest of matrices of bfloat16, beside operations; m is 0 without */
 };
 

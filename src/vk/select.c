@@ -133,9 +133,8 @@ static bool has_memory_type(const VkPhysicalDeviceMemoryProperties *memory, VkMe
  */
 static uint32_t lane_registers(const struct vk_candidate *candidate)
 {
-    const uint32_t amd = 0x1002, nvidia = 0x10de;
     const bool narrow = candidate->limits.min_subgroup_size <= 32;
-    return narrow && (candidate->info.vendor_id == amd || candidate->info.vendor_id == nvidia) ? 256 : 128;
+    return narrow && (candidate->info.vendor_id == VK_VENDOR_AMD || candidate->info.vendor_id == VK_VENDOR_NVIDIA) ? 256 : 128;
 }
 
 static void read_limits(const VkPhysicalDeviceProperties *basic, const VkPhysicalDeviceVulkan11Properties *v11,

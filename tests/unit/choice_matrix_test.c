@@ -285,6 +285,28 @@ static vkring_device gpu_with_operations(void)
     return device;
 }
 
+/* Of f16, but on NVIDIA's GPUs, and not for kernels by operations on matrices or with rows on their way ahead. Room is made for what it
+ * takes. */
+START_TEST(values_are_turned)
+{
+    vkring_device device = gpu_with_matrices();
+    struct problem other = halves;
+    const struct kernel_choice best = kernel_choice_best(&device, &halves);
+    struct kernel_choice choice = best;
+    ck_assert(best.matrices[SPIRV_FORWARD].turns_values && !best.matrices[SPIRV_KEY_GRADIENT].turns_values);
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_turns_values=0", &choice), VKRING_OK);
+    ck_assert(!choice.matrices[SPIRV_FORWARD].turns_values);
+    ck_assert_uint_lt(matrix_tiles_shared_bytes(SPIRV_FORWARD, &choice.matrices[SPIRV_FORWARD], &halves),
+                      matrix_tiles_shared_bytes(SPIRV_FORWARD, &best.matrices[SPIRV_FORWARD], &halves));
+    ck_assert_int_eq(choice_parse(&device, &halves, "matrix_turns_values=1 matrix_loads_ahead=1", &choice), VKRING_OK);
+    ck_assert(choice.matrices[SPIRV_FORWARD].loads_ahead && !choice.matrices[SPIRV_FORWARD].turns_values);
+    other.type = VKRING_TYPE_BF16;
+    ck_assert(!kernel_choice_best(&device, &other).matrices[SPIRV_FORWARD].turns_values);
+    device.info.vendor_id = VK_VENDOR_NVIDIA;
+    ck_assert(!kernel_choice_best(&device, &halves).matrices[SPIRV_FORWARD].turns_values);
+}
+END_TEST
+
 /* With NVIDIA's driver, without dropout, and of matrices that can be both sums and factors; gradients of scores that are dot products. */
 START_TEST(operations_on_matrices_are_used)
 {
@@ -418,6 +440,7 @@ int main(void)
         tcase_add_test(tcase, neighbours_on_matrix_units_have_other_tiles);
     }
     if (spirv_matrix_kernel_by_operations(SPIRV_FORWARD, VKRING_TYPE_F16).code) {
+        tcase_add_test(tcase, values_are_turned);
         tcase_add_test(tcase, operations_on_matrices_are_used);
         tcase_add_test(tcase, operations_have_their_own_tiles);
         tcase_add_test(tcase, operations_are_a_neighbour_where_there_are_any);
