@@ -234,11 +234,13 @@ fail:
 
 /* The longest sequence -------------------------------------------------------------------------------------------------- */
 
-/* Rows that a rank holds, and any that it is known to be like, weigh most on the one with the most. */
+/* Of ranks that are known to be alike, one weighs no more than the one before it if it has no more rows on either side. */
 static bool is_worth_weighing(const struct simulation *simulation, uint32_t rank)
 {
+    const struct layout *layout = &simulation->layout;
     return rank == 0 || simulation->ranks[rank] != simulation->ranks[rank - 1] ||
-           layout_query_rows(&simulation->layout, rank) > layout_query_rows(&simulation->layout, rank - 1);
+           layout_query_rows(layout, rank) > layout_query_rows(layout, rank - 1) ||
+           layout_key_rows(layout, rank) > layout_key_rows(layout, rank - 1);
 }
 
 static bool all_fit(struct simulation *simulation)

@@ -500,6 +500,26 @@ START_TEST(the_smallest_memory_limits_the_sequence)
 }
 END_TEST
 
+/* The first rank has most queries, the second most keys. */
+START_TEST(the_most_keys_limit_the_sequence)
+{
+    uint64_t longest = 0, query_rows[] = {600, 400}, key_rows[] = {100, 900};
+    struct vkring_plan_params problem = problem_of(1000, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    const struct vkring_simulation_params params = {.problem = &problem, .ranks = 2, .rank = &rank, .rank_count = 1};
+    problem.query_rows_of_rank = query_rows;
+    problem.key_rows_of_rank = key_rows;
+    rank.memory_bytes = 10 << 20;
+    ck_assert_int_eq(vkring_simulate_longest(&params, &longest), VKRING_OK);
+    ck_assert_uint_gt(longest, 1000);
+    for (int i = 0; i < 2; i++) {
+        query_rows[i] *= longest / 1000;
+        key_rows[i] *= longest / 1000;
+    }
+    ck_assert(fits(&params, longest / 1000 * 1000));
+}
+END_TEST
+
 START_TEST(a_thousand_ranks_are_simulated)
 {
     const uint32_t ranks = 1000;
@@ -579,6 +599,7 @@ int main(void)
     tcase_add_loop_test(tcase, the_longest_sequence_fits_and_one_key_more_does_not, 0, 4);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", the_smallest_memory_limits_the_sequence);
+    suite_add(suite, "keys", the_most_keys_limit_the_sequence);
     suite_add(suite, "many", a_thousand_ranks_are_simulated);
     suite_add(suite, "refusals", bad_numbers_are_refused);
     return suite_run(suite);
