@@ -150,20 +150,23 @@ static void deal_rest(const struct cut *cut, double seconds, struct rounds *roun
     }
 }
 
-/* Rows that rounding lost go to whoever has room. */
-static void deal_lost(const struct cut *cut, uint64_t dealt, uint64_t *rows_of_rank)
+/* Rows that rounding took away go to whoever has room; those that it added, from whoever has some. */
+static void settle_rounding(const struct cut *cut, uint64_t dealt, uint64_t *rows_of_rank)
 {
-    uint64_t lost = dealt, before = 0;
+    uint64_t sum = 0, before;
     for (uint32_t rank = 0; rank < cut->ranks; rank++)
-        lost -= rows_of_rank[rank];
-    while (lost > 0 && lost != before) {
-        before = lost;
-        for (uint32_t rank = 0; lost > 0 && rank < cut->ranks; rank++)
-            if (speed_of(cut, rank) > 0 && rows_of_rank[rank] < most_rows_of(cut, rank)) {
+        sum += rows_of_rank[rank];
+    do {
+        before = sum;
+        for (uint32_t rank = 0; sum != dealt && rank < cut->ranks; rank++)
+            if (sum > dealt && rows_of_rank[rank] > 0) {
+                rows_of_rank[rank]--;
+                sum--;
+            } else if (sum < dealt && speed_of(cut, rank) > 0 && rows_of_rank[rank] < most_rows_of(cut, rank)) {
                 rows_of_rank[rank]++;
-                lost--;
+                sum++;
             }
-    }
+    } while (sum != before);
 }
 
 /* As striped layouts do. */
@@ -179,7 +182,7 @@ static uint64_t deal_in_rounds(const struct cut *cut, double seconds, uint64_t *
         look_at_parts(cut, seconds, out_rows_of_rank, &rounds);
     }
     deal_rest(cut, seconds, &rounds, out_rows_of_rank);
-    deal_lost(cut, rounds.dealt, out_rows_of_rank);
+    settle_rounding(cut, rounds.dealt, out_rows_of_rank);
     return rounds.dealt;
 }
 

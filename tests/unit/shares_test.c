@@ -150,6 +150,28 @@ START_TEST(limits_are_kept_and_all_rows_dealt)
 END_TEST
 
 /* Of speeds 1 : 2 : 4, equal shares leave 3/7 of the speed; by speed, all but the ends of packets. */
+/* Where double precision has no fractions left. */
+START_TEST(very_long_sequences_are_dealt_too)
+{
+    struct dice dice = {.seed = 200 + (uint64_t)_i};
+    double speeds[MOST_RANKS];
+    uint64_t rows[MOST_RANKS], most[MOST_RANKS];
+    const uint32_t ranks = 2 + (uint32_t)throw_dice(&dice, 6);
+    const uint64_t q_len = ((uint64_t)1 << 53) + throw_dice(&dice, (uint64_t)1 << 52) + throw_dice(&dice, 1024);
+    for (uint32_t rank = 0; rank < ranks; rank++) {
+        speeds[rank] = 1 + (double)throw_dice(&dice, 1000) / 10;
+        most[rank] = q_len / ranks + throw_dice(&dice, q_len / ranks) + 1 + throw_dice(&dice, 1024);
+    }
+    for (int kind = 0; kind < KINDS; kind++) {
+        const struct vkring_plan_params params = params_of(kinds[kind], _i % 2, q_len, q_len / 2);
+        ck_assert_int_eq(vkring_shares_cut(&params, ranks, speeds, most, rows), VKRING_OK);
+        ck_assert_uint_eq(sum_of(rows, ranks), q_len);
+        for (uint32_t rank = 0; rank < ranks; rank++)
+            ck_assert_uint_le(rows[rank], most[rank]);
+    }
+}
+END_TEST
+
 START_TEST(a_ring_of_unlike_ranks_runs_at_the_sum_of_their_speeds)
 {
     const double speeds[] = {1, 2, 4};
@@ -188,6 +210,7 @@ int main(void)
     TCase *tcase = tcase_create("loops");
     tcase_add_loop_test(tcase, unlike_ranks_end_together, 0, ROUNDS);
     tcase_add_loop_test(tcase, limits_are_kept_and_all_rows_dealt, 0, ROUNDS);
+    tcase_add_loop_test(tcase, very_long_sequences_are_dealt_too, 0, ROUNDS);
     tcase_add_loop_test(tcase, bad_speeds_are_refused, 0, 4);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "area", shares_follow_speed_times_area);
