@@ -200,6 +200,8 @@ enum vkring_status vkring_shares_measure(vkring_device *device, vkring_comm *com
         .ranks = comm ? vkring_comm_size(comm) : 1,
     };
     const struct tenant tenant = describe_tenant(&measuring);
+    if (comm && comm->in_run)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "no device can be measured while a run is under way on the communicator");
     TRY(agree(&measuring, prepare(&measuring), "preparing to measure its speed"), fail);
     TRY(share(&measuring, &tenant, sizeof(tenant), measuring.tenants), fail);
     TRY(agree(&measuring, measure(&measuring, &mine), "measuring its speed"), fail);

@@ -10,7 +10,7 @@
 
 static vkring_device *device;
 
-enum { TIMEOUT = 1 };
+enum { TIMEOUT = 1, MOST_RANKS = 8 };
 
 /* Sinks are summed over ranks at the very end; small chunks take many turns. */
 static const struct attention_case with_sinks = {.name = "with sinks",
@@ -109,6 +109,7 @@ START_TEST(a_second_run_is_refused)
     struct actor actor;
     vkring_plan *other = NULL, *third = NULL;
     struct case_session *of_other = NULL;
+    uint64_t rows[MOST_RANKS];
     bool done = false;
     ck_assert(enter(&actor, &with_sinks));
     bool good = vkring_plan_create(device, actor.comm, &causal.params, &other) == VKRING_OK;
@@ -120,7 +121,8 @@ START_TEST(a_second_run_is_refused)
     good = good && is_refused(case_start(actor.session, false), "forward again") &&
            is_refused(case_start(actor.session, true), "backward under way");
     good = good && is_refused(case_start(of_other, false), "another plan") &&
-           is_refused(vkring_plan_create(device, actor.comm, &causal.params, &third), "a new plan");
+           is_refused(vkring_plan_create(device, actor.comm, &causal.params, &third), "a new plan") &&
+           is_refused(vkring_shares_measure(device, actor.comm, &causal.params, rows, NULL), "measuring shares");
     good = good && world_expect(vkring_plan_test(other, &done) == VKRING_OK && done, "nothing is under way: %d", done);
     good = good && world_expect(vkring_plan_wait(actor.plan) == VKRING_OK, "%s", vkring_last_error()->message);
     good = good && start(&actor, true) && vkring_plan_wait(actor.plan) == VKRING_OK && has_blocking_bits(&actor);
