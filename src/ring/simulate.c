@@ -255,16 +255,19 @@ static bool all_fit(struct simulation *simulation)
     return fit;
 }
 
-/* In double precision: shares, of rows that may be many. */
+/* In double precision: shares, of rows that may be many. Of no rows they are equal ones. */
 static enum vkring_status cut_like(uint64_t rows, uint32_t ranks, const uint64_t *like, uint64_t *out_rows)
 {
     double *shares = NULL;
     enum vkring_status status = VKRING_OK;
+    bool any = false;
     if (like && !(shares = calloc(ranks, sizeof(*shares))))
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the shares of %u ranks", ranks);
-    for (uint32_t rank = 0; like && rank < ranks; rank++)
+    for (uint32_t rank = 0; like && rank < ranks; rank++) {
         shares[rank] = (double)like[rank];
-    status = vkring_cut_rows(rows, ranks, shares, out_rows);
+        any = any || like[rank] > 0;
+    }
+    status = vkring_cut_rows(rows, ranks, any ? shares : NULL, out_rows);
     free(shares);
     return status;
 }

@@ -520,6 +520,24 @@ START_TEST(the_most_keys_limit_the_sequence)
 }
 END_TEST
 
+/* Of no rows all shares are 0, however long the keys. */
+START_TEST(no_queries_fit_with_any_keys)
+{
+    const uint64_t none[2] = {0};
+    uint64_t equal = 0, given = 0;
+    struct vkring_plan_params problem = problem_of(1000, false, VKRING_LAYOUT_CONTIGUOUS);
+    struct vkring_simulated_rank rank = pair_a_second();
+    const struct vkring_simulation_params params = {.problem = &problem, .ranks = 2, .rank = &rank, .rank_count = 1};
+    problem.q_len = 0;
+    rank.memory_bytes = 10 << 20;
+    ck_assert_int_eq(vkring_simulate_longest(&params, &equal), VKRING_OK);
+    problem.query_rows_of_rank = none;
+    ck_assert_int_eq(vkring_simulate_longest(&params, &given), VKRING_OK);
+    ck_assert_uint_gt(given, 0);
+    ck_assert_uint_eq(given, equal);
+}
+END_TEST
+
 START_TEST(a_thousand_ranks_are_simulated)
 {
     const uint32_t ranks = 1000;
@@ -600,6 +618,7 @@ int main(void)
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", the_smallest_memory_limits_the_sequence);
     suite_add(suite, "keys", the_most_keys_limit_the_sequence);
+    suite_add(suite, "no queries", no_queries_fit_with_any_keys);
     suite_add(suite, "many", a_thousand_ranks_are_simulated);
     suite_add(suite, "refusals", bad_numbers_are_refused);
     return suite_run(suite);
