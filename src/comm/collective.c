@@ -68,11 +68,11 @@ static void gather_refuse(const struct comm_gather *gather, enum vkring_status s
     status_fail_at(error.status, error.rank, error.step, "%s", error.message);
 }
 
-/* Also when nothing is left to give up: the ranks are out of step. */
+/* Also when nothing is left to give up, or was not even started: the ranks are out of step. */
 void comm_gather_abandon(struct comm_gather *gather)
 {
     gather->comm->failed = true;
-    for (uint32_t peer = 0; peer < gather->comm->fn.size; peer++) {
+    for (uint32_t peer = 0; gather->sends && peer < gather->comm->fn.size; peer++) {
         comm_abandon(gather->comm, &gather->sends[peer]);
         comm_abandon(gather->comm, &gather->receives[peer]);
     }
@@ -82,10 +82,10 @@ static enum vkring_status gather_start(struct comm_gather *gather, const void *m
 {
     enum vkring_status status;
     TRY(comm_check_usable(gather->comm), fail);
-    TRY(gather_prepare(gather, mine), fail);
-    TRY(gather_start_round(gather), fail_started);
+    TRY(gather_prepare(gather, mine), fail_wanted);
+    TRY(gather_start_round(gather), fail_wanted);
     return VKRING_OK;
-fail_started:
+fail_wanted:
     gather_refuse(gather, status);
     comm_gather_abandon(gather);
 fail:

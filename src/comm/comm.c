@@ -23,8 +23,11 @@ enum vkring_status vkring_comm_create(const struct vkring_comm_functions *functi
     if (!comm)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for a communicator");
     comm->fn = *functions;
+    TRY(comm_scratch_take(comm, COMM_REFUSAL_BYTES), fail_comm);
     *out_comm = comm;
     return VKRING_OK;
+fail_comm:
+    free(comm);
 fail:
     return status;
 }

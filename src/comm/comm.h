@@ -76,9 +76,9 @@ struct comm_shares {
 /** Tells all ranks that this one takes no part in what is gathered next, for error->status and on account of error->rank. Does not wait. */
 void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error);
 
-/** In scratch a refusal has its place first. */
+/** In scratch a refusal has its place first: there is room for it always. */
 #define COMM_REFUSAL_BYTES 16u
-/** Scratch of at least so many bytes, undefined; nothing may be under way in it. */
+/** Scratch of at least so many bytes, undefined; nothing may be under way in it. After a failure it is as it was. */
 enum vkring_status comm_scratch_take(struct vkring_comm *comm, uint64_t bytes);
 
 /** A comm_allgather or an exchange that its caller drives. Its fields are its own; all zeros where none is under way. */

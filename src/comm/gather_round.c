@@ -34,11 +34,11 @@ enum vkring_status comm_scratch_take(struct vkring_comm *comm, uint64_t bytes)
 {
     if (comm->scratch_bytes >= bytes)
         return VKRING_OK;
-    free(comm->scratch);
-    comm->scratch_bytes = 0;
-    comm->scratch = bytes <= SIZE_MAX ? malloc((size_t)bytes) : NULL;
-    if (!comm->scratch)
+    void *scratch = bytes <= SIZE_MAX ? malloc((size_t)bytes) : NULL;
+    if (!scratch)
         return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for messages of %" PRIu64 " bytes", bytes);
+    free(comm->scratch);
+    comm->scratch = scratch;
     comm->scratch_bytes = bytes;
     return VKRING_OK;
 }
@@ -292,8 +292,8 @@ void comm_refuse(struct vkring_comm *comm, const struct vkring_error *error)
     bool done;
     uint64_t ignored;
     struct seal seal = {.reason = error->status, .culprit = error->rank};
-    if (!comm->scratch || comm->failed)
-        return; /* nothing was ever gathered, so nobody waits; or all were told before */
+    if (comm->failed)
+        return; /* all were told before */
     seal.crc = crc_of(&seal, &seal, 0);
     memcpy(comm->scratch, &seal, sizeof(seal));
     comm->strays = true;
