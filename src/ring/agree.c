@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../base/crc32c.h"
@@ -143,29 +142,24 @@ static enum vkring_status compare_fields(const struct record *records, uint32_t 
     return VKRING_OK;
 }
 
+/* out_records: of all ranks, where they are until the next gather. */
 static enum vkring_status gather(vkring_comm *comm, const struct record *mine, const char *doing, double timeout_seconds,
-                                 struct record **out_records)
+                                 const struct record **out_records)
 {
     enum vkring_status status;
-    const uint32_t ranks = vkring_comm_size(comm);
-    struct record *records = calloc(ranks, sizeof(*records));
-    if (!records)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the records of %u ranks", ranks);
-    TRY(comm_allgather(comm, mine, sizeof(*mine), records, timeout_seconds), fail);
-    if (mine->status != VKRING_OK) {
-        status = (enum vkring_status)mine->status;
-        goto fail;
-    }
-    for (uint32_t rank = 0; rank < ranks; rank++)
-        if (records[rank].status != VKRING_OK) {
-            status = status_fail_at(VKRING_ERROR_PEER, rank, VKRING_NONE, "rank %u failed while %s: %s", rank, doing,
-                                    vkring_status_string((enum vkring_status)records[rank].status));
-            goto fail;
-        }
+    struct comm_gather gather;
+    TRY(comm_gather_start(comm, mine, sizeof(*mine), &gather), fail);
+    TRY(comm_gather_wait(&gather, timeout_seconds), fail);
+    const struct record *records = comm_gather_blocks(&gather);
+    if (mine->status != VKRING_OK)
+        return (enum vkring_status)mine->status;
+    for (uint32_t rank = 0; rank < vkring_comm_size(comm); rank++)
+        if (records[rank].status != VKRING_OK)
+            return status_fail_at(VKRING_ERROR_PEER, rank, VKRING_NONE, "rank %u failed while %s: %s", rank, doing,
+                                  vkring_status_string((enum vkring_status)records[rank].status));
     *out_records = records;
     return VKRING_OK;
 fail:
-    free(records);
     return status;
 }
 
@@ -174,14 +168,13 @@ enum vkring_status agree_on_problem(vkring_comm *comm, enum vkring_status mine, 
 {
     enum vkring_status status;
     struct record record = {.status = mine};
-    struct record *records = NULL;
+    const struct record *records = NULL;
     const struct vkring_error own = *vkring_last_error();
     if (mine == VKRING_OK)
         record_fill(problem, layout, chunk_bytes, &record);
     status = gather(comm, &record, "checking its parameters", timeout_seconds, &records);
     if (status == VKRING_OK)
         status = compare_fields(records, vkring_comm_size(comm));
-    free(records);
     if (mine != VKRING_OK)
         return status_fail_at(mine, own.rank, own.step, "%s", own.message);
     return status;
@@ -190,10 +183,9 @@ enum vkring_status agree_on_problem(vkring_comm *comm, enum vkring_status mine, 
 enum vkring_status agree_on_status(vkring_comm *comm, enum vkring_status mine, const char *doing, double timeout_seconds)
 {
     struct record record = {.status = mine};
-    struct record *records = NULL;
+    const struct record *records = NULL;
     const struct vkring_error own = *vkring_last_error();
     enum vkring_status status = gather(comm, &record, doing, timeout_seconds, &records);
-    free(records);
     if (mine != VKRING_OK)
         return status_fail_at(mine, own.rank, own.step, "%s", own.message);
     return status;

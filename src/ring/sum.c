@@ -139,13 +139,12 @@ static enum vkring_status agree(const struct sum *sum, enum vkring_status mine)
     enum vkring_status status;
     const struct vkring_error own = *vkring_last_error();
     const struct record record = describe(sum, mine);
-    struct record *records = calloc(sum->ranks, sizeof(*records));
-    if (!records)
-        return status_fail(VKRING_ERROR_OUT_OF_HOST_MEMORY, "no memory for the records of %" PRIu32 " ranks", sum->ranks);
-    status = comm_allgather(sum->comm, &record, sizeof(record), records, sum->timeout_seconds);
+    struct comm_gather gather;
+    status = comm_gather_start(sum->comm, &record, sizeof(record), &gather);
     if (status == VKRING_OK)
-        status = compare(records, sum->ranks);
-    free(records);
+        status = comm_gather_wait(&gather, sum->timeout_seconds);
+    if (status == VKRING_OK)
+        status = compare(comm_gather_blocks(&gather), sum->ranks);
     if (mine != VKRING_OK)
         return status_fail_at(mine, own.rank, own.step, "%s", own.message);
     return status;

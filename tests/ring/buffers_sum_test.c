@@ -18,6 +18,29 @@ static const float canary = -77;
 static vkring_device *device, *poor; /* poor: its memory is not the host's, so that elements are copied to it */
 static vkring_comm *comm;
 
+/* Which allocation fails from here on; -1: none. */
+static int failing_allocation = -1;
+
+static bool allocation_fails(void)
+{
+    return failing_allocation >= 0 && failing_allocation-- == 0;
+}
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+
+void *__wrap_malloc(size_t bytes)
+{
+    return allocation_fails() ? NULL : __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t bytes)
+{
+    return allocation_fails() ? NULL : __real_calloc(count, bytes);
+}
+
 /* Buffers of a rank with a margin around the elements, and what they held at first. */
 struct terms {
     uint64_t counts[MOST_ENTRIES];
@@ -190,6 +213,28 @@ START_TEST(a_deadline_that_is_none_is_refused_by_all)
 }
 END_TEST
 
+/* Whichever of its first allocations fails: memory for elements, for messages, and what messages themselves take. */
+enum { FIRST_ALLOCATIONS = 6, ALLOCATIONS_BEFORE_MESSAGES = 3 };
+
+START_TEST(a_rank_without_memory_is_named)
+{
+    const bool is_culprit = world_rank + 1 == world_size;
+    vkring_comm *fresh = world_comm();
+    struct terms terms = good_terms;
+    ck_assert(terms_create(&terms));
+    failing_allocation = is_culprit ? _i : -1;
+    const enum vkring_status status = vkring_buffers_sum(fresh, terms.list_count, terms.list, TIMEOUT);
+    failing_allocation = -1;
+    ck_assert(world_agrees(world_expect(status == (is_culprit ? VKRING_ERROR_OUT_OF_HOST_MEMORY : VKRING_ERROR_PEER), "status %d: %s",
+                                        status, vkring_last_error()->message) &&
+                           world_expect(is_culprit || vkring_last_error()->rank == world_size - 1, "not the culprit")));
+    if (_i < ALLOCATIONS_BEFORE_MESSAGES)
+        ck_assert(hold(&terms, false) && still_works(fresh));
+    terms_destroy(&terms);
+    vkring_comm_destroy(&fresh);
+}
+END_TEST
+
 START_TEST(nothing_is_summed_while_a_run_is_under_way)
 {
     struct terms terms = good_terms;
@@ -349,6 +394,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(refusals, a_deadline_that_is_none_is_refused_by_all, 0, sizeof(no_deadlines) / sizeof(no_deadlines[0]));
     tcase_add_test(refusals, nothing_is_summed_while_a_run_is_under_way);
     if (world_size > 1) {
+        tcase_add_loop_test(refusals, a_rank_without_memory_is_named, 0, FIRST_ALLOCATIONS);
         tcase_add_test(faults, a_rank_that_does_not_come_is_named);
         tcase_add_loop_test(faults, a_rank_that_falls_silent_is_named, 0, 3);
         tcase_add_loop_test(faults, a_flipped_bit_is_found, 0, 3);
