@@ -269,8 +269,9 @@ enum vkring_layout {
     VKRING_LAYOUT_ZIGZAG,
     /**
      * Row i on rank i mod ranks where the cut is equal. Else rows are dealt in rounds, each of one row to every rank that has not yet all of
-     * its own, in rank order. If ranks have VKRING_SPANS different numbers of rows or more, rounds end when the ranks with the lowest
-     * VKRING_SPANS - 1 of these have all of theirs, and what each other still has to get is one run (Striped Attention, Brandon et al. 2023).
+     * its own, in rank order. If ranks have VKRING_SPANS different numbers of rows above 0 or more, rounds end when the ranks with the
+     * lowest VKRING_SPANS - 1 of these have all of theirs, and what each other still has to get is one run (Striped Attention, Brandon et al.
+     * 2023).
      */
     VKRING_LAYOUT_STRIPED,
     VKRING_LAYOUT_AUTO /**< zigzag if causal without a window to the left; else contiguous */

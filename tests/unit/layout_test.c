@@ -169,6 +169,25 @@ START_TEST(stripes_are_dealt_in_rounds)
 }
 END_TEST
 
+/* Numbers from 0 on, the last of them twice: one less above 0 than there are spans, of which all are dealt in rounds, or as many. */
+START_TEST(the_last_rows_are_runs_where_numbers_are_many)
+{
+    enum { RANKS = LAYOUT_SPANS + 2, LAST = 100 };
+    const uint32_t most = _i == 0 ? LAYOUT_SPANS - 2 : LAYOUT_SPANS - 1, ranks = most + 3;
+    uint64_t rows[RANKS], sum = 0;
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        sum += rows[rank] = rank <= most ? 3 * rank : LAST;
+    struct vkring_plan_params params = params_of(VKRING_LAYOUT_STRIPED, sum, sum);
+    params.query_rows_of_rank = params.key_rows_of_rank = rows;
+    struct layout layout = make(&params, 0, ranks);
+    const struct layout_span *last = layout_span_of(&layout.queries, ranks - 1, layout.queries.count - 1);
+    ck_assert_uint_eq(layout.queries.count, LAYOUT_SPANS - (_i == 0 ? 1 : 0));
+    ck_assert_uint_eq(last->stride, _i == 0 ? 2 : 1);
+    ck_assert_uint_eq(last->rows, LAST - 3 * most);
+    layout_free(&layout);
+}
+END_TEST
+
 /* More different numbers of rows than spans. */
 START_TEST(as_many_shares_as_ranks)
 {
@@ -302,6 +321,7 @@ int main(void)
     tcase_add_loop_test(tcase, uneven_shares_are_kept, 0, MANY_RANKS);
     tcase_add_loop_test(tcase, stripes_follow_the_ranks, 0, MANY_RANKS);
     tcase_add_loop_test(tcase, stripes_are_dealt_in_rounds, 0, 6);
+    tcase_add_loop_test(tcase, the_last_rows_are_runs_where_numbers_are_many, 0, 2);
     tcase_add_test(tcase, as_many_shares_as_ranks);
     tcase_add_loop_test(tcase, every_kept_pair_is_met_once, 0, NOT_SO_MANY);
     tcase_add_test(tcase, auto_is_zigzag_where_work_grows_along_the_sequence);
