@@ -109,11 +109,17 @@ enum vkring_status comm_test(struct vkring_comm *comm, void **request, uint32_t 
     return record(comm, comm->fn.test(comm->fn.context, request, out_done, out_bytes), "finish a message", peer);
 }
 
+void comm_leave(struct vkring_comm *comm, void **request)
+{
+    if (*request)
+        comm->fn.abandon(comm->fn.context, request);
+    *request = NULL;
+}
+
 void comm_abandon(struct vkring_comm *comm, void **request)
 {
     if (!*request)
         return;
-    comm->fn.abandon(comm->fn.context, request);
-    *request = NULL;
+    comm_leave(comm, request);
     comm->failed = true;
 }

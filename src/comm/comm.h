@@ -47,6 +47,8 @@ enum vkring_status comm_receive(struct vkring_comm *comm, void *data, uint64_t b
 enum vkring_status comm_test(struct vkring_comm *comm, void **request, uint32_t peer, bool *out_done, uint64_t *out_bytes);
 /** Gives up a request, or nothing if it is null. The memory behind it may be touched until the communicator is destroyed. */
 void comm_abandon(struct vkring_comm *comm, void **request);
+/** The same of a message that nobody has to ask for: the communicator can still be used. */
+void comm_leave(struct vkring_comm *comm, void **request);
 
 /**
  * Every rank gives bytes and gets those of all: all is size · bytes long, in rank order, and is written only on success. Collective.

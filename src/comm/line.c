@@ -65,18 +65,12 @@ fail:
     return status;
 }
 
-static void hang_up(struct vkring_comm *comm, struct comm_word *place)
-{
-    if (place->request)
-        comm->fn.abandon(comm->fn.context, &place->request);
-}
-
 void comm_lines_hang_up(struct vkring_comm *comm)
 {
     for (struct comm_line *line = comm->lines; line; line = line->next) {
-        hang_up(comm, &line->heard);
+        comm_leave(comm, &line->heard.request);
         for (int kind = 0; kind < COMM_WORD_KINDS; kind++)
-            hang_up(comm, &line->said[kind]);
+            comm_leave(comm, &line->said[kind].request);
     }
 }
 

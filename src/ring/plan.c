@@ -354,6 +354,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     *plan_pointer = NULL;
     if (plan->run && plan->run->under_way)
         run_break_off(plan->run);
+    const bool is_told = run_leave_notices(plan);
     if (!is_drained(plan))
         return;
     if (plan->quarantined) {
@@ -378,7 +379,7 @@ void vkring_plan_destroy(vkring_plan **plan_pointer)
     flight_record_destroy(&plan->record);
     free(plan->step_pairs);
     free(plan->run);
-    if (!plan->quarantined)
+    if (!plan->quarantined && !is_told) /* its headers */
         free(plan);
 }
 

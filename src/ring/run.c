@@ -66,7 +66,7 @@ static double account(struct run *run)
 
 static bool network_is_done(const struct run *run)
 {
-    return run_network_is_done(run) && run_gradients_are_done(run) && run->notices_sent;
+    return run_network_is_done(run) && run_gradients_are_done(run);
 }
 
 static bool ring_is_done(const struct run *run)
@@ -85,7 +85,7 @@ static enum vkring_status poll(struct run *run, bool *progress)
         TRY(run_poll_network(run, progress), fail);
     TRY(run_poll_gradients(run, progress), fail);
     TRY(run_hear(run), fail);
-    TRY(run_poll_notices(run, &run->notices_sent), fail);
+    TRY(run_poll_notices(run), fail);
     TRY(run_submit_ready(run, progress), fail);
     if (ring_is_done(run))
         TRY(run_poll_sinks(run, progress), fail);
@@ -117,7 +117,6 @@ static void begin(struct run *run)
     flight_record_clear(&plan->record);
     run->begin = run->last = plan->compute.idle_since = clock_seconds();
     run->received = run->arrived = 1;
-    run->notices_sent = true;
     link_init(&plan->send, plan->comm, layout_next(&plan->layout), LINK_SENDS, plan->chunk_bytes, &plan->record);
     link_init(&plan->receive, plan->comm, layout_previous(&plan->layout), LINK_RECEIVES, plan->chunk_bytes, &plan->record);
     plan->receive.due = steps_of(run) - 1;

@@ -80,7 +80,6 @@ struct run {
     double begin, last;         /* when it was started, and looked at */
     double idle_seconds;        /* that count towards the deadline */
     double telling_at;          /* idle seconds after which it says next that it waits */
-    bool notices_sent;          /* nothing that was told is under way */
     enum vkring_status told_of; /* why another rank gave up, if this one was told */
 };
 
@@ -169,9 +168,11 @@ void run_tell_waiting(struct run *run);
 enum vkring_status run_hear(struct run *run);
 /** Tells them that nothing more comes, and on whose account. Before anything is given up. The last error may be another afterwards. */
 void run_tell_given_up(struct run *run, const struct vkring_error *error);
-/** out_done: nothing that was told is still under way. */
-enum vkring_status run_poll_notices(struct run *run, bool *out_done);
+/** What was told may be under way when the run ends, and longer: nobody has to ask for it. */
+enum vkring_status run_poll_notices(struct run *run);
 /** Returns whether anything was under way. */
 bool run_abandon_notices(struct run *run);
+/** The same of a plan without a run, for whose sake the communicator can still be used. */
+bool run_leave_notices(struct vkring_plan *plan);
 
 #endif

@@ -183,19 +183,16 @@ void run_tell_given_up(struct run *run, const struct vkring_error *error)
         comm_refuse(plan->comm, &told);
 }
 
-enum vkring_status run_poll_notices(struct run *run, bool *out_done)
+enum vkring_status run_poll_notices(struct run *run)
 {
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     uint64_t ignored;
     bool sent;
-    *out_done = true;
     for (int i = 0; i < NOTICES; i++) {
         struct notice *notice = &plan->notices[i];
-        if (!notice->request)
-            continue;
-        TRY(comm_test(plan->comm, &notice->request, notice->peer, &sent, &ignored), fail);
-        *out_done = *out_done && sent;
+        if (notice->request)
+            TRY(comm_test(plan->comm, &notice->request, notice->peer, &sent, &ignored), fail);
     }
     return VKRING_OK;
 fail:
@@ -209,6 +206,20 @@ bool run_abandon_notices(struct run *run)
     for (int i = 0; i < NOTICES; i++) {
         pending = pending || plan->notices[i].request;
         comm_abandon(plan->comm, &plan->notices[i].request);
+    }
+    return pending;
+}
+
+bool run_leave_notices(struct vkring_plan *plan)
+{
+    bool pending = false, sent;
+    uint64_t ignored;
+    for (int i = 0; i < NOTICES; i++) {
+        struct notice *notice = &plan->notices[i];
+        if (notice->request)
+            comm_test(plan->comm, &notice->request, notice->peer, &sent, &ignored);
+        pending = pending || notice->request;
+        comm_leave(plan->comm, &notice->request);
     }
     return pending;
 }

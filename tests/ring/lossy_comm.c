@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <comm/comm.h>
+#include <ring/packet.h>
 
 struct lossy {
     vkring_comm *comm;
@@ -14,6 +15,7 @@ struct lossy {
 
 struct lossy_request {
     void *inner; /* null: the message is lost, which its sender cannot know */
+    bool waits;  /* for ever */
     unsigned char *copy;
 };
 
@@ -28,6 +30,15 @@ static enum vkring_status wrap(enum vkring_status status, struct lossy_request *
     return VKRING_OK;
 }
 
+static bool is_word(const void *data, uint64_t size_bytes)
+{
+    struct packet_header header;
+    if (size_bytes != sizeof(header))
+        return false;
+    memcpy(&header, data, sizeof(header));
+    return packet_notice_of(&header, size_bytes) == PACKET_WAITING;
+}
+
 static enum vkring_status lossy_send(void *context, const void *data, uint64_t size_bytes, uint32_t peer, uint32_t tag, void **out_request)
 {
     struct lossy *lossy = context;
@@ -36,7 +47,8 @@ static enum vkring_status lossy_send(void *context, const void *data, uint64_t s
     const bool struck = rules->sends == rules->good_sends;
     if (!request)
         return VKRING_ERROR_OUT_OF_HOST_MEMORY;
-    if (rules->lose && rules->sends >= rules->good_sends)
+    request->waits = rules->words_wait && is_word(data, size_bytes);
+    if (request->waits || (rules->lose && rules->sends >= rules->good_sends))
         return wrap(VKRING_OK, request, out_request);
     rules->sends++;
     if (struck && rules->fail)
@@ -64,7 +76,9 @@ static enum vkring_status lossy_test(void *context, void **request, bool *out_do
 {
     struct lossy *lossy = context;
     struct lossy_request *tested = *request;
-    *out_done = true;
+    *out_done = !tested->waits;
+    if (tested->waits)
+        return VKRING_OK;
     if (tested->inner) {
         enum vkring_status status = lossy->inner->test(lossy->inner->context, &tested->inner, out_done, out_size_bytes);
         if (status != VKRING_OK || !*out_done)

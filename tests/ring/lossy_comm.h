@@ -11,6 +11,7 @@ struct lossy_rules {
     bool spoil;          /* the next has a flipped bit */
     bool shorten;        /* the next lacks its last byte */
     bool fail;           /* the next is refused by the transport */
+    bool words_wait;     /* words of ranks that wait are never taken */
     uint64_t sends;      /* counted here */
 };
 

@@ -211,6 +211,30 @@ START_TEST(an_application_may_be_busy_elsewhere)
 }
 END_TEST
 
+/* A transport may hold a message until somebody asks for it, as nobody does for the last words of ranks that waited for the last one. */
+START_TEST(words_that_nobody_asks_for_hold_nothing_up)
+{
+    struct actor actor;
+    bool good = true;
+    ck_assert(enter(&actor, &causal));
+    actor.rules.words_wait = true;
+    for (int backward = 0; backward < 2; backward++) {
+        actor.plan->timeout_seconds = 2 * TIMEOUT;
+        if (world_rank == world_size - 1)
+            clock_sleep(TIMEOUT);
+        good = good && start(&actor, backward == 1);
+        good = good && world_expect(vkring_plan_wait(actor.plan) == VKRING_OK, "%s", vkring_last_error()->message);
+        good = world_agrees(good);
+    }
+    good = good && has_blocking_bits(&actor);
+    vkring_plan_destroy(&actor.plan);
+    good = good && world_expect(vkring_plan_create(device, actor.comm, &causal.params, &actor.plan) == VKRING_OK, "%s",
+                                vkring_last_error()->message);
+    good = world_agrees(good);
+    ck_assert(leave(&actor) && good);
+}
+END_TEST
+
 /* Peers run into their deadline, or had what they needed. With a new communicator all goes on. */
 START_TEST(a_plan_is_destroyed_under_way)
 {
@@ -272,6 +296,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, nothing_under_way_is_done);
     if (world_size > 1) {
         tcase_add_test(tcase, an_application_may_be_busy_elsewhere);
+        tcase_add_test(tcase, words_that_nobody_asks_for_hold_nothing_up);
         tcase_add_loop_test(tcase, test_finds_a_silent_rank, 0, 2);
         tcase_add_loop_test(tcase, a_plan_is_destroyed_under_way, 0, 4);
         tcase_add_test(tcase, waiting_takes_no_core);
