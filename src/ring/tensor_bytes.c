@@ -1,37 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensor_bytes.h"
 
-#include "packet_shape.h"
+#include "../attention/tensors.h"
+#include "../base/checked.h"
 
-/* The products were checked with the problem. */
-static uint64_t query_bytes(const struct problem *problem, uint64_t rows)
+static uint64_t plus(uint64_t bytes, const struct tensor_shape *shape, uint64_t copies)
 {
-    const uint64_t element = vkring_type_bytes(problem->type), all_rows = problem->batch * problem->heads * rows;
-    const uint64_t query = all_rows * problem->head_dim * element, output = all_rows * problem->value_dim * element;
-    uint64_t bytes = query + output + (problem->segment_ids ? problem->batch * rows * sizeof(int32_t) : 0);
-    if (problem->backward) {
-        bytes += query + output;                                /* gradients */
-        bytes += 2 * all_rows * sizeof(float);                  /* lse and its residual */
-        bytes += problem->type == VKRING_TYPE_F32 ? 0 : output; /* its residual */
-    }
-    if (problem->bias.present && problem->bias.per_query) {
-        const struct tensor_shape bias = tensors_bias_shape(problem, "bias", rows, problem->kv_len);
-        bytes += bias.batch * bias.rows * bias.heads * bias.dim * bias.element_bytes * (problem->backward ? 2 : 1);
-    }
-    return bytes;
+    const uint64_t factors[] = {shape->batch, shape->rows, shape->heads, shape->dim, shape->element_bytes, copies};
+    uint64_t product;
+    return checked_product(factors, 6, &product) && checked_add(bytes, product, &bytes) ? bytes : UINT64_MAX;
 }
 
-/* As a packet has them. */
-static uint64_t key_bytes(const struct problem *problem, uint64_t rows)
+static uint64_t plus_queries(uint64_t bytes, const struct problem *problem, uint64_t rows)
 {
-    const struct packet_shape shape = packet_shape_of(problem, rows);
-    uint64_t bytes = 0;
-    for (int part = 0; part < PACKET_PARTS; part++)
-        bytes += shape.part_bytes[part] * (problem->backward && part != KEY_PART_IDS ? 2 : 1);
+    const bool has_residual = problem->backward && problem->type != VKRING_TYPE_F32;
+    const uint64_t with_gradient = problem->backward ? 2 : 1;
+    const struct tensor_shape query = tensors_query_shape(problem, rows), output = tensors_output_shape(problem, rows);
+    const struct tensor_shape ids = {"segment_ids", sizeof(int32_t), problem->batch, 1, 1, rows};
+    const struct tensor_shape lse = {"lse", sizeof(float), problem->batch, 1, problem->heads, rows};
+    const struct tensor_shape bias = tensors_bias_shape(problem, "bias", rows, problem->kv_len);
+    bytes = plus(bytes, &query, with_gradient);
+    bytes = plus(bytes, &output, with_gradient + (has_residual ? 1 : 0));
+    bytes = plus(bytes, &ids, problem->segment_ids ? 1 : 0);
+    bytes = plus(bytes, &lse, problem->backward ? 2 : 0); /* and its residual */
+    return plus(bytes, &bias, problem->bias.present && problem->bias.per_query ? with_gradient : 0);
+}
+
+/* As a packet has them: of no batch entries nothing. */
+static uint64_t plus_keys(uint64_t bytes, const struct problem *problem, uint64_t rows)
+{
+    for (int part = 0; part < KEY_PARTS; part++) {
+        const struct tensor_shape shape = key_part_shape(problem, (enum key_part)part, problem->batch > 0 ? rows : 0);
+        bytes = plus(bytes, &shape, problem->backward && part != KEY_PART_IDS ? 2 : 1);
+    }
     return bytes;
 }
 
 uint64_t tensor_bytes(const struct problem *problem, uint64_t query_rows, uint64_t key_rows)
 {
-    return query_bytes(problem, query_rows) + key_bytes(problem, key_rows);
+    return plus_keys(plus_queries(0, problem, query_rows), problem, key_rows);
 }

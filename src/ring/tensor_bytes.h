@@ -7,7 +7,7 @@
 
 /**
  * Bytes of all tensors that a problem has, packed, for a rank's rows: at most those of the problem. With backward: all gradients of rows
- * too, and what they are made from.
+ * too, and what they are made from. UINT64_MAX where it is more than that.
  */
 uint64_t tensor_bytes(const struct problem *problem, uint64_t query_rows, uint64_t key_rows);
 

@@ -328,6 +328,25 @@ START_TEST(tensors_are_those_of_the_rank)
 }
 END_TEST
 
+START_TEST(tensors_without_number_fit_nowhere)
+{
+    const struct vkring_bias_params bias = {.present = true, .per_query = true};
+    struct vkring_plan_params problem = problem_of((uint64_t)1 << 32, false, VKRING_LAYOUT_AUTO);
+    struct vkring_simulated_rank rank = pair_a_second();
+    rank.memory_bytes = (uint64_t)1 << 60;
+    if (_i == 0) {
+        problem.bias = bias; /* 2^66 bytes */
+    } else {
+        problem.q_len = ((uint64_t)1 << 54) - 1; /* of rows of 1 KiB, and as many of outputs */
+        problem.head_dim = 256;
+        problem.kv_len = 1;
+    }
+    const struct vkring_simulated_result result = simulate(&problem, 1, &rank, 1).results[0];
+    ck_assert_uint_eq(result.tensor_bytes, UINT64_MAX);
+    ck_assert(!result.fits);
+}
+END_TEST
+
 static struct vkring_plan_memory memory_on(const struct vkring_device_info *device, uint64_t queries)
 {
     struct vkring_plan_params problem = problem_of(1000, false, VKRING_LAYOUT_AUTO);
@@ -614,6 +633,7 @@ int main(void)
     suite_add(suite, "subgroups", subgroups_are_the_least_that_there_are);
     suite_add(suite, "window", a_window_ends_the_run_early);
     tcase_add_loop_test(tcase, backward_loses_nothing_with_fast_links, 0, 6);
+    tcase_add_loop_test(tcase, tensors_without_number_fit_nowhere, 0, 2);
     tcase_add_loop_test(tcase, the_longest_sequence_fits_and_one_key_more_does_not, 0, 4);
     suite_add_tcase(suite, tcase);
     suite_add(suite, "memory", the_smallest_memory_limits_the_sequence);
