@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "../ring/agree.h"
+#include "../ring/plan.h"
 #include "pass_probe.h"
 
-#define DEFAULT_TIMEOUT_SECONDS 300.0
 #define DEFAULT_DISPATCH_SECONDS 0.1
 /* What ranks tell each other grows with it. */
 #define MOST_SEQUENCES ((uint64_t)1 << 24)
@@ -68,11 +68,6 @@ static enum vkring_status check_bias(const struct vkring_cache *cache)
     return VKRING_OK;
 }
 
-static double timeout_seconds_of(const struct vkring_cache_params *params)
-{
-    return params->attention.timeout_seconds > 0 ? params->attention.timeout_seconds : DEFAULT_TIMEOUT_SECONDS;
-}
-
 static enum vkring_status resolve(const struct vkring_cache_params *params, struct vkring_cache *cache)
 {
     enum vkring_status status;
@@ -85,7 +80,7 @@ static enum vkring_status resolve(const struct vkring_cache_params *params, stru
     cache->storage = params->storage;
     cache->pass = params->pass;
     TRY(check_bias(cache), fail);
-    cache->timeout_seconds = timeout_seconds_of(params);
+    cache->timeout_seconds = plan_timeout_seconds(attention);
     cache->dispatch_seconds = attention->dispatch_seconds > 0 ? attention->dispatch_seconds : DEFAULT_DISPATCH_SECONDS;
     cache->slots = divide_up(cache->problem.kv_len, cache->ranks);
     return VKRING_OK;
@@ -315,7 +310,7 @@ static enum vkring_status agree(vkring_comm *comm, const struct vkring_cache_par
     enum vkring_status status;
     static const struct problem no_problem = {0};
     static const struct layout no_layout = {0};
-    TRY(agree_on_problem(comm, mine, cache ? &cache->problem : &no_problem, &no_layout, 0, timeout_seconds_of(params)), fail);
+    TRY(agree_on_problem(comm, mine, cache ? &cache->problem : &no_problem, &no_layout, 0, plan_timeout_seconds(&params->attention)), fail);
     TRY(agree_on_choices(cache), fail);
     cache->id = comm->rounds;
     return VKRING_OK;
