@@ -129,8 +129,10 @@ static bool check_target(const char *path, struct failure *failure)
     struct stat status;
     const size_t length = strlen(path);
     if (stat(path, &status) != 0) {
+        if (errno != ENOENT || length == 0)
+            return fail_file(failure, "write", path);
         errno = EISDIR;
-        return length == 0 || path[length - 1] != '/' || fail_file(failure, "write", path);
+        return path[length - 1] != '/' || fail_file(failure, "write", path);
     }
     if (S_ISDIR(status.st_mode)) {
         errno = EISDIR;

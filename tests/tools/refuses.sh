@@ -122,6 +122,7 @@ mkfifo pipe
 attend "a pipe as input" 1 "cannot read pipe: not a regular file" -q pipe
 attend "a device as input" 1 "not a regular file" -q /dev/null
 attend "output in no folder" 1 "cannot write none/o.npy" -o none/o.npy
+attend "output below a file" 1 "cannot write k.npy/o.npy: Not a directory" -o k.npy/o.npy
 attend "a folder as output" 1 "cannot write .: Is a directory" -o .
 attend "a device as output" 1 "not a regular file" -o /dev/null
 attend "lse in no folder" 1 "cannot write none/l.npy" --lse none/l.npy
