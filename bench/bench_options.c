@@ -235,6 +235,8 @@ bool bench_options_parse(int argc, char **argv, uint32_t ranks, struct bench_opt
     *options = (struct bench_options){.repeats = 5};
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+        if (option == '?' && optopt > 0 && optopt < OPTION_HELP)
+            return fail_usage(failure, "-%c is unknown; see vkring-bench --help", optopt);
         if (option == '?')
             return fail_usage(failure, "%s is unknown or lacks its value; see vkring-bench --help", argv[optind - 1]);
         if (!take(option, long_options[index].name, options, failure))

@@ -146,6 +146,7 @@ if [ -x "$BUILD/bench/vkring-bench" ]; then
     refuses "CSV of the bench in no folder" 1 "cannot write none/r.csv" 2 "$BUILD/bench/vkring-bench" --csv none/r.csv
     refuses "its JSON over a folder" 1 "cannot write .: Is a directory" 0 timeout 60 "$BUILD/bench/vkring-bench" --peak --json .
     refuses "its JSON in a file without a name" 1 "cannot write : No such file" 0 timeout 60 "$BUILD/bench/vkring-bench" --peak --json ""
+    refuses "a letter of two that are unknown" 2 "^-x is unknown" 0 "$BUILD/bench/vkring-bench" --quiet -xy
     refuses "both in one file" 2 "would be written over another output" 0 timeout 60 "$BUILD/bench/vkring-bench" --csv r.csv --json ./r.csv
     # shellcheck disable=SC2016
     succeeds 0 sh -c '"$0" "$@" | cat >through.csv' "$BUILD/bench/vkring-bench" --repeat 1 --quiet --q-len 96 --head-dim 8 \
