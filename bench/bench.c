@@ -191,6 +191,12 @@ done:
     return status;
 }
 
+/* All lines were flushed before: why one did not get out is not known any more. */
+static bool check_output(const struct ranks *ranks, struct failure *failure)
+{
+    return ranks->rank > 0 || (fflush(stdout) == 0 && !ferror(stdout)) || fail_run(failure, "cannot write standard output");
+}
+
 static enum exit_status run(struct ranks *ranks, int argc, char **argv)
 {
     struct bench_options options;
@@ -205,6 +211,10 @@ static enum exit_status run(struct ranks *ranks, int argc, char **argv)
         fputs(bench_help, stdout);
     else if (ranks->rank == 0)
         list_cases();
+    if (status == EXIT_STATUS_DONE) {
+        check_output(ranks, &failure);
+        agree(ranks, &failure, &status);
+    }
 done:
     bench_options_free(&options);
     return status;

@@ -149,6 +149,8 @@ if [ -x "$BUILD/bench/vkring-bench" ]; then
     refuses "a letter of two that are unknown" 2 "^-x is unknown" 0 "$BUILD/bench/vkring-bench" --quiet -xy
     refuses "both in one file" 2 "would be written over another output" 0 timeout 60 "$BUILD/bench/vkring-bench" --csv r.csv --json ./r.csv
     # shellcheck disable=SC2016
+    refuses "no room for what it says" 1 "cannot write standard output" 0 sh -c '"$0" --list >/dev/full' "$BUILD/bench/vkring-bench"
+    # shellcheck disable=SC2016
     succeeds 0 sh -c '"$0" "$@" | cat >through.csv' "$BUILD/bench/vkring-bench" --repeat 1 --quiet --q-len 96 --head-dim 8 \
         --json r.json --csv /dev/stdout
     grep -q '^own,1,f32,1,96,' through.csv || complaint="no CSV went through the pipe"
