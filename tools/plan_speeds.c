@@ -142,9 +142,10 @@ bool plan_speeds_read(struct plan_options *options, struct failure *failure)
     if (!file)
         return fail_file(failure, "open", options->from);
     json_t *root = json_loadf(file, 0, &error);
+    const bool read = !ferror(file) || fail_file(failure, "read", options->from);
     fclose(file);
     if (!root)
-        return fail_usage(failure, "%s: is not JSON: %s", options->from, error.text);
+        return read && fail_usage(failure, "%s: is not JSON: %s", options->from, error.text);
     const json_t *ranks = json_object_get(root, "ranks"), *cases = json_object_get(root, "cases");
     bool good = false;
     if (json_is_array(ranks) && json_array_size(ranks) > 0)

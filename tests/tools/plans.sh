@@ -111,6 +111,7 @@ echo '{"ranks": 3}' >other.json
 plan "another JSON" 2 "^other.json: is neither" --from other.json
 plan "a report of other ranks" 2 "^report.json: has 2 ranks, neither 1 nor 3" --from report.json --ranks 3
 plan "results of other cases" 2 "^bench.json: has no case" --from bench.json --head-dim 8
+plan "a folder as report" 1 "^cannot read .: Is a directory" --from .
 plan "nowhere to write" 1 "^cannot write none/p.json" --flops 1 --json none/p.json
 
 finish
