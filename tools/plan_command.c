@@ -2,9 +2,11 @@
 /* vkring plan: what a run would take, on ranks that need not be there. */
 #include <stdlib.h>
 
+#include "cleanup.h"
 #include "commands.h"
 #include "plan_output.h"
 #include "plan_speeds.h"
+#include "report_file.h"
 #include "verdict.h"
 
 struct plan {
@@ -14,6 +16,7 @@ struct plan {
     uint32_t rank_count;
     uint64_t *query_rows; /**< of each rank; null: equal */
     struct plan_outcome outcome;
+    struct report_file json;
 };
 
 static void pose_problem(struct plan *plan)
@@ -126,8 +129,18 @@ static bool print(const struct plan_outcome *outcome, const struct ranks *ranks,
     return good;
 }
 
+/* Before the report is read, so that none is written over it. */
+static bool place_json(struct plan *plan, struct failure *failure)
+{
+    const char *const files[] = {plan->options.from, plan->options.json};
+    return output_files_apart(files, 1, 2, failure) && report_file_place(&plan->json, plan->options.json, failure);
+}
+
 static bool run(struct plan *plan, const struct ranks *ranks, struct failure *failure)
 {
+    cleanup_on_signals(ranks);
+    if (!place_json(plan, failure))
+        return false;
     plan->outcome.problem = &plan->problem;
     plan->outcome.ranks = (uint32_t)plan->options.ranks;
     if (plan->options.from && !plan_speeds_read(&plan->options, failure))
@@ -137,7 +150,7 @@ static bool run(struct plan *plan, const struct ranks *ranks, struct failure *fa
         return false;
     if (plan->options.backward && !simulate_pass(plan, true, failure))
         return false;
-    return (!plan->options.json || plan_write_json(plan->options.json, &plan->outcome, failure)) && print(&plan->outcome, ranks, failure);
+    return plan_write_json(&plan->json, &plan->outcome, failure) && print(&plan->outcome, ranks, failure);
 }
 
 static void release(struct plan *plan)
@@ -148,13 +161,14 @@ static void release(struct plan *plan)
     }
     free(plan->query_rows);
     free(plan->ranks);
+    report_file_release(&plan->json);
     plan_options_free(&plan->options);
 }
 
 /* Rank 0 does it alone. */
 enum exit_status plan_command(struct ranks *ranks, int argc, char **argv)
 {
-    struct plan plan = {0};
+    struct plan plan = {.json.file.fd = -1};
     struct failure failure = {0};
     if (plan_options_parse(&plan.options, argc, argv, &failure)) {
         if (plan.options.attend.help)
@@ -162,6 +176,8 @@ enum exit_status plan_command(struct ranks *ranks, int argc, char **argv)
         else if (ranks->rank == 0)
             run(&plan, ranks, &failure);
     }
+    if (failure.status == EXIT_STATUS_DONE)
+        cleanup_forget();
     release(&plan);
     return verdict_agree(ranks, &failure, false);
 }

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "element.h"
 #include "json_text.h"
@@ -149,12 +151,12 @@ static json_t *outcome_json(const struct plan_outcome *outcome)
     return root;
 }
 
-bool plan_write_json(const char *path, const struct plan_outcome *outcome, struct failure *failure)
+bool plan_write_json(struct report_file *file, const struct plan_outcome *outcome, struct failure *failure)
 {
-    json_t *root = outcome_json(outcome);
-    if (!root)
-        return fail_memory(failure);
-    const bool good = json_dump_file(root, path, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0;
+    json_t *root = file->name ? outcome_json(outcome) : NULL;
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
+    const bool good = !file->name || (text ? report_file_write(file, text, strlen(text), failure) : fail_memory(failure));
+    free(text);
     json_decref(root);
-    return good || fail_file(failure, "write", path);
+    return good;
 }

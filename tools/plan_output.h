@@ -7,7 +7,7 @@
 
 #include <vkring/simulate.h>
 
-#include "failure.h"
+#include "report_file.h"
 
 /** One pass over the ring. */
 struct plan_pass {
@@ -27,6 +27,7 @@ struct plan_outcome {
 };
 
 void plan_print(FILE *out, const struct plan_outcome *outcome);
-bool plan_write_json(const char *path, const struct plan_outcome *outcome, struct failure *failure);
+/** True at once where it is not wanted. */
+bool plan_write_json(struct report_file *file, const struct plan_outcome *outcome, struct failure *failure);
 
 #endif

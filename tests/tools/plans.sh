@@ -113,5 +113,26 @@ plan "a report of other ranks" 2 "^report.json: has 2 ranks, neither 1 nor 3" --
 plan "results of other cases" 2 "^bench.json: has no case" --from bench.json --head-dim 8
 plan "a folder as report" 1 "^cannot read .: Is a directory" --from .
 plan "nowhere to write" 1 "^cannot write none/p.json" --flops 1 --json none/p.json
+plan "results over the report" 2 "^./report.json would be written over an input" --from report.json --json ./report.json
+plan "no place for them" 1 "^cannot write /dev/full: No space left" --flops 1 --json /dev/full
+
+# What was there before stays where there is no place for what is new.
+echo before >kept.json
+(
+    ulimit -f 0
+    trap '' XFSZ
+    "$VKRING" plan --ranks 2 --q-len 40 --head-dim 16 --flops 1 --json kept.json >/dev/null 2>&1
+)
+got=$?
+complaint=
+[ "$got" -eq 1 ] || complaint="exit status $got, not 1"
+[ "$(cat kept.json)" = before ] || complaint="the results that were there are gone"
+[ -z "$(leftovers)" ] || complaint="left over: $(leftovers)"
+report "results without place" "$complaint"
+"$VKRING" plan --ranks 2 --q-len 40 --head-dim 16 --flops 1 --json shown.json >shown.json 2>stderr.txt
+got=$?
+complaint=
+[ "$got" -eq 1 ] && grep -q "^vkring: cannot replace shown.json: standard output goes there" stderr.txt || complaint="exit status $got"
+report "results where the table goes" "$complaint"
 
 finish
