@@ -130,5 +130,7 @@ fails "wrong answers" "vkring is wrong: f32-d16-n40-h2" --build wrong --cases f3
 fails "a case that is not known" "f32-n40 is no case" --cases f32-n40
 fails "heads that cannot share keys" "f32-d16-n40-h4-kv3 is no case" --cases f32-d16-n40-h4-kv3
 fails "a peer that is not known" "abacus is no peer" --peers abacus
+fails "results in no folder" "cannot write none/c.json" --build "$BUILD" --cases f32-d16-n40-h2 --peers "" --json none/c.json
+fails "a picture over a folder" "cannot write ." --build "$BUILD" --cases f32-d16-n40-h2 --peers "" --plot .
 
 finish
