@@ -96,6 +96,8 @@ END
 
 fails "a part that is not known" "colour is no part" --parts colour out
 fails "a device that is not there" "no device 7" --build fake --device 7 out
+touch folder
+fails "a file as folder" "cannot make folder: File exists" --build fake folder
 fails "a build that is not there" "no nowhere/bench/vkring-bench" --build nowhere out
 
 finish
