@@ -225,6 +225,7 @@ int main(int argc, char **argv)
     struct ranks ranks;
     struct failure failure = {0};
     enum exit_status status = EXIT_STATUS_FAILED;
+    output_files_spare_standard();
     if (ranks_start(&ranks, &argc, &argv, &failure))
         status = run(&ranks, argc, argv);
     else if (ranks.rank == 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "output_file.h"
 #include "verdict.h"
 
 static const char help[] =
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
     struct ranks ranks;
     struct failure failure = {0};
     enum exit_status status = EXIT_STATUS_FAILED;
+    output_files_spare_standard();
     if (ranks_start(&ranks, &argc, &argv, &failure))
         status = run_command(&ranks, argc, argv);
     else if (ranks.rank == 0)

@@ -19,6 +19,14 @@
 /* As many as Linux follows. */
 #define LINKS_MAX 40
 
+/* For reading: what is written there fails, as it would have. */
+void output_files_spare_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", O_RDONLY);
+}
+
 /* Splits at the last slash; both parts are the caller's to free. */
 static bool split(const char *path, char **out_folder, char **out_name)
 {

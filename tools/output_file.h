@@ -13,6 +13,8 @@ struct output_file {
     struct npy_header header; /**< of tensors; of attend also of an lse that is not wanted */
 };
 
+/** The first call: files get none of the numbers of standard streams that are closed, so that nothing said there goes into a file. */
+void output_files_spare_standard(void);
 /** Of count paths, null where there is none, the first so many are inputs: EXIT_STATUS_USAGE if an output is one of these, or another. */
 bool output_files_apart(const char *const *paths, int inputs, int count, struct failure *failure);
 

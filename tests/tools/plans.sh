@@ -134,5 +134,11 @@ got=$?
 complaint=
 [ "$got" -eq 1 ] && grep -q "^vkring: cannot replace shown.json: standard output goes there" stderr.txt || complaint="exit status $got"
 report "results where the table goes" "$complaint"
+"$VKRING" plan --ranks 2 --q-len 40 --head-dim 16 --flops 1 --json closed.json >&- 2>stderr.txt
+got=$?
+complaint=
+[ "$got" -eq 1 ] && grep -q "^vkring: cannot write standard output: Bad file descriptor" stderr.txt || complaint="exit status $got"
+! grep -q "2 ranks" closed.json || complaint="the table went to the results"
+report "the table where nothing is open" "$complaint"
 
 finish
