@@ -197,21 +197,23 @@ START_TEST(lanes_have_what_was_loaded_ahead)
 }
 END_TEST
 
-/* Columns that are staged with their rows one after the other: one octet of them, eight side by side, of odd elements, and in parts. */
+/*
+ * Columns that are staged with their rows one after the other: two octets of them, eight side by side, of odd elements, and in parts.
+ * Gradients, of exact weights, are by kernels that other tests have, too.
+ */
 START_TEST(values_may_be_turned)
 {
-    const struct attention_case whole = {.name = "plain, turned", .params = {.backward = true, .q_len = 33, .kv_len = 333, .value_dim = 8}};
     const struct attention_case wide = {.name = "wide, turned",
                                         .placement = {ORDER_PADDED, .padding = 8},
                                         .params = {.q_len = 9, .kv_len = 65, .value_dim = 64, .dropout = 0.5}};
-    const struct attention_case odd = {
-        .name = "off by an element, turned", .placement = {.offset_elements = 1}, .params = {.q_len = 33, .kv_len = 70, .value_dim = 41}};
+    const struct attention_case odd = {.name = "off by an element, turned, in parts",
+                                       .placement = {.offset_elements = 1},
+                                       .params = {.q_len = 33, .kv_len = 70, .value_dim = 41, .causal = true, .segment_ids = true}};
     vkring_device *other = test_device_open(&few_registers);
-    check_with("matrix_turns_values=1", device, &whole, VKRING_TYPE_F16, " turns_values", 4800);
+    check_with("matrix_turns_values=1", device, &of_both_types[0], VKRING_TYPE_F16, " turns_values", 4800);
     check_with("matrix_turns_values=1", device, &wide, VKRING_TYPE_F16, " turns_values", 4801);
-    check_with("matrix_turns_values=1", other, &odd, VKRING_TYPE_F16, " turns_values", 4802);
-    check_with("matrix_turns_values=1 matrix_column_parts=2", other, &in_parts[0], VKRING_TYPE_F16, " column_parts=2", 4803);
-    check_with("matrix_turns_values=1", device, &of_both_types[0], VKRING_TYPE_BF16, "", 4804);
+    check_with("matrix_turns_values=1 matrix_column_parts=2", other, &odd, VKRING_TYPE_F16, " column_parts=2", 4802);
+    check_with("matrix_turns_values=1", device, &of_both_types[0], VKRING_TYPE_BF16, "", 4803);
     vkring_device_destroy(&other);
 }
 END_TEST
