@@ -241,6 +241,12 @@ static bool can_load_ahead(enum spirv_kernel which, bool operations, const struc
     return which != SPIRV_BIAS_GRADIENT && (operations || problem->type != VKRING_TYPE_BF16);
 }
 
+/* Rows of bf16 likewise; gradients need other rows both ways. Octets that were loaded ahead are of one row. */
+static bool can_turn_values(enum spirv_kernel which, bool operations, bool loads_ahead, const struct problem *problem)
+{
+    return which == SPIRV_FORWARD && problem->type == VKRING_TYPE_F16 && !operations && !loads_ahead;
+}
+
 /* Where registers are few lanes look at one quad of pairs of a row at a time, if much is asked of its score. */
 static uint32_t usual_step(enum spirv_kernel which, const struct matrix_tiles *tiles, bool is_cpu, const struct problem *problem)
 {
@@ -256,14 +262,14 @@ static struct matrix_tiles tiles_of(enum spirv_kernel which, const struct vk_lim
 {
     const struct vkring_matrix_shape shape = matrix_tiles_shape(limits);
     const bool operations = wish->operations && has_operations(which, limits, &shape, problem);
+    const bool loads_ahead = wish->loads_ahead && can_load_ahead(which, operations, problem);
     const uint32_t columns = limits->matrix_columns ? limits->matrix_columns : most_columns(which, operations);
     const bool few = has_few_registers(limits, is_cpu);
     struct matrix_tiles tiles = {
         .shape = shape,
         .operations = operations,
-        .loads_ahead = wish->loads_ahead && can_load_ahead(which, operations, problem),
-        .turns_values =
-            wish->turns_values && which == SPIRV_FORWARD && problem->type == VKRING_TYPE_F16 && !operations && !wish->loads_ahead,
+        .loads_ahead = loads_ahead,
+        .turns_values = wish->turns_values && can_turn_values(which, operations, loads_ahead, problem),
         .subgroup_size = limits->min_subgroup_size,
         .separate_sums = which == SPIRV_KEY_GRADIENT && (few || row_tiles * (problem->head_dim + problem->value_dim) > columns),
         .parts_apart = few,
