@@ -26,7 +26,7 @@ struct bench_result {
     double planned_bytes; /* device memory that the plan said it would take */
     double taken_bytes;   /* the most that the device's accounts say it took, up to the last run */
     double peak_bytes;    /* the same with the tensors */
-    char kernel[128];     /* of rank 0 */
+    char kernel[192];     /* of rank 0 */
 };
 
 struct bench_setting {

@@ -436,7 +436,7 @@ struct vkring_plan_info {
     struct vkring_rank_rows rows;
     uint64_t packet_bytes;    /**< the largest packet that travels the ring: keys and values of one rank; 0 if none does */
     struct vkring_plan_memory memory;
-    char kernel[128];         /**< which kernel, with its choices */
+    char kernel[192];         /**< which kernel, with its choices */
 };
 
 VKRING_API void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_info);

@@ -26,7 +26,7 @@ struct attention_kernel {
     const struct vk_pipeline *pipelines[ALIGNMENTS];
     uint64_t state_bytes_per_workgroup;
     struct kernel_use use;
-    char name[160];
+    char name[192];
 };
 
 /** State that a workgroup keeps between blocks and dispatches, in bytes; 0 for kernels without. */
@@ -59,6 +59,7 @@ double attention_kernel_flop(const struct attention_kernel *kernel, const struct
 
 /** Writes the arguments into their slot of a buffer of kind VK_MEMORY_ARGUMENTS and records the dispatch. Prepared for the alignment. */
 void attention_kernel_record(vkring_device *device, const struct vk_commands *commands, const struct attention_kernel *kernel,
-                             enum alignment alignment, const struct attention_dispatch *dispatch, const vkring_buffer *arguments, uint64_t slot);
+                             enum alignment alignment, const struct attention_dispatch *dispatch, const vkring_buffer *arguments,
+                             uint64_t slot);
 
 #endif

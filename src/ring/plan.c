@@ -393,6 +393,7 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
         .packet_bytes = plan->steps > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
         .memory = plan->memory,
     };
+    _Static_assert(sizeof(out_info->kernel) == sizeof(plan->forward.kernel.name), "a plan has room for a kernel's name");
     memcpy(out_info->kernel, plan->forward.kernel.name, sizeof(out_info->kernel));
 }
 
