@@ -8,12 +8,6 @@
 /** VKRING_ERROR_UNSUPPORTED: the device can't hold tensors of the problem's type. */
 enum vkring_status self_test_type(const vkring_device *device, const struct problem *problem);
 
-/**
- * How many seconds the device may take for a self-test. Drivers of CPUs compile a kernel when it first runs, and where others use the cores
- * one on matrix units took more than a minute.
- */
-double self_test_deadline(const vkring_device *device);
-
 /** Rows of the known problems lie so many elements apart, and have so many of them at most. */
 #define SELF_TEST_MOST_DIM 24
 
@@ -30,7 +24,14 @@ enum vkring_status self_test_choose(vkring_device *device, const struct problem 
 /** Whether kernels of a choice give the known answer in all that the problem needs; false, too, if the device's compiler refuses them. */
 enum vkring_status self_test_try(vkring_device *device, const struct problem *problem, const struct kernel_choice *choice, bool *out_right);
 
-/** Whether the kernels of a choice for gradients give the known answer. */
+/** The problem whose answer is known, of f32 and all dimensions that its rows can have. */
+extern const struct problem self_test_problem;
+
+/** Whether the kernel of a choice for forward gives the known answer; for_gradients: with all that they need of it. */
+enum vkring_status self_test_forward(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool for_gradients,
+                                     bool *out_right);
+
+/** The same of the kernels for gradients. */
 enum vkring_status self_test_backward(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, bool *out_right);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 
-#include "../vk/timeline.h"
 #include "kernel.h"
 #include "self_test.h"
+#include "self_test_run.h"
 
 /* Small, causal, grouped, nothing divides anything. */
 enum { Q_LEN = 21, KV_LEN = 29, HEADS = 2, PITCH = SELF_TEST_MOST_DIM };
@@ -72,16 +72,6 @@ static const struct problem known_problem = {
     .backward = true,
 };
 
-/* Multiples of 1/16 in [-1, 1): exact in every type. */
-static void make_inputs(float *elements)
-{
-    uint32_t state = 1;
-    for (int i = 0; i < INPUTS; i++) {
-        state = state * 1664525u + 1013904223u;
-        elements[i] = (float)(int32_t)(state >> 27) / 16.0f - 1.0f;
-    }
-}
-
 static double dot(const float *a, const float *b, int dim)
 {
     double sum = 0;
@@ -129,30 +119,25 @@ static bool is_right(enum vkring_type type, int dim, const float *elements)
 }
 
 struct bench {
-    vkring_device *device;
+    struct self_test_run run;
     struct problem problem;
     const struct pass *passes;
     bool keeps_score_grads;
     uint64_t tile_rows;
     struct attention_kernel kernels[PASSES];
     struct tiling tilings[PASSES];
-    vkring_buffer *tensors, *floats, *state, *arguments;
-    struct vk_command_pool pool;
-    struct vk_timeline timeline;
+    vkring_buffer *tensors, *floats, *state;
 };
 
 static void bench_close(struct bench *bench)
 {
-    if (!vk_timeline_settle(bench->device, &bench->timeline, self_test_deadline(bench->device)))
+    if (!self_test_run_close(&bench->run))
         return;
-    vk_timeline_destroy(bench->device, &bench->timeline);
-    vk_command_pool_destroy(bench->device, &bench->pool);
-    vkring_buffer_destroy(&bench->arguments);
     vkring_buffer_destroy(&bench->state);
     vkring_buffer_destroy(&bench->floats);
     vkring_buffer_destroy(&bench->tensors);
     for (int pass = 0; pass < PASSES; pass++)
-        attention_kernel_destroy(bench->device, &bench->kernels[pass]);
+        attention_kernel_destroy(bench->run.device, &bench->kernels[pass]);
 }
 
 static enum vkring_status bench_open(vkring_device *device, enum vkring_type type, const struct kernel_choice *choice, struct bench *bench)
@@ -160,7 +145,6 @@ static enum vkring_status bench_open(vkring_device *device, enum vkring_type typ
     enum vkring_status status;
     uint64_t state_bytes = 0;
     *bench = (struct bench){
-        .device = device,
         .problem = known_problem,
         .passes = passes_of[choice->keeps_score_grads],
         .keeps_score_grads = choice->keeps_score_grads,
@@ -168,6 +152,7 @@ static enum vkring_status bench_open(vkring_device *device, enum vkring_type typ
     };
     bench->problem.type = type;
     bench->problem.head_dim = bench->problem.value_dim = self_test_dim(choice);
+    TRY(self_test_run_open(device, PASSES, &bench->run), fail);
     for (int pass = 0; pass < PASSES; pass++) {
         const struct pass *of = &bench->passes[pass];
         const struct own_side own = {1, of->heads, of->rows};
@@ -181,9 +166,6 @@ static enum vkring_status bench_open(vkring_device *device, enum vkring_type typ
     TRY(vkring_buffer_create(device, ELEMENTS * vkring_type_bytes(type), &bench->tensors), fail);
     TRY(vkring_buffer_create(device, FLOATS * sizeof(float), &bench->floats), fail);
     TRY(vkring_buffer_create(device, state_bytes, &bench->state), fail);
-    TRY(vk_buffer_create(device, VK_MEMORY_ARGUMENTS, (uint64_t)PASSES * ARGUMENT_BYTES, &bench->arguments), fail);
-    TRY(vk_command_pool_create(device, VK_QUEUE_COMPUTE, &bench->pool), fail);
-    TRY(vk_timeline_create(device, &bench->timeline), fail);
     return VKRING_OK;
 fail:
     bench_close(bench);
@@ -192,13 +174,7 @@ fail:
 
 static struct tensor_view view_at(const struct bench *bench, uint64_t element, uint64_t heads)
 {
-    const uint64_t bytes = vkring_type_bytes(bench->problem.type);
-    return (struct tensor_view){
-        .buffer = bench->tensors,
-        .address = bench->tensors->address + element * bytes,
-        .row_stride = heads * PITCH * bytes,
-        .head_stride = PITCH * bytes,
-    };
+    return self_test_view(bench->tensors, bench->problem.type, element, heads);
 }
 
 static struct tensor_view floats_at(const struct bench *bench, uint64_t first, uint64_t row_floats)
@@ -259,28 +235,19 @@ static void record_pass(struct bench *bench, const struct vk_commands *commands,
         .state_bytes_per_workgroup = bench->kernels[pass].state_bytes_per_workgroup,
         .score_grads = score_grads(bench),
     };
-    attention_kernel_record(bench->device, commands, &bench->kernels[pass], problem_alignment(&bench->problem), &dispatch, bench->arguments,
-                            (uint64_t)pass);
-    vk_commands_barrier(bench->device, commands);
+    attention_kernel_record(bench->run.device, commands, &bench->kernels[pass], problem_alignment(&bench->problem), &dispatch,
+                            bench->run.arguments, (uint64_t)pass);
+    vk_commands_barrier(bench->run.device, commands);
 }
 
-static enum vkring_status run(struct bench *bench)
+static enum vkring_status differentiate(struct bench *bench)
 {
     enum vkring_status status;
-    struct vk_commands commands = {0};
-    struct vk_semaphore_value done = {bench->timeline.handle, bench->timeline.submitted + 1};
-    const double deadline = self_test_deadline(bench->device);
-    bool reached;
-    TRY(vk_commands_begin(bench->device, &bench->pool, &commands), fail);
+    struct vk_commands commands;
+    TRY(self_test_run_begin(&bench->run, &commands), fail);
     for (int pass = 0; pass < PASSES; pass++)
         record_pass(bench, &commands, pass);
-    vk_commands_barrier_to_host(bench->device, &commands);
-    TRY(vk_commands_end(bench->device, &commands), fail);
-    TRY(vk_submit(bench->device, VK_QUEUE_COMPUTE, &commands, NULL, 0, &done, 1), fail);
-    bench->timeline.submitted = done.value;
-    TRY(vk_timeline_wait(bench->device, &bench->timeline, done.value, deadline, &reached), fail);
-    if (!reached)
-        return status_fail(VKRING_ERROR_TIMEOUT, "the device did not finish the self-test of gradients in %.0f s", deadline);
+    TRY(self_test_run_finish(&bench->run, &commands), fail);
     return VKRING_OK;
 fail:
     return status;
@@ -295,13 +262,13 @@ enum vkring_status self_test_backward(vkring_device *device, enum vkring_type ty
     static const float zeros[Q_LEN * HEADS * PITCH];
     const uint64_t bytes = ELEMENTS * vkring_type_bytes(type);
     TRY(bench_open(device, type, choice, &bench), fail);
-    make_inputs(elements);
+    self_test_inputs(INPUTS, elements);
     for (int i = INPUTS; i < ELEMENTS; i++)
         elements[i] = NAN;
     TRY(vkring_convert_from_f32(type, elements, ELEMENTS, storage), close);
     TRY(vkring_buffer_upload(bench.tensors, 0, storage, bytes), close);
     TRY(vkring_buffer_upload(bench.floats, QUERY_SUMS * sizeof(float), zeros, sizeof(zeros)), close);
-    TRY(run(&bench), close);
+    TRY(differentiate(&bench), close);
     TRY(vkring_buffer_download(bench.tensors, 0, storage, bytes), close);
     TRY(vkring_convert_to_f32(type, storage, ELEMENTS, elements), close);
     if (bench.keeps_score_grads)

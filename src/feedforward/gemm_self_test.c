@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "../attention/self_test.h"
+#include "../attention/self_test_run.h"
 #include "work_stream.h"
 
 /* More than a tile of lavapipe, in whole quads, and more than a step. */
