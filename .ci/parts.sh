@@ -123,12 +123,29 @@ reconfigure_and_compile()
     ninja -C "$folder"
 }
 
+# The build of this checkout, where there is none yet: a warning is an error.
+build_strictly()
+{
+    CC=gcc CFLAGS=-Werror build_checkout
+}
+
+# The same in a folder of its own, which takes over all that is made: where that was compiled otherwise ninja does it again.
+configure_as_build()
+{
+    local folder=$1
+    rm -rf --one-file-system -- "$folder"
+    build_strictly
+    CC=gcc CFLAGS=-Werror meson setup "$folder" "$checkout" "${build_options[@]}"
+    { tar -C "$build" --exclude='./meson-*' --exclude=./build.ninja --exclude=./tests/cache -c . || (($? == 1)); } | tar -C "$folder" -x
+    ninja -C "$folder"
+}
+
 # One folder for all, in an order in which each is little more than linked anew: MPI's absence alone compiles the library again.
 builds()
 {
     local folder=$checkout/build-ci-gcc off
     "$checkout/scripts/setup-packages" g++ || say "g++ is not here and cannot be installed: no headers as C++"
-    CC=gcc configure_and_compile "$folder" -Dwerror=true -Dmpi=enabled -Dtests=enabled
+    configure_as_build "$folder"
     ! command -v g++ || ls "$folder"/tests/install/libheader-*-cpp.a
     reconfigure_and_compile "$folder" -Ddefault_library=static
     results_of static_library "$folder" meson test -C "$folder" --no-rebuild --print-errorlogs --suite install

@@ -4,6 +4,7 @@
 
 checkout=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 build=$checkout/build
+build_options=(-Dmpi=enabled -Dtests=enabled -Dexamples=true)
 # A fresh machine has no other locale, and a locale that is set but absent makes apt and perl complain.
 export LC_ALL=C.UTF-8
 
@@ -57,7 +58,7 @@ configure_build()
     if [[ -d $build/meson-private ]]; then
         wipe=(--wipe)
     fi
-    run_quietly meson setup "${wipe[@]}" "$build" "$checkout" -Dmpi=enabled -Dtests=enabled -Dexamples=true ||
+    run_quietly meson setup "${wipe[@]}" "$build" "$checkout" "${build_options[@]}" ||
         die "meson could not configure $build"
     printf '%s\n' "$made_for" >"$build/made-for"
 }
