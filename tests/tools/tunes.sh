@@ -8,6 +8,15 @@ make_inputs f32
 export XDG_CACHE_HOME="$work/cache"
 small="--q-len 64 --heads 1 --head-dim 16 --seconds 0.3"
 
+# Waits until that process catches SIGTERM, a minute at most: sooner it would just be ended.
+wait_for_handler()
+{
+    for _ in $(seq 600); do
+        ! grep -q '^SigCgt:.*[4-7c-f]...$' "/proc/$1/status" 2>/dev/null || return
+        sleep 0.1
+    done
+}
+
 kept()
 {
     cat cache/vkring/kernels-* 2>/dev/null
@@ -37,8 +46,11 @@ kept()
 
     # a search that would take minutes
     rm -r cache t.json
-    timeout -k 60 120 "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json >stdout.txt 2>stderr.txt &
-    sleep 3
+    # shellcheck disable=SC2016
+    timeout -k 60 120 sh -c 'echo $$ >process; exec "$0" "$@"' "$VKRING" tune --exhaustive --q-len 64 --heads 1 --head-dim 16 --json t.json \
+        >stdout.txt 2>stderr.txt &
+    until [ -s process ]; do sleep 0.1; done
+    wait_for_handler "$(cat process)"
     kill "$!"
     wait "$!"
     ended=$?
