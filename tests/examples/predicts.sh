@@ -12,6 +12,9 @@ tests=0
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+# For Open MPI, as in tests/ring/launch.
+TMPDIR=$work
+export TMPDIR
 
 # Passes if the command after the title does.
 check()

@@ -5,6 +5,7 @@
  * network, for good. The build sets these, and FAULT_RANGE.
  */
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +25,20 @@ const struct fault_range fault_range = FAULT_RANGE;
 
 static const double start_seconds = 120, hang_seconds = 90, end_seconds = 10;
 
-static char path[4096], log_path[4096 + 8];
+static char folder[4096], path[4096 + 8], log_path[4096 + 8];
 static struct fault_launched *launched;
 static pid_t launcher; /* 0: none */
 
+static int remove_entry(const char *entry, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about, (void)kind, (void)place;
+    remove(entry);
+    return 0;
+}
+
 static void remove_files(void)
 {
-    unlink(path);
-    unlink(log_path);
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void show_log(void)
@@ -62,6 +69,7 @@ static void set_environment(void)
     };
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
         setenv(settings[i][0], settings[i][1], 0);
+    setenv("TMPDIR", folder, 1); /* as in tests/ring/launch */
 }
 
 static _Noreturn void launch(void)
@@ -216,13 +224,16 @@ static bool is_whole(void)
 
 struct fault_job *fault_ranks_prepare(void)
 {
-    const char *folder = getenv("TMPDIR");
-    snprintf(path, sizeof(path), "%s/vkring-faults-XXXXXX", folder ? folder : "/tmp");
-    const int file = mkstemp(path);
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof(folder), "%s/vkring-faults-XXXXXX", parent ? parent : "/tmp");
+    if (!mkdtemp(folder))
+        return NULL;
+    snprintf(path, sizeof(path), "%s/job", folder);
+    snprintf(log_path, sizeof(log_path), "%s/log", folder);
+    atexit(remove_files);
+    const int file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (file < 0 || ftruncate(file, sizeof(*launched)) != 0)
         return NULL;
-    snprintf(log_path, sizeof(log_path), "%s.log", path);
-    atexit(remove_files);
     launched = mmap(NULL, sizeof(*launched), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     return launched == MAP_FAILED ? NULL : &launched->job;

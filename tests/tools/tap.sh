@@ -8,7 +8,10 @@ tests=0
 failures=0
 gates=unknown
 work=$(mktemp -d)
-trap 'rm -rf -- "$work"' EXIT
+# Of Open MPI, which names what it leaves there by process number, and refuses to start where another of the same number did: so do
+# processes of other namespaces, as containers have.
+sessions=$(mktemp -d)
+trap 'rm -rf -- "$work" "$sessions"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$work" || exit 1
 
@@ -87,7 +90,7 @@ on()
     if [ "$ranks" -eq 0 ]; then
         timeout -k 10 120 "$@" >stdout.txt 2>stderr.txt </dev/null
     else
-        timeout -k 10 120 "$MPIRUN" -n "$ranks" "$@" >stdout.txt 2>stderr.txt </dev/null
+        TMPDIR=$sessions timeout -k 10 120 "$MPIRUN" -n "$ranks" "$@" >stdout.txt 2>stderr.txt </dev/null
     fi
 }
 
