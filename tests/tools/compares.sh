@@ -14,7 +14,7 @@ compares()
     complaint=
     { echo 'import json'; echo 'report = json.load(open("c.json"))'; cat; } >check.py
     rm -f c.json
-    timeout -k 10 120 "$COMPARE" --build "$BUILD" --json c.json "$@" >stdout.txt 2>stderr.txt </dev/null || complaint="exit status $?"
+    timeout -k 10 "$patience" "$COMPARE" --build "$BUILD" --json c.json "$@" >stdout.txt 2>stderr.txt </dev/null || complaint="exit status $?"
     [ -n "$complaint" ] || python3 check.py 2>>stderr.txt || complaint="not what it should have measured"
     report "$name" "$complaint"
 }

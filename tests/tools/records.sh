@@ -14,7 +14,7 @@ records()
     complaint=
     cat >lines.txt
     status=0
-    timeout -k 10 300 "$RECORD" "$@" out >stdout.txt 2>stderr.txt </dev/null || status=$?
+    timeout -k 10 "$patience" "$RECORD" "$@" out >stdout.txt 2>stderr.txt </dev/null || status=$?
     [ "$status" -eq "$expected" ] || complaint="exit status $status"
     [ -n "$complaint" ] || python3 - <<'END' 2>>stderr.txt || complaint="not what it should have written"
 import re

@@ -7,6 +7,8 @@
 tests=0
 failures=0
 gates=unknown
+# Seconds for one command: what hangs takes longer, and what a busy machine does beside others not as long.
+patience=300
 work=$(mktemp -d)
 # Of Open MPI, which names what it leaves there by process number, and refuses to start where another of the same number did: so do
 # processes of other namespaces, as containers have.
@@ -42,7 +44,7 @@ fails_in_a_line()
     who=$1 name=$2 pattern=$3
     shift 3
     complaint=
-    timeout -k 10 120 "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
+    timeout -k 10 "$patience" "$@" >stdout.txt 2>stderr.txt </dev/null && complaint="it succeeds"
     grep -q "^$who: .*$pattern" stderr.txt || complaint="no line with: $pattern"
     [ "$(wc -l <stderr.txt)" -eq 1 ] || complaint="more than one line"
     report "$name" "$complaint"
@@ -88,9 +90,9 @@ on()
     ranks=$1
     shift
     if [ "$ranks" -eq 0 ]; then
-        timeout -k 10 120 "$@" >stdout.txt 2>stderr.txt </dev/null
+        timeout -k 10 "$patience" "$@" >stdout.txt 2>stderr.txt </dev/null
     else
-        TMPDIR=$sessions timeout -k 10 120 "$MPIRUN" -n "$ranks" "$@" >stdout.txt 2>stderr.txt </dev/null
+        TMPDIR=$sessions timeout -k 10 "$patience" "$MPIRUN" -n "$ranks" "$@" >stdout.txt 2>stderr.txt </dev/null
     fi
 }
 
