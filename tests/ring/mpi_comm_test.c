@@ -14,6 +14,7 @@
 #include <vkring/mpi.h>
 
 #include "../harness/suite.h"
+#include "world.h"
 
 static uint32_t rank, ranks;
 static const double patience_seconds = 60;
@@ -358,7 +359,7 @@ START_TEST(a_stopped_rank_is_named_in_time_and_its_late_answer_touches_nothing)
         raise(SIGSTOP);
         answer_late(direct);
     } else {
-        clock_sleep(0.3);
+        ck_assert(world_sees_stop(process));
         gather_without(gathering, silent);
         give_up(direct, silent, &late);
         destroy_at_once(&gathering);

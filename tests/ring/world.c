@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include <base/clock.h>
 
 uint32_t world_rank, world_size;
 
@@ -63,6 +66,25 @@ vkring_comm *world_comm(void)
         return comm;
     fprintf(stderr, "rank %u: %s\n", world_rank, vkring_last_error()->message);
     exit(EXIT_FAILURE);
+}
+
+static char state_of(long process)
+{
+    char path[64], line[1024] = "";
+    snprintf(path, sizeof(path), "/proc/%ld/stat", process);
+    FILE *file = fopen(path, "r");
+    const char *name_end = file && fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+    if (file)
+        fclose(file);
+    return name_end && name_end[1] ? name_end[2] : 'X';
+}
+
+bool world_sees_stop(long process)
+{
+    const double begin = clock_seconds();
+    while (state_of(process) != 'T' && clock_seconds() - begin < 60)
+        clock_sleep(0.01);
+    return world_expect(state_of(process) == 'T', "process %ld did not stop", process);
 }
 
 bool world_expect(bool condition, const char *format, ...)

@@ -31,6 +31,9 @@ void world_share_reference(void);
 /** A communicator of all ranks; exits on failure. */
 vkring_comm *world_comm(void);
 
+/** Waits until a process of this host is stopped, a minute at most: a signal that lets it go on must not come before. */
+bool world_sees_stop(long process);
+
 /** Says what is wrong, with the rank, on standard error; returns condition. */
 bool world_expect(bool condition, const char *format, ...);
 
