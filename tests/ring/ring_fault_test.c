@@ -28,6 +28,7 @@ struct stage {
     vkring_plan *plan;
     struct case_result result;
     double seconds; /* of the last run */
+    double deadline;
     bool ran;
 };
 
@@ -47,8 +48,9 @@ static bool set_stage(struct stage *stage)
     bool set = lossy_comm_create(stage->inner, &stage->rules, &stage->comm) == VKRING_OK && case_make_data(&sound, &stage->data) &&
                vkring_plan_create(device, stage->comm, &sound.params, &stage->plan) == VKRING_OK;
     set = world_agrees(world_expect(set, "%s", vkring_last_error()->message)) && world_agrees(forward(stage));
+    stage->deadline = world_deadline(TIMEOUT, stage->seconds);
     if (set)
-        stage->plan->timeout_seconds = TIMEOUT;
+        stage->plan->timeout_seconds = stage->deadline;
     return set;
 }
 
@@ -70,7 +72,7 @@ static bool failed_in_time(const struct stage *stage, enum vkring_status expecte
     const struct vkring_error *error = vkring_last_error();
     const bool told = expected == VKRING_ERROR_TIMEOUT && error->status == VKRING_ERROR_PEER; /* by one whose deadline came first */
     return world_expect(!stage->ran, "the run succeeded") &&
-           world_expect(stage->seconds < TIMEOUT + 1, "the run took %.2f s", stage->seconds) &&
+           world_expect(stage->seconds < 2 * stage->deadline, "the run took %.2f s", stage->seconds) &&
            world_expect(error->status == expected || told, "status %d: %s", error->status, error->message) &&
            world_expect(error->rank != VKRING_NONE && error->step != VKRING_NONE, "'%s' is of rank %u, step %u", error->message,
                         error->rank, error->step) &&
@@ -120,7 +122,8 @@ static bool receiver_blames(struct stage *stage, enum vkring_status expected)
 {
     forward(stage);
     bool good = world_rank == 0 && stage->ran ? is_right(stage) : failed_in_time(stage, expected, 0);
-    good = world_expect(stage->seconds < 0.9, "it took %.2f s to tell", stage->seconds) && good && (stage->ran || is_dead(stage));
+    good = world_expect(stage->seconds < 0.9 * stage->deadline, "it took %.2f s to tell", stage->seconds) && good &&
+           (stage->ran || is_dead(stage));
     good = world_agrees(good);
     return world_agrees(clear_stage(stage)) && good;
 }
@@ -156,9 +159,10 @@ START_TEST(a_transport_that_fails_ends_the_run)
     if (world_rank == 0)
         good = (world_expect(!stage.ran && vkring_last_error()->status == VKRING_ERROR_COMM, "status %d: %s", vkring_last_error()->status,
                              vkring_last_error()->message) &&
-                world_expect(stage.seconds < 1, "it took %.1f s", stage.seconds));
+                world_expect(stage.seconds < stage.deadline, "it took %.1f s", stage.seconds));
     else
-        good = failed_in_time(&stage, VKRING_ERROR_PEER, 0) && world_expect(stage.seconds < 0.9, "it took %.2f s", stage.seconds);
+        good = failed_in_time(&stage, VKRING_ERROR_PEER, 0) &&
+               world_expect(stage.seconds < 0.9 * stage.deadline, "it took %.2f s", stage.seconds);
     good = world_agrees(good);
     ck_assert(world_agrees(clear_stage(&stage)) && good);
 }

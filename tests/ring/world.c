@@ -52,6 +52,11 @@ double world_sum(double mine)
     return mine;
 }
 
+double world_deadline(double least_seconds, double seconds_just_now)
+{
+    return least_seconds + 2 * world_sum(seconds_just_now);
+}
+
 void world_share_reference(void)
 {
     static struct case_ranks ranks;

@@ -28,6 +28,12 @@ double world_sum(double mine);
 /** From now on ranks share the work of case_refer and case_passes with backward: all must call them for the same cases. */
 void world_share_reference(void);
 
+/**
+ * A deadline for all ranks, of least seconds where the machine has time for them: longer by what the same work took them just now, so that
+ * ranks which a busy machine slows down are not taken for silent. Collective.
+ */
+double world_deadline(double least_seconds, double seconds_just_now);
+
 /** A communicator of all ranks; exits on failure. */
 vkring_comm *world_comm(void);
 
