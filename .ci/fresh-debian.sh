@@ -22,10 +22,10 @@ make_fresh_root()
 
 install_from_backports()
 {
-    local sources=$fresh_root/etc/apt/sources.list
+    local sources=$fresh_root/etc/apt/sources.list patient=(--quiet=2 --option DPkg::Lock::Timeout=300 --option Acquire::Retries=3)
     sed -n 's/ trixie / trixie-backports /p' "$sources" >"$sources.d/backports.list"
-    "${in_fresh_root[@]}" apt-get -qq update &&
-        "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
+    "${in_fresh_root[@]}" apt-get "${patient[@]}" update &&
+        "${in_fresh_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patient[@]}" install --yes --no-install-recommends \
             --target-release trixie-backports "$@" >/dev/null
 }
 
