@@ -119,7 +119,7 @@ static struct gradients_params gradients_params_of(const struct backward *backwa
     const bool travel = steps > 1;
     return (struct gradients_params){
         .travel = travel,
-        .most_keys = layout_most_key_rows(layout),
+        .most_keys = layout->most_key_rows,
         .own_keys_apart = travel && backward_is_joint(backward) ? layout_key_rows(layout, layout->rank) : 0,
     };
 }

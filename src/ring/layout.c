@@ -192,6 +192,22 @@ static uint64_t most_stride(const struct layout_side *side, uint32_t ranks)
     return most;
 }
 
+static uint64_t side_rows(const struct layout_side *side, uint32_t rank)
+{
+    uint64_t rows = 0;
+    for (uint32_t span = 0; span < side->count; span++)
+        rows += layout_span_of(side, rank, span)->rows;
+    return rows;
+}
+
+static uint64_t most_rows(const struct layout_side *side, uint32_t ranks)
+{
+    uint64_t most = 0;
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        most = max_u64(most, side_rows(side, rank));
+    return most;
+}
+
 enum vkring_status layout_make(uint32_t rank, uint32_t ranks, const struct vkring_plan_params *params, struct layout *out_layout)
 {
     enum vkring_status status;
@@ -200,6 +216,7 @@ enum vkring_status layout_make(uint32_t rank, uint32_t ranks, const struct vkrin
     TRY(make_side(layout.kind, ranks, "query_rows_of_rank", params->q_len, params->query_rows_of_rank, &layout.queries), fail);
     TRY(make_side(layout.key_kind, ranks, "key_rows_of_rank", params->kv_len, params->key_rows_of_rank, &layout.keys), fail);
     layout.most_stride = max_u64(most_stride(&layout.queries, ranks), most_stride(&layout.keys, ranks));
+    layout.most_key_rows = most_rows(&layout.keys, ranks);
     *out_layout = layout;
     return VKRING_OK;
 fail:
@@ -215,14 +232,6 @@ void layout_free(struct layout *layout)
     layout->keys.spans = NULL;
 }
 
-static uint64_t side_rows(const struct layout_side *side, uint32_t rank)
-{
-    uint64_t rows = 0;
-    for (uint32_t span = 0; span < side->count; span++)
-        rows += layout_span_of(side, rank, span)->rows;
-    return rows;
-}
-
 uint64_t layout_query_rows(const struct layout *layout, uint32_t rank)
 {
     return side_rows(&layout->queries, rank);
@@ -231,14 +240,6 @@ uint64_t layout_query_rows(const struct layout *layout, uint32_t rank)
 uint64_t layout_key_rows(const struct layout *layout, uint32_t rank)
 {
     return side_rows(&layout->keys, rank);
-}
-
-uint64_t layout_most_key_rows(const struct layout *layout)
-{
-    uint64_t most = 0;
-    for (uint32_t rank = 0; rank < layout->ranks; rank++)
-        most = max_u64(most, layout_key_rows(layout, rank));
-    return most;
 }
 
 static void list_spans(const struct layout_side *side, uint32_t rank, struct vkring_span *out_spans)

@@ -24,7 +24,8 @@ struct layout {
     enum vkring_layout kind; /* of queries; never auto */
     enum vkring_layout key_kind;
     struct layout_side queries, keys;
-    uint64_t most_stride; /* of any span of any rank */
+    uint64_t most_stride;   /* of any span of any rank */
+    uint64_t most_key_rows; /* of any rank */
 };
 
 /** VKRING_ERROR_INVALID_ARGUMENT: an unknown layout, or the rows do not add up. */
@@ -41,8 +42,6 @@ struct vkring_rank_rows layout_rank_rows(const struct layout *layout, uint32_t r
 
 uint64_t layout_query_rows(const struct layout *layout, uint32_t rank);
 uint64_t layout_key_rows(const struct layout *layout, uint32_t rank);
-/** Of any rank. */
-uint64_t layout_most_key_rows(const struct layout *layout);
 
 /** Where row 0 of the rank's tensor would lie if rows before the span's lay as the span's do, modulo 2^64. */
 static inline uint64_t layout_span_origin(const struct layout_span *span)

@@ -49,7 +49,7 @@ static enum vkring_status resolve(vkring_comm *comm, const struct vkring_plan_pa
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "events is %llu, above 2^24", (unsigned long long)params->events);
     TRY(problem_resolve(params, &plan->problem), fail);
     TRY(layout_make(rank_of(comm), ranks_of(comm), params, &plan->layout), fail);
-    plan->steps = schedule_steps(&plan->problem, &plan->layout);
+    TRY(schedule_steps(&plan->problem, &plan->layout, &plan->steps), fail);
     plan->timeout_seconds = plan_timeout_seconds(params);
     plan->dispatch_seconds = dispatch_seconds_of(params->dispatch_seconds);
     plan->chunk_bytes = params->chunk_bytes ? params->chunk_bytes : DEFAULT_CHUNK_BYTES;
@@ -76,7 +76,7 @@ static uint64_t query_segments_bytes(const struct vkring_plan *plan)
 
 static uint64_t key_segments_bytes(const struct vkring_plan *plan)
 {
-    return plan->problem.segment_ids ? segment_table_bytes(plan->problem.batch, max_u64(layout_most_key_rows(&plan->layout), 1)) : 0;
+    return plan->problem.segment_ids ? segment_table_bytes(plan->problem.batch, max_u64(plan->layout.most_key_rows, 1)) : 0;
 }
 
 /* Of any packet; none where copying is not worth it. */
@@ -85,7 +85,7 @@ static struct by_head_tensors keys_worth_copying(const struct vkring_plan *plan)
     const struct problem *problem = &plan->problem;
     const uint64_t worth = plan->forward.choice.copy_worth_rows;
     const uint64_t rows = problem->heads / problem->kv_heads * layout_query_rows(&plan->layout, plan->layout.rank);
-    struct key_tensors keys = {.keys = layout_most_key_rows(&plan->layout)};
+    struct key_tensors keys = {.keys = plan->layout.most_key_rows};
     if (worth == 0 || rows < worth)
         return (struct by_head_tensors){0};
     return by_head_of_keys(problem, &keys);
@@ -129,7 +129,7 @@ static enum vkring_status measure(const struct vkring_plan *plan, struct vkring_
         fail);
     *(counts_as_host ? &memory.host_bytes : &memory.device_bytes) += bytes;
     if (plan->steps > 1)
-        TRY(staging_measure(plan->device, problem, layout_most_key_rows(&plan->layout), &memory), fail);
+        TRY(staging_measure(plan->device, problem, plan->layout.most_key_rows, &memory), fail);
     if (problem->backward)
         TRY(backward_measure(&plan->backward, plan->device, problem, &plan->layout, plan->steps, &memory), fail);
     *out_memory = memory;
@@ -197,7 +197,7 @@ static enum vkring_status take(struct vkring_plan *plan)
         TRY(pack_kernel_create(device, vkring_type_bytes(plan->problem.type), &plan->pack), fail);
         if (needs_pack_of_masks(&plan->problem))
             TRY(pack_kernel_create(device, sizeof(uint32_t), &plan->pack_masks), fail);
-        TRY(staging_create(device, &plan->problem, layout_most_key_rows(&plan->layout), &plan->record, &plan->staging), fail);
+        TRY(staging_create(device, &plan->problem, plan->layout.most_key_rows, &plan->record, &plan->staging), fail);
         TRY(find_lines(plan), fail);
     }
     return VKRING_OK;
@@ -390,7 +390,7 @@ void vkring_plan_get_info(const vkring_plan *plan, struct vkring_plan_info *out_
         .rank = layout->rank,
         .ranks = layout->ranks,
         .rows = layout_rank_rows(layout, layout->rank),
-        .packet_bytes = plan->steps > 1 ? packet_shape_of(&plan->problem, layout_most_key_rows(layout)).bytes : 0,
+        .packet_bytes = plan->steps > 1 ? packet_shape_of(&plan->problem, layout->most_key_rows).bytes : 0,
         .memory = plan->memory,
     };
     _Static_assert(sizeof(out_info->kernel) == sizeof(plan->forward.kernel.name), "a plan has room for a kernel's name");

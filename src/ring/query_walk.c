@@ -8,7 +8,7 @@
 void query_walk_tile(struct query_walk *walk, const vkring_device *device, enum spirv_kernel which, const struct problem *problem,
                      const struct layout *layout, const struct kernel_choice *choice, bool with_keys, double dispatch_seconds)
 {
-    const uint64_t most_keys = with_keys ? layout_most_key_rows(layout) : 0;
+    const uint64_t most_keys = with_keys ? layout->most_key_rows : 0;
     const uint64_t packed = kernel_choice_packed_heads(choice);
     walk->which = which;
     walk->choice = *choice;
@@ -32,7 +32,7 @@ uint64_t query_walk_state_bytes(const struct query_walk *walk, const struct prob
     uint64_t workgroups = 0;
     if (walk->boxes == 0)
         return 0;
-    if (!walk->splits && layout->ranks == 1 && layout_most_key_rows(layout) <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
+    if (!walk->splits && layout->ranks == 1 && layout->most_key_rows <= min_u64(walk->block_keys, KERNEL_BLOCK_ROWS))
         return 0;
     for (uint32_t span = 0; span < layout->queries.count; span++)
         workgroups += tiling_workgroups(&walk->tilings[span]);

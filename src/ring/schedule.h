@@ -12,7 +12,7 @@ bool schedule_keeps_any(const struct problem *problem, const struct layout *layo
 
 /** How many steps it takes until no rank keeps a key of any later packet, the own one being the first: 1 … ranks. The same on every rank.
  */
-uint32_t schedule_steps(const struct problem *problem, const struct layout *layout);
+enum vkring_status schedule_steps(const struct problem *problem, const struct layout *layout, uint32_t *out_steps);
 
 /**
  * What kernels of a choice take, in pairs, for the queries of a rank and the packet that it meets at a step, of one head and batch entry.

@@ -195,14 +195,14 @@ static enum vkring_status run(struct simulation *simulation, bool backward, stru
                               struct vkring_simulated_turn *out_turns, struct vkring_simulated_result *results)
 {
     enum vkring_status status;
-    const struct timeline_input input = {
+    struct timeline_input input = {
         .problem = &simulation->problem,
         .layout = &simulation->layout,
-        .steps = schedule_steps(&simulation->problem, &simulation->layout),
         .backward = backward,
         .ranks = simulation->ranks,
         .choices = simulation->choices,
     };
+    TRY(schedule_steps(&simulation->problem, &simulation->layout, &input.steps), fail);
     for (uint32_t rank = 0; rank < simulation->layout.ranks; rank++)
         TRY(weigh(simulation, rank, input.steps, &results[rank]), fail);
     TRY(timeline_run(&input, out_turns, results), fail);

@@ -46,6 +46,13 @@ static uint32_t rank_at(const struct layout *layout, uint64_t index)
     return (uint32_t)(index % layout->ranks);
 }
 
+static uint32_t steps_of(const struct problem *problem, const struct layout *layout)
+{
+    uint32_t steps;
+    ck_assert_int_eq(schedule_steps(problem, layout, &steps), VKRING_OK);
+    return steps;
+}
+
 /* Small rings, pair by pair ------------------------------------------------------------------------------------------------ */
 
 /* A ring of which every pair is looked at. Some tasks see it as rows and keys of query heads, some of key/value heads or those of a bias.
@@ -126,7 +133,7 @@ static void draw_ring(uint64_t index, struct small_ring *ring)
     ring->dispatch_seconds = PICK(&dice, seconds);
     ck_assert_int_eq(problem_resolve(p, &ring->problem), VKRING_OK);
     ck_assert_int_eq(layout_make(0, ranks, p, &ring->layout), VKRING_OK);
-    ring->steps = schedule_steps(&ring->problem, &ring->layout);
+    ring->steps = steps_of(&ring->problem, &ring->layout);
     make_tables(ring);
 }
 
@@ -381,7 +388,7 @@ static void check_large(enum vkring_layout kind, uint32_t ranks, bool uneven, in
 {
     struct large_ring ring;
     make_large(&ring, kind, ranks, uneven, window_left);
-    const uint32_t steps = schedule_steps(&ring.problem, &ring.layout);
+    const uint32_t steps = steps_of(&ring.problem, &ring.layout);
     for (uint64_t look = 0; look < 3; look++) {
         const uint32_t rank = ring.layout.rank = rank_at(&ring.layout, look * 2741);
         const double all = pairs_of_rank(&ring, rank);
@@ -465,7 +472,7 @@ START_TEST(windows_stop_where_they_end)
         ck_assert_int_eq(problem_resolve(&params, &problem), VKRING_OK);
         ck_assert_int_eq(layout_make(0, ranks, &params, &layout), VKRING_OK);
         ck_assert_int_eq(layout.kind, VKRING_LAYOUT_CONTIGUOUS);
-        ck_assert_uint_eq(schedule_steps(&problem, &layout), min_u64(1 + divide_up(reaches[i], 16), ranks));
+        ck_assert_uint_eq(steps_of(&problem, &layout), min_u64(1 + divide_up(reaches[i], 16), ranks));
         layout_free(&layout);
     }
 }
@@ -480,7 +487,7 @@ START_TEST(windows_of_stripes_reach_as_many_ranks_as_rows)
         struct large_ring ring;
         make_large(&ring, VKRING_LAYOUT_STRIPED, ranks, false, (int64_t)reaches[i]);
         ring.problem.query_offset = 0;
-        ck_assert_uint_eq(schedule_steps(&ring.problem, &ring.layout), min_u64(1 + reaches[i], ranks));
+        ck_assert_uint_eq(steps_of(&ring.problem, &ring.layout), min_u64(1 + reaches[i], ranks));
         free_large(&ring);
     }
 }
