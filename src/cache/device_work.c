@@ -30,22 +30,9 @@ void device_work_destroy(struct device_work *work)
     *work = (struct device_work){0};
 }
 
-static void take_semaphores(struct device_sync *sync, vkring_buffer *buffer)
-{
-    const struct vkring_vulkan_sync its = buffer->sync;
-    if (its.wait)
-        sync->waits[sync->wait_count++] = (struct vk_semaphore_value){its.wait, its.wait_value};
-    if (its.signal)
-        sync->signals[sync->signal_count++] = (struct vk_semaphore_value){its.signal, its.signal_value};
-    buffer->sync = (struct vkring_vulkan_sync){0};
-}
-
 void device_work_start(struct device_work *work, vkring_buffer *const *buffers, uint32_t count)
 {
-    work->sync = (struct device_sync){0};
-    for (uint32_t i = 0; i < count; i++)
-        if (buffers[i])
-            take_semaphores(&work->sync, buffers[i]);
+    vk_application_sync_take(buffers, count, &work->sync);
 }
 
 enum vkring_status device_work_begin(struct device_work *work)
@@ -80,10 +67,10 @@ fail:
 enum vkring_status device_work_finish(struct device_work *work)
 {
     enum vkring_status status;
-    const struct device_sync *sync = &work->sync;
+    const struct vk_application_sync *sync = &work->sync;
     if (sync->wait_count + sync->signal_count > 0)
         TRY(vk_submit(work->device, VK_QUEUE_COMPUTE, NULL, sync->waits, sync->wait_count, sync->signals, sync->signal_count), fail);
-    work->sync = (struct device_sync){0};
+    work->sync = (struct vk_application_sync){0};
     return VKRING_OK;
 fail:
     return status;

@@ -7,19 +7,13 @@
 
 #define DEVICE_WORK_BUFFERS 8u
 
-/** The application's semaphores of a call. */
-struct device_sync {
-    struct vk_semaphore_value waits[DEVICE_WORK_BUFFERS], signals[DEVICE_WORK_BUFFERS];
-    uint32_t wait_count, signal_count;
-};
-
 struct device_work {
     vkring_device *device; /* null: not created */
     struct vk_command_pool pool;
     struct vk_timeline timeline;
     struct vk_commands commands;
     double timeout_seconds;
-    struct device_sync sync; /* of the call at hand: waits until the first piece, signals until its end */
+    struct vk_application_sync sync; /* of the call at hand: waits until the first piece, signals until its end */
 };
 
 enum vkring_status device_work_create(vkring_device *device, double timeout_seconds, struct device_work *out_work);

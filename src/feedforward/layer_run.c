@@ -272,32 +272,6 @@ fail:
 
 /* Runs -------------------------------------------------------------------------------------------------------------------- */
 
-static void begin(struct vkring_feedforward *layer, vkring_buffer *const *buffers, uint32_t count)
-{
-    struct vk_semaphore_value waits[MATRICES];
-    uint32_t wait_count = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (buffers[i]->sync.wait)
-            waits[wait_count++] = (struct vk_semaphore_value){buffers[i]->sync.wait, buffers[i]->sync.wait_value};
-    work_stream_begin(&layer->stream, waits, wait_count);
-}
-
-static enum vkring_status finish(struct vkring_feedforward *layer, vkring_buffer *const *buffers, uint32_t count)
-{
-    enum vkring_status status;
-    struct vk_semaphore_value signals[MATRICES];
-    uint32_t signal_count = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (buffers[i]->sync.signal)
-            signals[signal_count++] = (struct vk_semaphore_value){buffers[i]->sync.signal, buffers[i]->sync.signal_value};
-    TRY(work_stream_finish(&layer->stream, signals, signal_count), fail);
-    for (uint32_t i = 0; i < count; i++)
-        buffers[i]->sync = (struct vkring_vulkan_sync){0};
-    return VKRING_OK;
-fail:
-    return status;
-}
-
 static enum vkring_status run(struct vkring_feedforward *layer, const struct matrices *matrices,
                               enum vkring_status (*of_chunk)(const struct chunk *chunk), bool without_rows)
 {
@@ -305,15 +279,16 @@ static enum vkring_status run(struct vkring_feedforward *layer, const struct mat
     const uint64_t rows = layer->params.rows;
     struct chunk chunk = {.layer = layer, .matrices = matrices};
     vkring_buffer *buffers[MATRICES];
-    const uint32_t count = matrices_list_buffers(matrices, buffers);
-    begin(layer, buffers, count);
+    struct vk_application_sync sync;
+    vk_application_sync_take(buffers, matrices_list_buffers(matrices, buffers), &sync);
+    work_stream_begin(&layer->stream, sync.waits, sync.wait_count);
     if (rows == 0 && without_rows)
         TRY(of_chunk(&chunk), fail);
     for (; chunk.first_row < rows; chunk.first_row += chunk.rows) {
         chunk.rows = (uint32_t)min_u64(layer->params.chunk_rows, rows - chunk.first_row);
         TRY(of_chunk(&chunk), fail);
     }
-    TRY(finish(layer, buffers, count), fail);
+    TRY(work_stream_finish(&layer->stream, sync.signals, sync.signal_count), fail);
     return VKRING_OK;
 fail:
     layer->failed = true;

@@ -159,9 +159,6 @@ static enum vkring_status finish(struct run *run)
     enum vkring_status status;
     struct vkring_plan *plan = run->plan;
     TRY(run_signal_application(run), fail);
-    for (int i = 0; i < RUN_BUFFERS; i++)
-        if (run->buffers[i])
-            run->buffers[i]->sync = (struct vkring_vulkan_sync){0};
     if (steps_of(run) > 1)
         plan->comm->runs++;
     finish_stats(run);

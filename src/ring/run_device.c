@@ -170,22 +170,14 @@ fail:
 
 /* Both ---------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t list_waits(const struct run *run, struct vk_semaphore_value waits[RUN_BUFFERS])
-{
-    uint32_t count = 0;
-    for (int i = 0; i < RUN_BUFFERS; i++)
-        if (run->buffers[i] && run->buffers[i]->sync.wait)
-            waits[count++] = (struct vk_semaphore_value){run->buffers[i]->sync.wait, run->buffers[i]->sync.wait_value};
-    return count;
-}
-
 /* The application's semaphores come first, so that everything later in the queue comes after them. */
 enum vkring_status run_start_device(struct run *run)
 {
     enum vkring_status status;
-    struct vk_semaphore_value waits[RUN_BUFFERS];
-    const uint32_t wait_count = list_waits(run, waits);
     struct readback *own = &run->own_packet;
+    vk_application_sync_take(run->buffers, RUN_BUFFERS, &run->sync);
+    const struct vk_semaphore_value *waits = run->sync.waits;
+    const uint32_t wait_count = run->sync.wait_count;
     own->way = choose_way(run, wait_count > 0);
     own->after_value = run->plan->compute.timeline.submitted;
     if (own->way == READBACK_PACK)
@@ -202,15 +194,8 @@ fail:
 
 enum vkring_status run_signal_application(struct run *run)
 {
-    enum vkring_status status;
-    struct vk_semaphore_value signals[RUN_BUFFERS];
-    uint32_t count = 0;
-    for (int i = 0; i < RUN_BUFFERS; i++)
-        if (run->buffers[i] && run->buffers[i]->sync.signal)
-            signals[count++] = (struct vk_semaphore_value){run->buffers[i]->sync.signal, run->buffers[i]->sync.signal_value};
-    if (count)
-        TRY(vk_submit(run->plan->device, VK_QUEUE_COMPUTE, NULL, NULL, 0, signals, count), fail);
-    return VKRING_OK;
-fail:
-    return status;
+    const struct vk_application_sync *sync = &run->sync;
+    if (sync->signal_count == 0)
+        return VKRING_OK;
+    return vk_submit(run->plan->device, VK_QUEUE_COMPUTE, NULL, NULL, 0, sync->signals, sync->signal_count);
 }

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "timeline.h"
 
+#include "../base/checked.h"
 #include "../base/clock.h"
 
 /* A driver that is out of memory may wait another time. */
 #define SETTLE_ATTEMPTS 8
 #define SETTLE_PAUSE_SECONDS 0.005
-
-/* As many as a run has: one of its own and one of each tensor of backward, both ways. */
-#define MAX_SEMAPHORES 20u
 
 enum vkring_status vk_timeline_create(vkring_device *device, struct vk_timeline *out_timeline)
 {
@@ -97,9 +95,9 @@ enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, co
                              const struct vk_semaphore_value *waits, uint32_t wait_count, const struct vk_semaphore_value *signals,
                              uint32_t signal_count)
 {
-    VkSemaphoreSubmitInfo wait_infos[MAX_SEMAPHORES], signal_infos[MAX_SEMAPHORES];
-    if (wait_count > MAX_SEMAPHORES || signal_count > MAX_SEMAPHORES)
-        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a submission has at most %u semaphores each way", MAX_SEMAPHORES);
+    VkSemaphoreSubmitInfo wait_infos[VK_MOST_SEMAPHORES], signal_infos[VK_MOST_SEMAPHORES];
+    if (wait_count > VK_MOST_SEMAPHORES || signal_count > VK_MOST_SEMAPHORES)
+        return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "a submission has at most %u semaphores each way", VK_MOST_SEMAPHORES);
     const VkCommandBufferSubmitInfo command_info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
         .commandBuffer = commands ? commands->handle : VK_NULL_HANDLE,
@@ -121,4 +119,31 @@ enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, co
         device->unlock_queues(device->lock_user);
     pthread_mutex_unlock(&device->queue_mutex);
     return vk_status(result, "vkQueueSubmit2");
+}
+
+/* Among those there are. */
+static void add_value(struct vk_semaphore_value *values, uint32_t *count, VkSemaphore semaphore, uint64_t value)
+{
+    uint32_t at = 0;
+    if (!semaphore)
+        return;
+    while (at < *count && values[at].semaphore != semaphore)
+        at++;
+    if (at == *count)
+        values[(*count)++] = (struct vk_semaphore_value){semaphore, value};
+    else
+        values[at].value = max_u64(values[at].value, value);
+}
+
+void vk_application_sync_take(vkring_buffer *const *buffers, uint32_t count, struct vk_application_sync *out_sync)
+{
+    out_sync->wait_count = out_sync->signal_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!buffers[i])
+            continue;
+        const struct vkring_vulkan_sync its = buffers[i]->sync;
+        add_value(out_sync->waits, &out_sync->wait_count, its.wait, its.wait_value);
+        add_value(out_sync->signals, &out_sync->signal_count, its.signal, its.signal_value);
+        buffers[i]->sync = (struct vkring_vulkan_sync){0};
+    }
 }

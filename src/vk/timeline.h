@@ -5,6 +5,10 @@
 
 #include "commands.h"
 #include "device.h"
+#include "memory.h"
+
+/** Of a submission, each way: as many as a run has, one of its own and one of each tensor of backward. */
+#define VK_MOST_SEMAPHORES 20u
 
 struct vk_timeline {
     VkSemaphore handle;
@@ -33,5 +37,14 @@ struct vk_semaphore_value {
 /** Submits commands (null: none, semaphores only). Waits block all commands of the submission; signals follow all of them. */
 enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands, const struct vk_semaphore_value *waits,
                              uint32_t wait_count, const struct vk_semaphore_value *signals, uint32_t signal_count);
+
+/** The application's semaphores of the buffers of a call: each once, with the greatest value that it has there. */
+struct vk_application_sync {
+    struct vk_semaphore_value waits[VK_MOST_SEMAPHORES], signals[VK_MOST_SEMAPHORES];
+    uint32_t wait_count, signal_count;
+};
+
+/** Takes them from so many buffers, which may be null or the same: no later call finds them. */
+void vk_application_sync_take(vkring_buffer *const *buffers, uint32_t count, struct vk_application_sync *out_sync);
 
 #endif

@@ -356,6 +356,83 @@ START_TEST(a_wait_that_never_ends_times_out)
 }
 END_TEST
 
+/* Waits and signals of a semaphore are the last of it, whichever buffers have it: Vulkan takes each value once, and in order. */
+START_TEST(buffers_may_share_a_semaphore)
+{
+    struct application app;
+    vkring_device *device = NULL;
+    struct vk_timeline ready = {0}, finished = {0};
+    vkring_buffer *buffers[4];
+    struct run run;
+    bool reached = false;
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
+    make_run(device, 60, &run, buffers);
+    const VkSemaphoreSignalInfo signal_ready = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 2};
+    const struct vkring_vulkan_sync syncs[4] = {
+        {.wait = ready.handle, .wait_value = 1, .signal = finished.handle, .signal_value = 2},
+        {.wait = ready.handle, .wait_value = 2, .signal = finished.handle, .signal_value = 3},
+        {.wait = ready.handle, .wait_value = 2},
+        {.signal = finished.handle, .signal_value = 2},
+    };
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[i], &syncs[i]), VKRING_OK);
+    ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
+    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_wait(device, &finished, 3, 60, &reached), VKRING_OK);
+    ck_assert(reached);
+    vkring_plan_destroy(&run.plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&buffers[i]);
+    vk_timeline_destroy(device, &finished);
+    vk_timeline_destroy(device, &ready);
+    vkring_device_destroy(&device);
+    application_close(&app);
+}
+END_TEST
+
+/* The application may destroy its semaphores then: no later run meets them again. */
+START_TEST(a_failed_run_uses_semaphores_up)
+{
+    struct application app;
+    vkring_device *device = NULL;
+    struct vk_timeline never = {0}, finished = {0};
+    vkring_buffer *buffers[4], *others[4];
+    struct run run, again;
+    bool reached = true;
+    application_open(&app);
+    struct vkring_vulkan_params params = params_of(&app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &never), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
+    make_run(device, 0.3, &run, buffers);
+    make_run(device, 60, &again, others);
+    const struct vkring_vulkan_sync sync = {.wait = never.handle, .wait_value = 1, .signal = finished.handle, .signal_value = 1};
+    const VkSemaphoreSignalInfo at_last = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = never.handle, .value = 1};
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[0], &sync), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_ERROR_TIMEOUT);
+    ck_assert_int_eq(app.signal(app.device, &at_last), VK_SUCCESS);
+    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
+    vkring_plan_destroy(&run.plan);
+    ck_assert_int_eq(vkring_forward(again.plan, &run.io), VKRING_OK);
+    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
+    ck_assert_int_eq(vk_timeline_reached(device, &finished, 1, &reached), VKRING_OK);
+    ck_assert(!reached);
+    vkring_plan_destroy(&again.plan);
+    for (int i = 0; i < 4; i++) {
+        vkring_buffer_destroy(&buffers[i]);
+        vkring_buffer_destroy(&others[i]);
+    }
+    vk_timeline_destroy(device, &finished);
+    vk_timeline_destroy(device, &never);
+    vkring_device_destroy(&device);
+    application_close(&app);
+}
+END_TEST
+
 /* LeakSanitizer's, where it is there. */
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
@@ -461,6 +538,8 @@ int main(void)
     suite_add(suite, "buffers", a_buffer_of_the_application_is_not_ours);
     suite_add(suite, "semaphores", a_run_waits_for_the_application_and_signals_it);
     suite_add(suite, "semaphores", a_started_run_waits_for_the_application);
+    suite_add(suite, "semaphores", buffers_may_share_a_semaphore);
+    suite_add(suite, "timeout", a_failed_run_uses_semaphores_up);
     suite_add(suite, "timeout", a_wait_that_never_ends_times_out);
     suite_add(suite, "busy", a_busy_device_keeps_its_buffers);
     suite_add(suite, "cache", a_cache_waits_for_the_application_and_signals_it);
