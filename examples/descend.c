@@ -180,6 +180,8 @@ int main(void)
         fprintf(stderr, "descend: %s\n", vkring_last_error()->message);
     else if (!good)
         fprintf(stderr, "descend: a gradient is wrong, or the loss did not fall\n");
+    else if (!(good = fflush(stdout) == 0 && !ferror(stdout)))
+        fprintf(stderr, "descend: cannot write standard output\n");
     stop(&learner);
     return failed || !good;
 }

@@ -54,6 +54,13 @@ bool group_agree(struct group *group)
     return first_failed == good;
 }
 
+bool group_wrote(struct group *group)
+{
+    if (group->rank == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        group_fail(group, "cannot write standard output");
+    return group_agree(group);
+}
+
 uint32_t group_choose_device(const struct group *group)
 {
     struct vkring_device_info infos[64];

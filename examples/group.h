@@ -26,6 +26,9 @@ bool group_fail_vkring(struct group *group);
  */
 bool group_agree(struct group *group);
 
+/** Whether rank 0 could write what it printed; else it tells. Collective. */
+bool group_wrote(struct group *group);
+
 /** The sum, and the largest, of what the ranks give. Collective; a group of one gets its own value. */
 double group_sum(const struct group *group, double value);
 double group_most(const struct group *group, double value);

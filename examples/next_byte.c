@@ -96,9 +96,12 @@ static bool parse_option(struct group *group, int option, const char *word, stru
 
 static bool parse(struct group *group, int argc, char **argv, struct options *options)
 {
-    static const struct option names[] = {{"bytes", required_argument, NULL, 'b'},  {"check", no_argument, NULL, 'c'},
-                                          {"device", required_argument, NULL, 'd'}, {"seconds", required_argument, NULL, 's'},
-                                          {"type", required_argument, NULL, 't'},   {"help", no_argument, NULL, 'h'},
+    static const struct option names[] = {{"bytes", required_argument, NULL, 'b'},
+                                          {"check", no_argument, NULL, 'c'},
+                                          {"device", required_argument, NULL, 'd'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"type", required_argument, NULL, 't'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {0}};
     int option;
     *options = (struct options){.file = DEFAULT_FILE, .bytes = INT64_MAX, .context_seconds = INFINITY};
@@ -266,9 +269,10 @@ int main(int argc, char **argv)
     group_join(&group, "next-byte", &argc, &argv);
     parse(&group, argc, argv, &options);
     if (group_agree(&group)) {
+        options.help = group_most(&group, options.help) > 0;
         if (options.help && group.rank == 0)
             fputs(help, stdout);
-        status = options.help || predict_file(&group, &options, &text) ? 0 : 1;
+        status = (options.help || predict_file(&group, &options, &text)) && group_wrote(&group) ? 0 : 1;
     }
     text_free(&text);
     group_leave(&group);

@@ -90,8 +90,11 @@ int main(int argc, char **argv)
     need(vkring_buffer_download(io.output.buffer, 0, outputs, mine.query_rows * sizeof(row)));
 
     const double largest = largest_error(&mine, outputs);
-    if (rank == 0)
-        printf("%d rows on %u ranks: each the mean of those up to it, wrong by %.3f at most\n", ROWS, ranks, largest);
+    if (rank == 0 && (printf("%d rows on %u ranks: each the mean of those up to it, wrong by %.3f at most\n", ROWS, ranks, largest) < 0 ||
+                      fflush(stdout) != 0)) {
+        perror("ring: cannot write standard output");
+        MPI_Abort(MPI_COMM_WORLD, 1);
+    }
 
     free(zeros);
     free(values);

@@ -471,9 +471,10 @@ int main(int argc, char **argv)
     group_join(&group, "transformer-block", &argc, &argv);
     parse(&group, argc, argv, &options);
     if (group_agree(&group)) {
+        options.help = group_most(&group, options.help) > 0;
         if (options.help && group.rank == 0)
             fputs(help, stdout);
-        status = options.help || train_on_file(&group, &options, &text) ? 0 : 1;
+        status = (options.help || train_on_file(&group, &options, &text)) && group_wrote(&group) ? 0 : 1;
     }
     text_free(&text);
     group_leave(&group);

@@ -112,11 +112,36 @@ means_are_right()
     grep -q "^10000 rows on $1 ranks: .*, wrong by 0\\.00[0-3] at most$" "$work/means"
 }
 
+# A program, with its arguments, whose output goes nowhere.
+says_that_nobody_reads()
+{
+    name=$(basename "$1")
+    "$@" >/dev/full 2>"$work/errors" </dev/null
+    status=$?
+    cat "$work/errors"
+    [ $status = 1 ] && [ "$(wc -l <"$work/errors")" = 1 ] && grep -q "^$name: .*standard output" "$work/errors"
+}
+
+# One rank of two is asked for help: that is for all.
+help_for_one_is_for_all()
+{
+    # shellcheck disable=SC2016
+    timeout -k 5 60 "$mpirun" -n 2 sh -c '
+        asks=$1
+        shift
+        [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = "$asks" ] && exec "$1" --help
+        exec "$@"' sh "$1" "$next_byte" --bytes "$bytes" "$text" >"$work/help" </dev/null && head -n 1 "$work/help" | grep "^usage: "
+}
+
 if "$minimal" 2>&1 | grep -q 'no Vulkan'; then
     echo "1..0 # SKIP no Vulkan device"
     exit 0
 fi
 check "the first program finds the mean" mean_is_right
+check "the first program tells that it cannot write" says_that_nobody_reads "$minimal"
+check "gradient descent tells so" says_that_nobody_reads "$descend"
+check "the predictor of a text tells so" says_that_nobody_reads "$next_byte" --bytes 300 "$text"
+check "its help tells so" says_that_nobody_reads "$next_byte" --help
 check "gradient descent finds gradients that are right, and a small loss" "$descend"
 check "gradients of a transformer are what its loss does" train_on 1 "$block" --check
 check "its loss falls" loss_falls
@@ -130,6 +155,9 @@ if [ -n "$mpirun" ]; then
     check "their losses are those of one" same_losses_as_one 3
     check "4 ranks share its heads and the sequence" train_on 4 "$block" --heads-over 2
     check "their losses are those of one" same_losses_as_one 4
+    for rank in 0 1; do
+        check "help for rank $rank is for all" help_for_one_is_for_all "$rank"
+    done
     for ranks in 2 3; do
         check "a sample of probabilities on $ranks ranks is that of float64" predict_on "$ranks"
         check "$ranks ranks together predict as one does" same_bits_as_one "$ranks"
