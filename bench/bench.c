@@ -197,12 +197,22 @@ static bool check_output(const struct ranks *ranks, struct failure *failure)
     return ranks->rank > 0 || (fflush(stdout) == 0 && !ferror(stdout)) || fail_run(failure, "cannot write standard output");
 }
 
+/* Whether ranks were asked for the same. */
+static bool compare_wishes(struct ranks *ranks, const struct bench_options *options, struct failure *failure)
+{
+    const struct verdict_field fields[] = {{"--help", options->help}, {"--list", options->list}};
+    return verdict_compare(ranks, fields, sizeof(fields) / sizeof(fields[0]), failure);
+}
+
 static enum exit_status run(struct ranks *ranks, int argc, char **argv)
 {
     struct bench_options options;
     struct failure failure = {0};
     enum exit_status status;
     bench_options_parse(argc, argv, ranks->size, &options, &failure);
+    if (!agree(ranks, &failure, &status))
+        goto done;
+    compare_wishes(ranks, &options, &failure);
     if (!agree(ranks, &failure, &status))
         goto done;
     if (!options.help && !options.list)

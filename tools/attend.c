@@ -21,7 +21,12 @@ static bool parse_options(struct attend *attend, struct failure *failure)
     if (!attend_options_parse(&attend->options, attend->argc, attend->argv, ranks->size, failure))
         return false;
     ranks->timeout_seconds = attend->options.timeout_seconds;
-    return attend->options.help ? command_print(ranks, attend_help, failure) : true;
+    return true;
+}
+
+static bool tell_help(struct attend *attend, struct failure *failure)
+{
+    return attend_tell_help(attend, attend_help, failure);
 }
 
 static bool write_report(struct attend *attend, struct failure *failure)
@@ -47,11 +52,17 @@ static bool write_trace(struct attend *attend, struct failure *failure)
 /* The command -------------------------------------------------------------------------------------------------------------- */
 
 static const attend_phase phases[] = {
-    parse_options,         attend_meet,           attend_compare_options, attend_open_inputs, attend_compare_inputs,
-    attend_name_outputs,   attend_create_outputs, attend_join_outputs,    attend_cut,         attend_check,
-    attend_open_device,    attend_measure_shares, attend_make_buffers,    attend_make_plan,   attend_load,
-    attend_run_forward,    attend_run_backward,   attend_store,           write_report,       write_trace,
-    attend_commit_outputs,
+    parse_options,         tell_help,
+    attend_meet,           attend_compare_options,
+    attend_open_inputs,    attend_compare_inputs,
+    attend_name_outputs,   attend_create_outputs,
+    attend_join_outputs,   attend_cut,
+    attend_check,          attend_open_device,
+    attend_measure_shares, attend_make_buffers,
+    attend_make_plan,      attend_load,
+    attend_run_forward,    attend_run_backward,
+    attend_store,          write_report,
+    write_trace,           attend_commit_outputs,
 };
 
 enum exit_status attend_run_phases(struct attend *attend, const attend_phase *list, size_t count)
@@ -63,7 +74,7 @@ enum exit_status attend_run_phases(struct attend *attend, const attend_phase *li
         if (!list[i](attend, &failure))
             progress_stop(&attend->progress);
         status = verdict_agree(attend->ranks, &failure, draws);
-        if (status != EXIT_STATUS_DONE || attend->options.help)
+        if (status != EXIT_STATUS_DONE || attend->told_help)
             break;
     }
     if (status == EXIT_STATUS_DONE)

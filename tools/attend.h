@@ -14,6 +14,7 @@ struct attend {
     int argc;
     char **argv;
     struct attend_options options;
+    bool told_help;
     struct progress progress;
     uint64_t token;     /**< of the temporary files */
     uint32_t host_turn; /**< how many ranks of this host come before this one */
@@ -42,9 +43,11 @@ typedef bool (*attend_phase)(struct attend *attend, struct failure *failure);
 void attend_init(struct attend *attend);
 /** What is not the device's. */
 void attend_free(struct attend *attend);
-/** Phase after phase, until one fails on any rank; or the first, if it was asked for help. */
+/** Phase after phase, until one fails on any rank, or was asked for help. */
 enum exit_status attend_run_phases(struct attend *attend, const attend_phase *phases, size_t count);
 
+/** The text, if ranks were asked for it: all or none. Collective. */
+bool attend_tell_help(struct attend *attend, const char *text, struct failure *failure);
 /** Ranks meet: names of temporary files, turns on the devices of a host. Collective. */
 bool attend_meet(struct attend *attend, struct failure *failure);
 /** What ranks must have alike; the second once inputs are open. Collective. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "attend.h"
+#include "commands.h"
 #include "output_file.h"
 #include "verdict.h"
 
@@ -67,6 +68,15 @@ static uint32_t list_files(const struct attend_options *options, struct verdict_
         fields[kind] = (struct verdict_field){file_spec(kind)->option, kind < FILE_READ_KINDS ? path != NULL : hash_text(path)};
     }
     return FILE_KINDS;
+}
+
+bool attend_tell_help(struct attend *attend, const char *text, struct failure *failure)
+{
+    const struct verdict_field field = {"--help", attend->options.help};
+    if (!verdict_compare(attend->ranks, &field, 1, failure))
+        return false;
+    attend->told_help = attend->options.help;
+    return attend->told_help ? command_print(attend->ranks, text, failure) : true;
 }
 
 bool attend_compare_options(struct attend *attend, struct failure *failure)

@@ -16,7 +16,12 @@ static bool parse_options(struct attend *attend, struct failure *failure)
         return false;
     attend->options = options->attend;
     attend->ranks->timeout_seconds = options->attend.timeout_seconds;
-    return options->attend.help ? command_print(attend->ranks, decode_help, failure) : true;
+    return true;
+}
+
+static bool tell_help(struct attend *attend, struct failure *failure)
+{
+    return attend_tell_help(attend, decode_help, failure);
 }
 
 static bool compare_replays(struct attend *attend, struct failure *failure)
@@ -47,25 +52,16 @@ static bool fit_steps(struct attend *attend, struct failure *failure)
 }
 
 static const attend_phase phases[] = {
-    parse_options,
-    attend_meet,
-    attend_compare_options,
-    compare_replays,
-    attend_open_inputs,
-    attend_compare_inputs,
-    fit_steps,
-    attend_name_outputs,
-    attend_create_outputs,
-    attend_join_outputs,
-    attend_cut,
-    attend_check,
-    attend_open_device,
-    decode_make_buffers,
-    decode_make_cache,
-    decode_prefill,
-    decode_steps,
-    decode_write_report,
-    attend_commit_outputs,
+    parse_options,         tell_help,
+    attend_meet,           attend_compare_options,
+    compare_replays,       attend_open_inputs,
+    attend_compare_inputs, fit_steps,
+    attend_name_outputs,   attend_create_outputs,
+    attend_join_outputs,   attend_cut,
+    attend_check,          attend_open_device,
+    decode_make_buffers,   decode_make_cache,
+    decode_prefill,        decode_steps,
+    decode_write_report,   attend_commit_outputs,
 };
 
 enum exit_status decode_command(struct ranks *ranks, int argc, char **argv)

@@ -48,6 +48,8 @@ attend "NaN in the queries' bias of the last rank" 2 "^rank 2: b.npy: element \[
 attend "infinite in the keys' bias of another rank" 2 "^rank 1: b.npy: element \[0, 0, 0, 4\] is infinite" --bias b.npy
 make_extras f32
 apart "an option of one rank alone" 2 "^rank 1: unknown option --frob" "" "--frob"
+apart "help for one rank alone" 2 "^ranks disagree: --help of rank 1" "" "--help"
+apart "help for the others alone" 2 "^ranks disagree: --help of rank 1" "--help" ""
 apart "a value of one rank alone" 2 "^ranks disagree: --scale of rank 1" "" "--scale 2"
 apart "another seed" 2 "^ranks disagree: --seed of rank 1" "--dropout 0.5" "--dropout 0.5 --seed 1"
 apart "another window" 2 "^ranks disagree: --window of rank 1" "--window 1,2" "--window 1,3"
