@@ -237,17 +237,37 @@ static enum vkring_status check_room(const struct cut *cut)
                        cut->problem->q_len);
 }
 
+/* What rows cost. No batch entries of the smallest heads: no size of others is in the way. */
+static struct vkring_plan_params of_rows(const struct vkring_plan_params *params)
+{
+    return (struct vkring_plan_params){
+        .q_len = params->q_len,
+        .kv_len = params->kv_len,
+        .heads = 1,
+        .head_dim = 1,
+        .causal = params->causal,
+        .causal_block = params->causal_block,
+        .has_window = params->has_window,
+        .window_left = params->window_left,
+        .window_right = params->window_right,
+        .has_query_offset = params->has_query_offset,
+        .query_offset = params->query_offset,
+        .layout = params->layout,
+        .has_key_layout = params->has_key_layout,
+        .key_layout = params->key_layout,
+    };
+}
+
 enum vkring_status vkring_shares_cut(const struct vkring_plan_params *params, uint32_t ranks, const double *speeds,
                                      const uint64_t *most_rows_of_rank, uint64_t *out_query_rows_of_rank)
 {
     enum vkring_status status;
-    struct vkring_plan_params equal = *params;
+    const struct vkring_plan_params equal = of_rows(params);
     struct problem problem;
     struct layout layout = {0};
     int fastest_exponent = 0;
     if (ranks == 0)
         return status_fail(VKRING_ERROR_INVALID_ARGUMENT, "rows cannot be cut over 0 ranks");
-    equal.query_rows_of_rank = equal.key_rows_of_rank = NULL;
     TRY(check_speeds(ranks, speeds, &fastest_exponent), fail);
     TRY(problem_resolve(&equal, &problem), fail);
     TRY(layout_make(0, ranks, &equal, &layout), fail);

@@ -204,6 +204,25 @@ START_TEST(bad_speeds_are_refused)
 }
 END_TEST
 
+/* Some of them are out of range. */
+START_TEST(other_parameters_do_not_count)
+{
+    const double speeds[] = {1, 2, 5};
+    const struct vkring_plan_params whole = params_of(VKRING_LAYOUT_AUTO, true, 100, 100);
+    const struct vkring_plan_params bare = {.q_len = 100, .kv_len = 100, .causal = true, .layout = VKRING_LAYOUT_AUTO};
+    uint64_t rows[3], of_bare[3];
+    struct vkring_plan_params wrong = whole;
+    wrong.dropout = 2;
+    wrong.kv_heads = 3;
+    wrong.batch = UINT64_MAX;
+    ck_assert_int_eq(vkring_shares_cut(&whole, 3, speeds, NULL, rows), VKRING_OK);
+    ck_assert_int_eq(vkring_shares_cut(&bare, 3, speeds, NULL, of_bare), VKRING_OK);
+    ck_assert_mem_eq(rows, of_bare, sizeof(rows));
+    ck_assert_int_eq(vkring_shares_cut(&wrong, 3, speeds, NULL, of_bare), VKRING_OK);
+    ck_assert_mem_eq(rows, of_bare, sizeof(rows));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("shares");
@@ -217,5 +236,6 @@ int main(void)
     suite_add(suite, "extremes", ranks_of_hardly_any_speed_get_no_rows);
     suite_add(suite, "memory", memory_limits_a_fast_rank);
     suite_add(suite, "ring", a_ring_of_unlike_ranks_runs_at_the_sum_of_their_speeds);
+    suite_add(suite, "parameters", other_parameters_do_not_count);
     return suite_run(suite);
 }
