@@ -340,7 +340,7 @@ struct vkring_plan_params {
     int64_t window_left;       /**< -1 for unlimited; so is window_right. Both 0 without has_window */
     int64_t window_right;
     int64_t query_offset;
-    double scale;              /**< finite as f32 */
+    double scale;              /**< finite as f32; beyond 2^127 as 2^127, either way */
     double softcap;            /**< finite as f32; 0 for none; above 2^100 as 2^100 */
     double dropout;            /**< the probability that a pair is dropped: 0 <= dropout < 1 */
     struct vkring_bias_params bias;

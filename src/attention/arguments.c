@@ -12,6 +12,8 @@
 #define LEAST_SOFTCAP 1e-30
 /* Scores over any larger one are 0 to many GPUs, or nearly: too small to be normal. It changes none that is below 1e26. */
 #define MOST_SOFTCAP 0x1p100
+/* Times log2(e) any larger one is no number to f32, nor is then a score of 0. */
+#define MOST_SCALE 0x1p127
 
 struct rows_argument {
     uint64_t address, batch_stride, row_stride, head_stride;
@@ -127,6 +129,11 @@ static void fill_tensors(const struct attention_dispatch *dispatch, const struct
     arguments->sink_grad = queries->sink_grad.address;
 }
 
+static double clamp(double value, double most)
+{
+    return fmin(fmax(value, -most), most);
+}
+
 /* Limits as the own side sees them: a row's keys, or a key's rows. */
 static void fill_mask(const struct attention_dispatch *dispatch, const struct mask_block *block, struct kernel_arguments *arguments)
 {
@@ -150,8 +157,9 @@ static void fill_modifiers(const struct attention_dispatch *dispatch, const stru
         arguments->alibi_far = alibi.far;
     }
     const double softcap = fmin(fmax(problem->softcap, LEAST_SOFTCAP), MOST_SOFTCAP);
-    arguments->scale = (float)problem->scale;
-    arguments->dot_scale = (float)(problem->softcap > 0 ? problem->scale / softcap : problem->scale * LOG2_E);
+    const double scale = clamp(problem->scale, MOST_SCALE);
+    arguments->scale = (float)scale;
+    arguments->dot_scale = (float)(problem->softcap > 0 ? clamp(scale / softcap, MOST_SCALE) : scale * LOG2_E);
     arguments->softcap = (float)(softcap * LOG2_E);
     arguments->dropout_threshold = (uint32_t)(problem->dropout * 4294967296.0);
     arguments->dropout_scale = (float)(1 / (1 - problem->dropout));

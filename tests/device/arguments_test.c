@@ -234,6 +234,45 @@ START_TEST(empty_tensors_need_no_buffer)
 }
 END_TEST
 
+enum { MANY = 9 };
+
+static void place_floats(const float *values, uint64_t count, struct vkring_tensor *tensor)
+{
+    ck_assert_int_eq(vkring_buffer_create(device, count * sizeof(float), &tensor->buffer), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_upload(tensor->buffer, 0, values, count * sizeof(float)), VKRING_OK);
+}
+
+/* Scores are held times log2(e), and over softcap: what is a number as f32 need not be one then. A query of zeros has scores of 0 all the
+ * same. */
+START_TEST(any_scale_of_nothing_is_nothing)
+{
+    static const double scales[] = {3.4e38, -3.4e38, 3.4e38, 1e10}, softcaps[] = {0, 0, 0.25, 1e-40};
+    const struct vkring_plan_params params = {
+        .batch = 1, .q_len = 1, .kv_len = MANY, .heads = 1, .head_dim = 1, .has_scale = true, .scale = scales[_i], .softcap = softcaps[_i]};
+    const float query = 0, keys[MANY] = {0, 1, -1, 2, 3, 1e-3f, 7, -5, 4}, values[MANY] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+    struct vkring_forward_io io = {0};
+    vkring_plan *plan = NULL;
+    float output = NAN, lse = NAN;
+    place_floats(&query, 1, &io.query);
+    place_floats(keys, MANY, &io.key);
+    place_floats(values, MANY, &io.value);
+    place_floats(&output, 1, &io.output);
+    place_floats(&lse, 1, &io.lse);
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(plan, &io), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_download(io.output.buffer, 0, &output, sizeof(output)), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_download(io.lse.buffer, 0, &lse, sizeof(lse)), VKRING_OK);
+    ck_assert_float_eq_tol(output, 5, 1e-5f);
+    ck_assert_float_eq_tol(lse, logf(MANY), 1e-5f);
+    vkring_plan_destroy(&plan);
+    vkring_buffer_destroy(&io.query.buffer);
+    vkring_buffer_destroy(&io.key.buffer);
+    vkring_buffer_destroy(&io.value.buffer);
+    vkring_buffer_destroy(&io.output.buffer);
+    vkring_buffer_destroy(&io.lse.buffer);
+}
+END_TEST
+
 START_TEST(destroy_accepts_nothing)
 {
     vkring_plan *plan = NULL;
@@ -346,6 +385,7 @@ int main(void)
     TCase *plans = tcase_create("plans");
     device = test_device_open(NULL);
     tcase_add_loop_test(plans, plan_refuses_by_name, 0, sizeof(refused_plans) / sizeof(refused_plans[0]));
+    tcase_add_loop_test(plans, any_scale_of_nothing_is_nothing, 0, 4);
     suite_add_tcase(suite, plans);
     suite_add(suite, "runs", run_refuses_a_missing_buffer);
     suite_add(suite, "runs", run_refuses_an_offset_between_elements);
