@@ -115,7 +115,7 @@ void finish_rows(uint tile, uint last_row, out float row_scale[ROWS_PER_LANE])
     [[unroll]] for (uint r = 0; r < ROWS_PER_LANE; r++) {
         uint row = row_of(r);
         float beyond = ALIBI ? query_rows[r].slope * alibi_beyond(int(tile * TILE_ROWS + row)) : 0.0;
-        float sink = SINKS ? fma(Floats(arguments.sinks).at[head], LOG2_E, beyond) : 0.0;
+        float sink = SINKS ? Floats(arguments.sinks).at[head] : 0.0;
         SoftmaxRow finished = softmax_finish(maximum[r], sum[r], sink, beyond);
         row_scale[r] = finished.shrink * finished.normaliser * (DROPOUT ? arguments.dropout_scale : 1.0);
         if (row <= last_row && tells_of_rows()) {

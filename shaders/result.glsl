@@ -29,7 +29,7 @@ void store_result(uint tile, uint last_row)
             uint head = arguments.first_head + own_head_index() + packed_head_of(r);
             uint first = row_index(arguments.outputs, packed_head_of(r), row, ELEMENT_BYTES);
             float beyond = ALIBI ? score_slope(head) * alibi_beyond(int(tile * TILE_ROWS + row)) : 0.0;
-            float sink = SINKS ? fma(Floats(arguments.sinks).at[head], LOG2_E, beyond) : 0.0;
+            float sink = SINKS ? Floats(arguments.sinks).at[head] : 0.0;
             SoftmaxRow finished = softmax_finish(maximum[r], sum[r], sink, beyond);
             float factor = finished.shrink * finished.normaliser;
             if (DROPOUT)

@@ -28,20 +28,22 @@ float softmax_exponent(float lse, float beyond)
     return lse < SCORE_NONE ? -SCORE_NONE : exponent; /* an empty row: any score's weight is 0 */
 }
 
-/* sink: base 2, moved as the scores are; only with SINKS. */
+/* sink: natural; only with SINKS. Where it is the greatest, lse follows from it, whatever moved the scores is. */
 SoftmaxRow softmax_finish(float maximum, float sum, float sink, float beyond)
 {
     SoftmaxRow row;
+    float moved = SINKS ? fma(sink, LOG2_E, beyond) : 0.0; /* as the scores are */
+    bool leads = SINKS && moved > SCORE_NONE && moved >= maximum;
     row.shrink = 1.0;
-    if (SINKS && sink > SCORE_NONE) {
-        float highest = max(maximum, sink);
+    if (SINKS && moved > SCORE_NONE) {
+        float highest = max(maximum, moved);
         row.shrink = exp2(maximum - highest);
-        sum = fma(sum, row.shrink, exp2(sink - highest));
+        sum = fma(sum, row.shrink, exp2(moved - highest));
         maximum = highest;
     }
     bool empty = !(sum > 0.0);
     precise float log_sum = maximum + log2(empty ? 1.0 : sum);
-    precise float lse = (log_sum - beyond) * LN_2;
+    precise float lse = leads ? fma(log2(empty ? 1.0 : sum), LN_2, sink) : (log_sum - beyond) * LN_2;
     row.normaliser = empty ? 0.0 : 1.0 / sum;
     row.lse = empty ? uintBitsToFloat(0xff800000u) : lse;
     precise float distance = maximum - softmax_exponent(row.lse, beyond);

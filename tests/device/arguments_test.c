@@ -273,6 +273,52 @@ START_TEST(any_scale_of_nothing_is_nothing)
 }
 END_TEST
 
+enum { FAR_ROWS = 70, FAR_DIM = 16 };
+
+/* ALiBi moves scores of far rows by more than f32 resolves of a sink: which is not among them. */
+START_TEST(lse_of_a_row_of_nothing_is_its_sink)
+{
+    static const int64_t offsets[] = {-100000, -(INT64_C(1) << 40)};
+    const struct vkring_plan_params params = {.type = _i % 2 ? VKRING_TYPE_F16 : VKRING_TYPE_F32,
+                                              .batch = 1,
+                                              .q_len = FAR_ROWS,
+                                              .kv_len = 4,
+                                              .heads = 1,
+                                              .head_dim = FAR_DIM,
+                                              .causal = true,
+                                              .alibi = true,
+                                              .sinks = true,
+                                              .has_query_offset = true,
+                                              .query_offset = offsets[_i / 2]};
+    static const float zeros[FAR_ROWS * FAR_DIM];
+    const float slope = 0.7f, sink = 0.3f;
+    struct vkring_forward_io io = {0};
+    struct vkring_device_info info;
+    vkring_plan *plan = NULL;
+    float lse[FAR_ROWS];
+    vkring_device_get_info(device, &info);
+    if (params.type != VKRING_TYPE_F32 && !info.f16)
+        return;
+    struct vkring_tensor *const rows[] = {&io.query, &io.key, &io.value, &io.output};
+    for (int i = 0; i < 4; i++)
+        place_floats(zeros, FAR_ROWS * FAR_DIM, rows[i]);
+    place_floats(zeros, FAR_ROWS, &io.lse);
+    place_floats(&slope, 1, &io.alibi_slopes);
+    place_floats(&sink, 1, &io.sinks);
+    ck_assert_int_eq(vkring_plan_create(device, NULL, &params, &plan), VKRING_OK);
+    ck_assert_int_eq(vkring_forward(plan, &io), VKRING_OK);
+    ck_assert_int_eq(vkring_buffer_download(io.lse.buffer, 0, lse, sizeof(lse)), VKRING_OK);
+    for (int row = 0; row < FAR_ROWS; row++)
+        ck_assert_float_eq_tol(lse[row], sink, 1e-6f);
+    vkring_plan_destroy(&plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&rows[i]->buffer);
+    vkring_buffer_destroy(&io.lse.buffer);
+    vkring_buffer_destroy(&io.alibi_slopes.buffer);
+    vkring_buffer_destroy(&io.sinks.buffer);
+}
+END_TEST
+
 START_TEST(destroy_accepts_nothing)
 {
     vkring_plan *plan = NULL;
@@ -386,6 +432,7 @@ int main(void)
     device = test_device_open(NULL);
     tcase_add_loop_test(plans, plan_refuses_by_name, 0, sizeof(refused_plans) / sizeof(refused_plans[0]));
     tcase_add_loop_test(plans, any_scale_of_nothing_is_nothing, 0, 4);
+    tcase_add_loop_test(plans, lse_of_a_row_of_nothing_is_its_sink, 0, 4);
     suite_add_tcase(suite, plans);
     suite_add(suite, "runs", run_refuses_a_missing_buffer);
     suite_add(suite, "runs", run_refuses_an_offset_between_elements);
