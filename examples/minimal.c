@@ -27,8 +27,10 @@ int main(void)
                  vkring_buffer_download(io.output.buffer, 0, output, sizeof(output));
     if (failed)
         fprintf(stderr, "minimal: %s\n", vkring_last_error()->message);
-    else if ((failed = printf("mean of 0 ... %d: %.2f\n", ROWS - 1, output[ROWS - 1][0]) < 0 || fflush(stdout) != 0))
+    else if (printf("mean of 0 ... %d: %.2f\n", ROWS - 1, output[ROWS - 1][0]) < 0 || fflush(stdout) != 0) {
         perror("minimal: cannot write standard output");
+        failed = 1;
+    }
 
     vkring_plan_destroy(&plan);
     vkring_buffer_destroy(&io.query.buffer);

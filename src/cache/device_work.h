@@ -5,8 +5,6 @@
 
 #include "../vk/timeline.h"
 
-#define DEVICE_WORK_BUFFERS 8u
-
 struct device_work {
     vkring_device *device; /* null: not created */
     struct vk_command_pool pool;
@@ -22,7 +20,7 @@ bool device_work_settle(struct device_work *work);
 /** Settled. Accepts one that was not created. */
 void device_work_destroy(struct device_work *work);
 
-/** Begins a call: takes the semaphores of its buffers, at most DEVICE_WORK_BUFFERS, of which any may be null or the same. */
+/** Begins a call: takes the semaphores of its buffers, at most VK_MOST_SEMAPHORES, of which any may be null or the same. */
 void device_work_start(struct device_work *work, vkring_buffer *const *buffers, uint32_t count);
 /** Begins to record a piece, which sees what those before it wrote. */
 enum vkring_status device_work_begin(struct device_work *work);

@@ -272,6 +272,8 @@ fail:
 
 /* Runs -------------------------------------------------------------------------------------------------------------------- */
 
+_Static_assert(MATRICES < VK_MOST_SEMAPHORES, "a submission has those of all buffers, and one of the stream's own");
+
 static enum vkring_status run(struct vkring_feedforward *layer, const struct matrices *matrices,
                               enum vkring_status (*of_chunk)(const struct chunk *chunk), bool without_rows)
 {

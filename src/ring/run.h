@@ -45,9 +45,9 @@ struct run {
     struct key_tensors own;                             /* where the application has them */
     struct tensor_view sink_grad;                       /* where the application wants it, if it is summed over ranks */
     struct tensor_view query_grad;                      /* the same, if it is summed in f32 first */
-    enum alignment alignment; /* of the call's tensors */
-    vkring_buffer *buffers[RUN_BUFFERS]; /* of the call, for their semaphores; null where one is not used */
-    struct vk_application_sync sync;     /* those, from the start on */
+    enum alignment alignment;                           /* of the call's tensors */
+    vkring_buffer *buffers[RUN_BUFFERS];                /* of the call, for their semaphores; null where one is not used */
+    struct vk_application_sync sync;                    /* those, from the start on */
 
     struct cursor at;                   /* next piece of work to submit */
     uint32_t attended;                  /* packets of earlier steps are not read by anything that is still to be submitted */

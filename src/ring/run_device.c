@@ -170,6 +170,8 @@ fail:
 
 /* Both ---------------------------------------------------------------------------------------------------------------- */
 
+_Static_assert(RUN_BUFFERS < VK_MOST_SEMAPHORES, "a submission has those of all buffers, and one of the run's own");
+
 /* The application's semaphores come first, so that everything later in the queue comes after them. */
 enum vkring_status run_start_device(struct run *run)
 {

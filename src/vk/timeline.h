@@ -21,11 +21,12 @@ void vk_timeline_destroy(vkring_device *device, struct vk_timeline *timeline);
 /** Whether the device has come to value; VKRING_ERROR_DEVICE_LOST if it never will. */
 enum vkring_status vk_timeline_reached(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, bool *out_reached);
 /** Waits at most so long; false when the time is over. */
-enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds, bool *out_reached);
+enum vkring_status vk_timeline_wait(vkring_device *device, const struct vk_timeline *timeline, uint64_t value, double seconds,
+                                    bool *out_reached);
 
 /**
- * Whether all that was submitted is over: done, or its device lost, which touches nothing more. Waits at most so long. What is in flight after
- * that must not be freed; then this has left the device in place for good, with all buffers.
+ * Whether all that was submitted is over: done, or its device lost, which touches nothing more. Waits at most so long. What is in flight
+ * after that must not be freed; then this has left the device in place for good, with all buffers.
  */
 bool vk_timeline_settle(vkring_device *device, const struct vk_timeline *timeline, double seconds);
 
@@ -35,8 +36,9 @@ struct vk_semaphore_value {
 };
 
 /** Submits commands (null: none, semaphores only). Waits block all commands of the submission; signals follow all of them. */
-enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands, const struct vk_semaphore_value *waits,
-                             uint32_t wait_count, const struct vk_semaphore_value *signals, uint32_t signal_count);
+enum vkring_status vk_submit(vkring_device *device, enum vk_queue_kind queue, const struct vk_commands *commands,
+                             const struct vk_semaphore_value *waits, uint32_t wait_count, const struct vk_semaphore_value *signals,
+                             uint32_t signal_count);
 
 /** The application's semaphores of the buffers of a call: each once, with the greatest value that it has there. */
 struct vk_application_sync {
@@ -44,7 +46,7 @@ struct vk_application_sync {
     uint32_t wait_count, signal_count;
 };
 
-/** Takes them from so many buffers, which may be null or the same: no later call finds them. */
+/** Takes them from so many buffers, VK_MOST_SEMAPHORES at most, which may be null or the same: no later call finds them. */
 void vk_application_sync_take(vkring_buffer *const *buffers, uint32_t count, struct vk_application_sync *out_sync);
 
 #endif
