@@ -42,7 +42,8 @@
  *                               not with the two words before it
  *
  * Of the four before these three 0 is what suits the device; each kernel comes as near to what is asked for as shared memory has room.
- * All numbers are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a known problem.
+ * All numbers but copy_worth_rows are powers of two. Whichever counts, plans are made only with kernels that give the right answer to a
+ * known problem: remembered ones gave it when they were found.
  * Of all of them the feed-forward layer (feedforward.h) looks at matrix, matrix_subgroups and matrix_operations: products of f16 and bf16 are then
  * finished in matrices, as they are on CPUs unless it is 0.
  */

@@ -66,7 +66,7 @@ VKRING_API const char *vkring_status_string(enum vkring_status status);
 struct vkring_error {
     enum vkring_status status;
     uint32_t rank;     /**< the rank where it went wrong, or VKRING_NONE */
-    uint32_t step;     /**< the ring step, or VKRING_NONE */
+    uint32_t step;     /**< the ring step, one past the last where all was submitted; or VKRING_NONE */
     char message[480]; /**< one line, no full stop, no newline */
 };
 
