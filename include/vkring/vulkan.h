@@ -68,7 +68,8 @@ struct vkring_vulkan_sync {
 /**
  * The next run that uses the buffer waits on the device for `wait` before its first access and signals `signal` after its last: in the call of
  * vkring_plan_test or _wait that finds the run at its end, if it was only started. The device may do so a moment after the call returned, so
- * wait for the value before the semaphore is destroyed. That run uses it up; one that is refused does not.
+ * wait for the value before the semaphore is destroyed. Buffers of a run may share semaphores: each is waited for and signalled once, with the
+ * greatest of its values. That run uses them up; one that is refused does not.
  * Its deadline covers the wait. If the run fails, `signal` may never be signalled.
  */
 VKRING_API enum vkring_status vkring_buffer_set_vulkan_sync(vkring_buffer *buffer, const struct vkring_vulkan_sync *sync);
