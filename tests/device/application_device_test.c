@@ -222,6 +222,75 @@ static void make_run(vkring_device *device, double timeout_seconds, struct run *
     ck_assert_int_eq(vkring_plan_create(device, NULL, &problem, &out_run->plan), VKRING_OK);
 }
 
+/* A run of the application's device, and a semaphore of the application's on either side of it. */
+struct stage {
+    struct application app;
+    vkring_device *device;
+    struct vk_timeline ready, finished;
+    vkring_buffer *buffers[4];
+    struct run run;
+};
+
+static void open_stage(double timeout_seconds, struct stage *stage)
+{
+    *stage = (struct stage){0};
+    application_open(&stage->app);
+    const struct vkring_vulkan_params params = params_of(&stage->app);
+    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &stage->device), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(stage->device, &stage->ready), VKRING_OK);
+    ck_assert_int_eq(vk_timeline_create(stage->device, &stage->finished), VKRING_OK);
+    make_run(stage->device, timeout_seconds, &stage->run, stage->buffers);
+}
+
+static void close_stage(struct stage *stage)
+{
+    vkring_plan_destroy(&stage->run.plan);
+    for (int i = 0; i < 4; i++)
+        vkring_buffer_destroy(&stage->buffers[i]);
+    vk_timeline_destroy(stage->device, &stage->finished);
+    vk_timeline_destroy(stage->device, &stage->ready);
+    vkring_device_destroy(&stage->device);
+    application_close(&stage->app);
+}
+
+/* The buffer's access comes after the first value of `ready`, and before the second of `finished`; 0: that does not count. */
+static void order(struct stage *stage, int buffer, uint64_t ready, uint64_t finished)
+{
+    const struct vkring_vulkan_sync sync = {.wait = ready ? stage->ready.handle : VK_NULL_HANDLE,
+                                            .wait_value = ready,
+                                            .signal = finished ? stage->finished.handle : VK_NULL_HANDLE,
+                                            .signal_value = finished};
+    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(stage->buffers[buffer], &sync), VKRING_OK);
+}
+
+static void be_ready(struct stage *stage, uint64_t value)
+{
+    const VkSemaphoreSignalInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = stage->ready.handle, .value = value};
+    ck_assert_int_eq(stage->app.signal(stage->app.device, &info), VK_SUCCESS);
+}
+
+static bool is_finished(struct stage *stage, uint64_t value)
+{
+    bool reached = false;
+    ck_assert_int_eq(vk_timeline_reached(stage->device, &stage->finished, value, &reached), VKRING_OK);
+    return reached;
+}
+
+static bool finishes(struct stage *stage, uint64_t value)
+{
+    bool reached = false;
+    ck_assert_int_eq(vk_timeline_wait(stage->device, &stage->finished, value, 60, &reached), VKRING_OK);
+    return reached;
+}
+
+static void check_output(struct stage *stage)
+{
+    float output[ROWS * DIM];
+    ck_assert_int_eq(vkring_buffer_download(stage->buffers[3], 0, output, sizeof(output)), VKRING_OK);
+    for (int i = 0; i < ROWS * DIM; i++)
+        ck_assert_float_eq(output[i], (float)(i % DIM));
+}
+
 /*
  * Synchronization validation of 1.3.239 locks up for ten seconds, and says so, when the host signals a semaphore while another thread polls
  * one that depends on it. So under validation the signal comes before the run.
@@ -229,207 +298,106 @@ static void make_run(vkring_device *device, double timeout_seconds, struct run *
 START_TEST(a_run_waits_for_the_application_and_signals_it)
 {
     const bool validation = test_device_params().validation;
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline ready = {0}, finished = {0};
-    vkring_buffer *buffers[4];
-    struct run run;
+    struct stage stage;
     pthread_t thread;
-    bool reached = true;
-    float output[ROWS * DIM];
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
-    make_run(device, 60, &run, buffers);
+    open_stage(60, &stage);
     for (uint64_t round = 1; round <= 2; round++) {
-        const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = round},
-                                        signal = {.signal = finished.handle, .signal_value = round};
-        const VkSemaphoreSignalInfo signal_ready = {
-            .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = round};
-        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[2], &wait), VKRING_OK);
-        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[3], &signal), VKRING_OK);
-        atomic_store(&run.done, false);
+        order(&stage, 2, round, 0);
+        order(&stage, 3, 0, round);
+        atomic_store(&stage.run.done, false);
         if (validation)
-            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-        ck_assert_int_eq(pthread_create(&thread, NULL, run_forward, &run), 0);
+            be_ready(&stage, round);
+        ck_assert_int_eq(pthread_create(&thread, NULL, run_forward, &stage.run), 0);
         if (!validation) {
             clock_sleep(0.2);
-            ck_assert(!atomic_load(&run.done));
-            ck_assert_int_eq(vk_timeline_reached(device, &finished, round, &reached), VKRING_OK);
-            ck_assert(!reached);
-            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
+            ck_assert(!atomic_load(&stage.run.done));
+            ck_assert(!is_finished(&stage, round));
+            be_ready(&stage, round);
         }
         ck_assert_int_eq(pthread_join(thread, NULL), 0);
-        ck_assert_int_eq(run.status, VKRING_OK);
-        ck_assert_int_eq(vk_timeline_wait(device, &finished, round, 60, &reached), VKRING_OK);
-        ck_assert(reached);
+        ck_assert_int_eq(stage.run.status, VKRING_OK);
+        ck_assert(finishes(&stage, round));
     }
     /* used up: nothing to wait for any more */
-    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_OK);
-    ck_assert_int_eq(vkring_buffer_download(buffers[3], 0, output, sizeof(output)), VKRING_OK);
-    for (int i = 0; i < ROWS * DIM; i++)
-        ck_assert_float_eq(output[i], (float)(i % DIM));
-    vkring_plan_destroy(&run.plan);
-    for (int i = 0; i < 4; i++)
-        vkring_buffer_destroy(&buffers[i]);
-    vk_timeline_destroy(device, &finished);
-    vk_timeline_destroy(device, &ready);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    ck_assert_int_eq(vkring_forward(stage.run.plan, &stage.run.io), VKRING_OK);
+    check_output(&stage);
+    close_stage(&stage);
 }
 END_TEST
 
 /* One thread: it starts a run that waits for it, does other things, and lets the run go on. */
 START_TEST(a_started_run_waits_for_the_application)
 {
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline ready = {0}, finished = {0};
-    vkring_buffer *buffers[4];
-    struct run run;
-    bool done = true, reached = true;
-    float output[ROWS * DIM];
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
-    make_run(device, 60, &run, buffers);
-    const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = 1}, signal = {.signal = finished.handle, .signal_value = 1};
-    const VkSemaphoreSignalInfo signal_ready = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 1};
-    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[2], &wait), VKRING_OK);
-    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[3], &signal), VKRING_OK);
-    ck_assert_int_eq(vkring_forward_start(run.plan, &run.io), VKRING_OK);
+    struct stage stage;
+    bool done = true;
+    open_stage(60, &stage);
+    order(&stage, 2, 1, 0);
+    order(&stage, 3, 0, 1);
+    ck_assert_int_eq(vkring_forward_start(stage.run.plan, &stage.run.io), VKRING_OK);
     for (int i = 0; i < 5; i++) {
         clock_sleep(0.01);
-        ck_assert_int_eq(vkring_plan_test(run.plan, &done), VKRING_OK);
+        ck_assert_int_eq(vkring_plan_test(stage.run.plan, &done), VKRING_OK);
         ck_assert(!done);
-        ck_assert_int_eq(vkring_forward_start(run.plan, &run.io), VKRING_ERROR_INVALID_ARGUMENT);
+        ck_assert_int_eq(vkring_forward_start(stage.run.plan, &stage.run.io), VKRING_ERROR_INVALID_ARGUMENT);
     }
-    ck_assert_int_eq(vk_timeline_reached(device, &finished, 1, &reached), VKRING_OK);
-    ck_assert(!reached);
-    ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-    ck_assert_int_eq(vkring_plan_wait(run.plan), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_wait(device, &finished, 1, 60, &reached), VKRING_OK);
-    ck_assert(reached);
-    ck_assert_int_eq(vkring_buffer_download(buffers[3], 0, output, sizeof(output)), VKRING_OK);
-    for (int i = 0; i < ROWS * DIM; i++)
-        ck_assert_float_eq(output[i], (float)(i % DIM));
-    vkring_plan_destroy(&run.plan);
-    for (int i = 0; i < 4; i++)
-        vkring_buffer_destroy(&buffers[i]);
-    vk_timeline_destroy(device, &finished);
-    vk_timeline_destroy(device, &ready);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    ck_assert(!is_finished(&stage, 1));
+    be_ready(&stage, 1);
+    ck_assert_int_eq(vkring_plan_wait(stage.run.plan), VKRING_OK);
+    ck_assert(finishes(&stage, 1));
+    check_output(&stage);
+    close_stage(&stage);
 }
 END_TEST
 
 START_TEST(a_wait_that_never_ends_times_out)
 {
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline never = {0};
-    vkring_buffer *buffers[4];
-    struct run run;
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &never), VKRING_OK);
-    make_run(device, 0.3, &run, buffers);
-    const struct vkring_vulkan_sync wait = {.wait = never.handle, .wait_value = 1};
-    const VkSemaphoreSignalInfo at_last = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = never.handle, .value = 1};
-    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[0], &wait), VKRING_OK);
+    struct stage stage;
+    open_stage(0.3, &stage);
+    order(&stage, 0, 1, 0);
     const double before = clock_seconds();
-    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_ERROR_TIMEOUT);
+    ck_assert_int_eq(vkring_forward(stage.run.plan, &stage.run.io), VKRING_ERROR_TIMEOUT);
     ck_assert(clock_seconds() - before < 5);
-    ck_assert_int_eq(app.signal(app.device, &at_last), VK_SUCCESS);
-    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
-    vkring_plan_destroy(&run.plan);
-    for (int i = 0; i < 4; i++)
-        vkring_buffer_destroy(&buffers[i]);
-    vk_timeline_destroy(device, &never);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    be_ready(&stage, 1);
+    ck_assert_int_eq(stage.app.wait_idle(stage.app.device), VK_SUCCESS);
+    close_stage(&stage);
 }
 END_TEST
 
 /* Waits and signals of a semaphore are the last of it, whichever buffers have it: Vulkan takes each value once, and in order. */
 START_TEST(buffers_may_share_a_semaphore)
 {
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline ready = {0}, finished = {0};
-    vkring_buffer *buffers[4];
-    struct run run;
-    bool reached = false;
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
-    make_run(device, 60, &run, buffers);
-    const VkSemaphoreSignalInfo signal_ready = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = 2};
-    const struct vkring_vulkan_sync syncs[4] = {
-        {.wait = ready.handle, .wait_value = 1, .signal = finished.handle, .signal_value = 2},
-        {.wait = ready.handle, .wait_value = 2, .signal = finished.handle, .signal_value = 3},
-        {.wait = ready.handle, .wait_value = 2},
-        {.signal = finished.handle, .signal_value = 2},
-    };
-    for (int i = 0; i < 4; i++)
-        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[i], &syncs[i]), VKRING_OK);
-    ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_wait(device, &finished, 3, 60, &reached), VKRING_OK);
-    ck_assert(reached);
-    vkring_plan_destroy(&run.plan);
-    for (int i = 0; i < 4; i++)
-        vkring_buffer_destroy(&buffers[i]);
-    vk_timeline_destroy(device, &finished);
-    vk_timeline_destroy(device, &ready);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    struct stage stage;
+    open_stage(60, &stage);
+    order(&stage, 0, 1, 2);
+    order(&stage, 1, 2, 3);
+    order(&stage, 2, 2, 0);
+    order(&stage, 3, 0, 2);
+    be_ready(&stage, 2);
+    ck_assert_int_eq(vkring_forward(stage.run.plan, &stage.run.io), VKRING_OK);
+    ck_assert(finishes(&stage, 3));
+    close_stage(&stage);
 }
 END_TEST
 
 /* The application may destroy its semaphores then: no later run meets them again. */
 START_TEST(a_failed_run_uses_semaphores_up)
 {
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline never = {0}, finished = {0};
-    vkring_buffer *buffers[4], *others[4];
-    struct run run, again;
-    bool reached = true;
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &never), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
-    make_run(device, 0.3, &run, buffers);
-    make_run(device, 60, &again, others);
-    const struct vkring_vulkan_sync sync = {.wait = never.handle, .wait_value = 1, .signal = finished.handle, .signal_value = 1};
-    const VkSemaphoreSignalInfo at_last = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = never.handle, .value = 1};
-    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[0], &sync), VKRING_OK);
-    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_ERROR_TIMEOUT);
-    ck_assert_int_eq(app.signal(app.device, &at_last), VK_SUCCESS);
-    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
-    vkring_plan_destroy(&run.plan);
-    ck_assert_int_eq(vkring_forward(again.plan, &run.io), VKRING_OK);
-    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
-    ck_assert_int_eq(vk_timeline_reached(device, &finished, 1, &reached), VKRING_OK);
-    ck_assert(!reached);
+    struct stage stage;
+    struct run again;
+    vkring_buffer *others[4];
+    open_stage(0.3, &stage);
+    make_run(stage.device, 60, &again, others);
+    order(&stage, 0, 1, 1);
+    ck_assert_int_eq(vkring_forward(stage.run.plan, &stage.run.io), VKRING_ERROR_TIMEOUT);
+    be_ready(&stage, 1);
+    ck_assert_int_eq(stage.app.wait_idle(stage.app.device), VK_SUCCESS);
+    ck_assert_int_eq(vkring_forward(again.plan, &stage.run.io), VKRING_OK);
+    ck_assert_int_eq(stage.app.wait_idle(stage.app.device), VK_SUCCESS);
+    ck_assert(!is_finished(&stage, 1));
     vkring_plan_destroy(&again.plan);
-    for (int i = 0; i < 4; i++) {
-        vkring_buffer_destroy(&buffers[i]);
+    for (int i = 0; i < 4; i++)
         vkring_buffer_destroy(&others[i]);
-    }
-    vk_timeline_destroy(device, &finished);
-    vk_timeline_destroy(device, &never);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    close_stage(&stage);
 }
 END_TEST
 
@@ -443,34 +411,24 @@ void __lsan_enable(void) __attribute__((weak));
  */
 START_TEST(a_busy_device_keeps_its_buffers)
 {
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline never = {0};
+    struct stage stage;
     struct vkring_memory_use with, after;
-    vkring_buffer *buffers[4];
-    struct run run;
     if (__lsan_disable)
         __lsan_disable(); /* all of it stays */
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &never), VKRING_OK);
-    make_run(device, 0.3, &run, buffers);
-    vkring_device_get_memory_use(device, &with);
-    const struct vkring_vulkan_sync wait = {.wait = never.handle, .wait_value = 1};
-    const VkSemaphoreSignalInfo at_last = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = never.handle, .value = 1};
-    ck_assert_int_eq(vkring_buffer_set_vulkan_sync(buffers[0], &wait), VKRING_OK);
-    ck_assert_int_eq(vkring_forward(run.plan, &run.io), VKRING_ERROR_TIMEOUT);
-    vkring_plan_destroy(&run.plan);
+    open_stage(0.3, &stage);
+    vkring_device_get_memory_use(stage.device, &with);
+    order(&stage, 0, 1, 0);
+    ck_assert_int_eq(vkring_forward(stage.run.plan, &stage.run.io), VKRING_ERROR_TIMEOUT);
+    vkring_plan_destroy(&stage.run.plan);
     for (int i = 0; i < 4; i++)
-        vkring_buffer_destroy(&buffers[i]);
-    vkring_device_get_memory_use(device, &after);
+        vkring_buffer_destroy(&stage.buffers[i]);
+    vkring_device_get_memory_use(stage.device, &after);
     ck_assert_uint_eq(after.device_bytes, with.device_bytes);
     ck_assert_uint_eq(after.host_bytes, with.host_bytes);
 
-    ck_assert_int_eq(app.signal(app.device, &at_last), VK_SUCCESS);
-    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
-    vkring_device_destroy(&device);
+    be_ready(&stage, 1);
+    ck_assert_int_eq(stage.app.wait_idle(stage.app.device), VK_SUCCESS);
+    vkring_device_destroy(&stage.device);
     if (__lsan_enable)
         __lsan_enable();
 }
@@ -482,49 +440,30 @@ START_TEST(a_cache_waits_for_the_application_and_signals_it)
     const struct vkring_cache_params problem = {
         .attention = {.batch = 1, .q_len = ROWS, .kv_len = 3 * ROWS, .heads = 1, .head_dim = DIM, .timeout_seconds = 2}};
     const uint64_t rows[] = {ROWS, 0, 1};
-    struct application app;
-    vkring_device *device = NULL;
-    struct vk_timeline ready = {0}, finished = {0};
-    struct vkring_tensor key = {0}, value = {0};
+    struct stage stage;
     struct vkring_cache_info info;
     vkring_cache *cache = NULL;
-    bool reached = false;
-    application_open(&app);
-    struct vkring_vulkan_params params = params_of(&app);
-    ck_assert_int_eq(vkring_device_create_from_vulkan(&params, &device), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &ready), VKRING_OK);
-    ck_assert_int_eq(vk_timeline_create(device, &finished), VKRING_OK);
-    ck_assert_int_eq(vkring_buffer_create(device, sizeof(float[ROWS][DIM]), &key.buffer), VKRING_OK);
-    ck_assert_int_eq(vkring_buffer_create(device, sizeof(float[ROWS][DIM]), &value.buffer), VKRING_OK);
-    ck_assert_int_eq(vkring_cache_create(device, NULL, &problem, &cache), VKRING_OK);
+    open_stage(60, &stage);
+    ck_assert_int_eq(vkring_cache_create(stage.device, NULL, &problem, &cache), VKRING_OK);
     for (uint64_t call = 1; call <= 3; call++) {
-        const struct vkring_vulkan_sync wait = {.wait = ready.handle, .wait_value = call},
-                                        signal = {.signal = finished.handle, .signal_value = call};
-        const VkSemaphoreSignalInfo signal_ready = {
-            .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = ready.handle, .value = call};
-        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(key.buffer, &wait), VKRING_OK);
-        ck_assert_int_eq(vkring_buffer_set_vulkan_sync(value.buffer, &signal), VKRING_OK);
+        const struct vkring_cache_append_io io = {
+            .rows = &rows[call - 1], .key = {.buffer = stage.buffers[0]}, .value = {.buffer = stage.buffers[3]}};
+        order(&stage, 0, call, 0);
+        order(&stage, 3, 0, call);
         if (call < 3)
-            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-        ck_assert_int_eq(vkring_cache_append(cache, &(struct vkring_cache_append_io){.rows = &rows[call - 1], .key = key, .value = value}),
-                         call < 3 ? VKRING_OK : VKRING_ERROR_TIMEOUT);
+            be_ready(&stage, call);
+        ck_assert_int_eq(vkring_cache_append(cache, &io), call < 3 ? VKRING_OK : VKRING_ERROR_TIMEOUT);
         if (call < 3)
-            ck_assert_int_eq(vk_timeline_wait(device, &finished, call, 60, &reached), VKRING_OK);
+            ck_assert(finishes(&stage, call));
         else
-            ck_assert_int_eq(app.signal(app.device, &signal_ready), VK_SUCCESS);
-        ck_assert(reached);
+            be_ready(&stage, call);
     }
-    ck_assert_int_eq(app.wait_idle(app.device), VK_SUCCESS);
+    ck_assert_int_eq(stage.app.wait_idle(stage.app.device), VK_SUCCESS);
     vkring_cache_get_info(cache, &info);
     ck_assert(info.lost);
     ck_assert_uint_eq(info.lengths[0], ROWS);
     vkring_cache_destroy(&cache);
-    vkring_buffer_destroy(&key.buffer);
-    vkring_buffer_destroy(&value.buffer);
-    vk_timeline_destroy(device, &finished);
-    vk_timeline_destroy(device, &ready);
-    vkring_device_destroy(&device);
-    application_close(&app);
+    close_stage(&stage);
 }
 END_TEST
 
