@@ -28,8 +28,8 @@ static uint32_t step_of(const struct layout *layout, uint32_t rank, uint32_t ori
 struct listed_span {
     const struct layout_span *keys;
     uint32_t origin;
-    uint64_t last;  /* key of it */
-    uint64_t reach; /* the last key of those up to it */
+    uint64_t last;  /* its last key */
+    uint64_t reach; /* the last key of it and of those before it in the list */
 };
 
 struct span_list {
@@ -75,8 +75,10 @@ static size_t count_before(const struct span_list *list, uint64_t key)
     return low;
 }
 
-/* The last step, or `last` if that is later, with keys that rows of the span keep: all of them lie in one interval, and only spans that
- * meet it are looked at. */
+/*
+ * The last step, or `last` if that is later, with keys that rows of the span keep: all of them lie in one interval, and only spans that
+ * meet it are looked at.
+ */
 static uint32_t last_step(const struct problem *problem, const struct layout *layout, const struct span_list *list, uint32_t rank,
                           const struct layout_span *queries, uint32_t last)
 {

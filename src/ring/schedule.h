@@ -10,7 +10,9 @@
 /** Whether a rank's queries keep any key of the packet it meets at a step; of causal blocks, whether they may. */
 bool schedule_keeps_any(const struct problem *problem, const struct layout *layout, uint32_t rank, uint32_t step);
 
-/** How many steps it takes until no rank keeps a key of any later packet, the own one being the first: 1 … ranks. The same on every rank.
+/**
+ * How many steps it takes until no rank keeps a key of any later packet, the own one being the first: 1 … ranks. The same on every rank.
+ * VKRING_ERROR_OUT_OF_HOST_MEMORY: there is none for a list of the ranks' keys.
  */
 enum vkring_status schedule_steps(const struct problem *problem, const struct layout *layout, uint32_t *out_steps);
 
