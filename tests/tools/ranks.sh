@@ -50,6 +50,10 @@ make_extras f32
 apart "an option of one rank alone" 2 "^rank 1: unknown option --frob" "" "--frob"
 apart "help for one rank alone" 2 "^ranks disagree: --help of rank 1" "" "--help"
 apart "help for the others alone" 2 "^ranks disagree: --help of rank 1" "--help" ""
+# shellcheck disable=SC2016
+refuses "help for one rank of decode alone" 2 "^ranks disagree: --help of rank 1" 2 sh -c '
+    [ "${OMPI_COMM_WORLD_RANK:-$PMI_RANK}" = 0 ] || set -- "$@" --help
+    exec "$@"' sh "$VKRING" decode -q q.npy -k k.npy -v v.npy -o o.npy
 apart "a value of one rank alone" 2 "^ranks disagree: --scale of rank 1" "" "--scale 2"
 apart "another seed" 2 "^ranks disagree: --seed of rank 1" "--dropout 0.5" "--dropout 0.5 --seed 1"
 apart "another window" 2 "^ranks disagree: --window of rank 1" "--window 1,2" "--window 1,3"
