@@ -56,6 +56,7 @@ fill_fresh_root()
         skip "Mesa could not be fetched from Debian 13's backports"
     copy_checkout
     "${in_fresh_root[@]}" "$fresh_checkout/scripts/test" --list
+    lend_kernels trixie "$fresh_root$fresh_checkout/build/tests/cache"
 }
 
 # Once for all parts, with everything built: a lane waits for the other one that is at it.
@@ -107,16 +108,16 @@ validation()
 # What was built for Intel's driver stays on this machine.
 driver_farm()
 {
-    local shim=.cache/vkring/libintel_noop_drm_shim.so kept=${XDG_CACHE_HOME:-$HOME/.cache}/vkring/trixie status=0
+    local shim=.cache/vkring/libintel_noop_drm_shim.so status=0
     prepare_fresh_root
     install_from_backports mesa-drm-shim || skip "mesa-drm-shim could not be fetched from Debian 13's backports"
-    mkdir -p -- "$fresh_root/root/${shim%/*}" "$kept"
-    if [[ -s $kept/${shim##*/} ]]; then
-        cp -- "$kept/${shim##*/}" "$fresh_root/root/$shim"
+    mkdir -p -- "$fresh_root/root/${shim%/*}" "$kept/trixie"
+    if [[ -s $kept/trixie/${shim##*/} ]]; then
+        cp -- "$kept/trixie/${shim##*/}" "$fresh_root/root/$shim"
     fi
     "${in_fresh_root[@]}" "$fresh_checkout/scripts/driver-farm" --few || status=$?
     if [[ -s $fresh_root/root/$shim ]]; then
-        cp -- "$fresh_root/root/$shim" "$kept/"
+        cp -- "$fresh_root/root/$shim" "$kept/trixie/"
     fi
     return "$status"
 }
