@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../harness/attention_case.h"
+#include "../harness/loose_order.h"
 #include "../harness/opened_device.h"
 
 /* Kernels as they are chosen here, and as on a GPU: wider tiles, several lanes a row. */
@@ -169,6 +170,7 @@ int main(void)
     TCase *tcase = tcase_create("cases");
     devices[OF_DEVICE] = test_device_open(&of_device);
     devices[OF_GPU] = test_device_open(&of_gpu);
+    loose_order_install(devices[OF_GPU], LATE_COPIES);
     tcase_add_loop_test(tcase, splits_give_the_same_bits_again, 0, KERNELS);
     tcase_add_test(tcase, key_heads_stand_beside_each_other);
     tcase_add_loop_test(tcase, many_rows_are_left_as_they_are, 0, KERNELS);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A seeded sweep over everything at once: random-test [FIRST]. VKRING_TEST_CASES sets how many, VKRING_TEST_SEED and VKRING_TEST_FIRST where
- * from; VKRING_TEST_F16=1 takes only those of f16.
+ * A seeded sweep over everything at once: random-test [FIRST], with FIRST on a device that takes commands in another order.
+ * VKRING_TEST_CASES sets how many, VKRING_TEST_SEED and VKRING_TEST_FIRST where from; VKRING_TEST_F16=1 takes only those of f16.
  */
 #include <stdlib.h>
 
 #include "../harness/attention_case.h"
+#include "../harness/loose_order.h"
 #include "../harness/opened_device.h"
 
 static vkring_device *device;
@@ -27,6 +28,8 @@ int main(int argc, char **argv)
     const uint64_t usual = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
     int first = (int)environment_number("VKRING_TEST_FIRST", usual);
     device = test_device_open(NULL);
+    if (usual > 0)
+        loose_order_install(device, LATE_COPIES);
     vkring_device_get_info(device, &info);
     has_f16 = info.f16;
     only_f16 = environment_number("VKRING_TEST_F16", 0) != 0;

@@ -63,6 +63,7 @@ int main(int argc, char **argv)
     vkring_device *devices[2];
     devices[0] = world_begin(&argc, &argv);
     devices[1] = device = test_device_open(&overrides);
+    world_loosen_order(device);
     comm = world_comm();
     tcase_add_loop_test(tcase, a_named_case, 0, sizeof(cases) / sizeof(cases[0]));
     suite_add_tcase(suite, tcase);

@@ -26,6 +26,11 @@ vkring_device *world_begin(int *argc, char ***argv)
     return test_device_open(NULL);
 }
 
+void world_loosen_order(vkring_device *of)
+{
+    loose_order_install(of, world_rank % 2 == 0 ? LATE_COPIES : LATE_KERNELS);
+}
+
 int world_end(Suite *suite, vkring_device **devices, int count, vkring_comm **comm)
 {
     int result = device_suite_run(suite, devices, count);

@@ -9,6 +9,7 @@
 #include <vkring/mpi.h>
 
 #include "../harness/attention_case.h"
+#include "../harness/loose_order.h"
 #include "../harness/opened_device.h"
 
 extern uint32_t world_rank, world_size;
@@ -17,6 +18,9 @@ extern uint32_t world_rank, world_size;
 void world_begin_without_device(int *argc, char ***argv);
 /** The same, and the device of this rank; where one rank has none, all exit with TEST_SKIPPED. */
 vkring_device *world_begin(int *argc, char ***argv);
+
+/** loose_order_install: on every other rank copies are late, on the others kernels. */
+void world_loosen_order(vkring_device *of);
 
 /** device_suite_run, the end of the communicator (may be null), and MPI_Finalize. */
 int world_end(Suite *suite, vkring_device **devices, int count, vkring_comm **comm);
