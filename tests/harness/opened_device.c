@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "shadow_memory.h"
+
 static atomic_uint validation_messages;
 
 static void listen(void *user, enum vkring_log_level level, const char *message)
@@ -30,6 +32,8 @@ vkring_device *test_device_open(const struct vk_limit_overrides *overrides)
     vkring_device *device = NULL;
     struct vkring_device_params params = test_device_params();
     enum vkring_status status = vk_device_open(&params, overrides, &device);
+    if (status == VKRING_OK && overrides && overrides->not_coherent)
+        shadow_memory_install(device);
     if (status == VKRING_OK)
         return device;
     fprintf(stderr, "no device to test: %s\n", vkring_last_error()->message);

@@ -8,8 +8,9 @@
 #include "suite.h"
 
 /**
- * Opens device VKRING_TEST_DEVICE (0 if not set), poorer by overrides (may be null). VKRING_TEST_VALIDATION=1 turns the validation layer
- * on. Where there is no device the process exits with TEST_SKIPPED; any other failure exits with 1.
+ * Opens device VKRING_TEST_DEVICE (0 if not set), poorer by overrides (may be null): memory that is not coherent by them has shadows.
+ * VKRING_TEST_VALIDATION=1 turns the validation layer on. Where there is no device the process exits with TEST_SKIPPED; any other failure
+ * exits with 1.
  */
 vkring_device *test_device_open(const struct vk_limit_overrides *overrides);
 

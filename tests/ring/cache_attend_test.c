@@ -437,7 +437,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const struct vk_limit_overrides splits = {.split_keys = 8}, lacks = {.split_keys = 8, .no_unified_memory = true};
+    const struct vk_limit_overrides splits = {.split_keys = 8}, lacks = {.split_keys = 8, .no_unified_memory = true, .not_coherent = true};
     Suite *suite = suite_create("attention to a cache");
     TCase *tcase = tcase_create("cases");
     vkring_device *devices[3];
