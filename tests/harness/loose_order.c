@@ -181,7 +181,8 @@ static void submit_late(size_t count)
             fprintf(stderr, "a late submission failed: VkResult %d\n", (int)result);
     }
     late_count -= count;
-    memmove(late, late + count, late_count * sizeof(*late));
+    if (late_count > 0)
+        memmove(late, late + count, late_count * sizeof(*late));
     looks = 0;
 }
 
