@@ -57,7 +57,7 @@ take_over_shaders()
 
 # Machine code that tests' kernels were compiled to, for the next run: finding it takes a third of the time. Drivers know by all that makes a
 # difference what is theirs; what nobody asks for any more goes with all the rest, once that is much.
-most_kept_megabytes=500
+most_kept_megabytes=200
 
 lend_kernels()
 {
